@@ -1,0 +1,38 @@
+//! What can go wrong: only names and numbers that a user typed. Images of any size are valid.
+
+/// A name or a number that is not understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AugmentError {
+    /// No corruption of this name.
+    #[error("unknown corruption `{name}`; known are {known}")]
+    UnknownCorruption {
+        /// What was given.
+        name: String,
+        /// The names that exist.
+        known: String,
+    },
+    /// No profile of this name.
+    #[error("unknown corruption profile `{name}`; known are {known}")]
+    UnknownProfile {
+        /// What was given.
+        name: String,
+        /// The names that exist.
+        known: String,
+    },
+    /// A severity above five.
+    #[error("severity {level} is out of range; 0 is the clean image, 1 to 5 are the benchmark's severities")]
+    SeverityOutOfRange {
+        /// What was given.
+        level: u8,
+    },
+    /// An augmentation policy that does not parse.
+    #[error(
+        "augmentation policy `{policy}`: {problem}; write for example `augmix(severity=3)|rand_conv|rand_conv+augmix`"
+    )]
+    Policy {
+        /// The whole text of the policy.
+        policy: String,
+        /// The part at fault, and why.
+        problem: String,
+    },
+}

@@ -1,0 +1,25 @@
+use std::path::PathBuf;
+
+/// What can go wrong in a benchmark.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// Images that cannot be read.
+    #[error(transparent)]
+    Data(#[from] robustify_data::DataError),
+    /// A file that cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A stored cell that cannot be used.
+    #[error("{path}: not a usable benchmark cell ({reason}); delete it to compute it again")]
+    Cell {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

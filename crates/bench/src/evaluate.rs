@@ -1,0 +1,69 @@
+//! Forwards over a whole set of images.
+
+use burn::tensor::{Device, Tensor};
+use robustify_data::{Images, Preprocess, batch};
+use robustify_zoo::{Model, Pass, Workers};
+
+use crate::BenchError;
+
+/// Rows that one thread computes at a time.
+pub const ROWS: usize = 64;
+
+/// Part of the images whose largest logit is the label's.
+///
+/// # Errors
+/// An image that cannot be read.
+pub fn accuracy(model: &Model, images: &Images, preprocess: &Preprocess, workers: &Workers, device: &Device) -> Result<f64, BenchError> {
+    let chunks = chunks(images.len());
+    let rights = workers.map(chunks, |indices| -> Result<usize, BenchError> {
+        let mut rows = Vec::new();
+        let mut labels = Vec::new();
+        for index in indices {
+            let sample = images.get(index)?;
+            rows.push(preprocess.pixels(&sample.image)?);
+            labels.push(sample.label);
+        }
+        let logits = model.forward(input(&rows, preprocess, device)?, &Pass::eval());
+        Ok(argmax(logits).into_iter().zip(labels).filter(|(a, b)| a == b).count())
+    });
+    let mut right = 0;
+    for count in rights {
+        right += count?;
+    }
+    Ok(right as f64 / images.len().max(1) as f64)
+}
+
+/// `0..count` in chunks of [`ROWS`].
+pub fn chunks(count: usize) -> Vec<std::ops::Range<usize>> {
+    (0..count).step_by(ROWS).map(|start| start..(start + ROWS).min(count)).collect()
+}
+
+/// Pixels to a model's normalised input.
+///
+/// # Shapes
+/// - output: `[images, 3, height, width]`
+///
+/// # Errors
+/// Images of different sizes.
+pub fn input(pixels: &[image::RgbImage], preprocess: &Preprocess, device: &Device) -> Result<Tensor<4>, BenchError> {
+    let (width, height) = pixels.first().map_or((0, 0), image::RgbImage::dimensions);
+    let mut rows = Vec::with_capacity(pixels.len());
+    for image in pixels {
+        let mut row = vec![0.0; 3 * (image.width() * image.height()) as usize];
+        preprocess.write_chw(image, &mut row)?;
+        rows.push(row);
+    }
+    Ok(batch::images(&rows, [3, height as usize, width as usize], device)?)
+}
+
+/// Index of the largest logit of every row; the first of equals.
+pub fn argmax(logits: Tensor<2>) -> Vec<usize> {
+    let classes = logits.dims()[1];
+    let values: Vec<f32> = logits.into_data().convert::<f32>().try_to_vec().expect("converted to f32");
+    values.chunks_exact(classes).map(argmax_of).collect()
+}
+
+/// Index of the largest value; the first of equals.
+pub fn argmax_of(values: &[f32]) -> usize {
+    (1..values.len()).fold(0, |best, index| if values[index] > values[best] { index } else { best })
+}

@@ -1,0 +1,51 @@
+//! `pretrain`: a model from scratch.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use robustify_bench::evaluate;
+use robustify_data::Preprocess;
+use robustify_distill::images::ImageTraining;
+use robustify_distill::trainer::{self, Objective, Plan};
+use robustify_distill::checkpoint::write_atomic;
+use robustify_zoo::{Model, weights};
+
+use crate::args::Pretrain;
+use crate::config::{self, PretrainConfig};
+use crate::console::{Console, Interrupt, TrainingProgress};
+use crate::{commands, dataset, digest};
+
+/// Trains, tests and writes the model that a configuration describes.
+pub fn run(options: &Pretrain, interrupt: &Interrupt) -> anyhow::Result<()> {
+    let config: PretrainConfig = config::load(&options.config, &options.overrides)?;
+    let console = Console::new(options.common.quiet);
+    let machine = commands::Machine::open(&options.common)?;
+    let mut images = dataset::open(&config.data, &config.data.train, &console)?;
+    if let Some(file) = &config.data.leave_out {
+        images = dataset::leave_out(images, file)?;
+    }
+    let test = dataset::open(&config.data, &config.data.test, &console)?;
+    let model = Model::new(&config.network, config.seed, &machine.device)?;
+    let preprocess: Preprocess = config.preprocess.parse()?;
+    let training = machine.image_training(&config.training, images, preprocess.clone(), config.seed)?;
+    let output = options.output.clone().unwrap_or_else(|| config.output.clone());
+    let identity = digest::of(&(&config, training.images.fingerprint()))?;
+    let checkpoint = output.with_extension("checkpoint.safetensors");
+    let plan = Plan {
+        epochs: config.training.epochs,
+        optimizer: config.training.optimizer.clone(),
+        checkpoint: checkpoint.clone(),
+        identity,
+        config: serde_json::to_value(&config)?,
+        checkpoint_every: Duration::from_secs(60),
+    };
+    let mut watch = TrainingProgress::new(&console, interrupt, "pretrain", training.steps() * plan.epochs);
+    let (model, _) = trainer::train::<ImageTraining>(&training, model, &plan, &machine.workers, &machine.device, &mut watch)?;
+    let accuracy = evaluate::accuracy(&model, &test, &preprocess, &machine.workers, &machine.device)?;
+    let bytes = weights::to_bytes(&weights::state(&model));
+    write_atomic(&output, &bytes).with_context(|| output.display().to_string())?;
+    std::fs::remove_file(&checkpoint).with_context(|| checkpoint.display().to_string())?;
+    println!("test accuracy {accuracy:.4} on {} images", test.len());
+    println!("{}  {}", digest::of_bytes(&bytes), output.display());
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! Configurations: defaults, then the file, then the environment, then `key=value`; unknown keys and all faults are errors.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use config::{Environment, File, FileFormat};
+use robustify_augment::Policy;
+use robustify_data::{CleanView, Preprocess};
+use robustify_distill::optimizer::AdamWConfig;
+use robustify_zoo::ModelConfig;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Where images come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// How the files are laid out.
+    pub format: DataFormat,
+    /// Folder of the data set; the splits are files or folders in it.
+    pub path: PathBuf,
+    /// Name of the split to train on.
+    #[serde(default = "train_split")]
+    pub train: String,
+    /// Name of the split to choose settings on. Without it, a tenth of the training split is held out.
+    #[serde(default)]
+    pub validation: Option<String>,
+    /// Name of the split to report on.
+    #[serde(default = "test_split")]
+    pub test: String,
+    /// Names of the classes, in the order of their labels. Default: the folders' names, or numbers.
+    #[serde(default)]
+    pub classes: Option<Vec<String>>,
+    /// File with indices of training images to leave out, one a line.
+    #[serde(default)]
+    pub leave_out: Option<PathBuf>,
+    /// Whether an unusable file is an error instead of a warning.
+    #[serde(default)]
+    pub strict: bool,
+}
+
+fn train_split() -> String {
+    "train".into()
+}
+
+fn test_split() -> String {
+    "test".into()
+}
+
+/// Layouts of data sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DataFormat {
+    /// MNIST's IDX files, plain or gzipped.
+    Idx,
+    /// A folder a class.
+    Folder,
+    /// CIFAR-10 or CIFAR-100 binary files.
+    Cifar,
+}
+
+/// How a whole model is trained on images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageTrainingConfig {
+    /// Passes over the images.
+    pub epochs: usize,
+    /// Rows of a batch, clean and augmented together.
+    pub batch_size: usize,
+    /// Random geometry of training views.
+    #[serde(default = "identity")]
+    pub clean_view: String,
+    /// Augmentations of half of each batch. Default: none.
+    #[serde(default)]
+    pub policy: Option<String>,
+    /// Part of the target spread evenly over all classes.
+    #[serde(default)]
+    pub label_smoothing: f64,
+    /// The optimizer's settings.
+    pub optimizer: AdamWConfig,
+}
+
+fn identity() -> String {
+    "identity".into()
+}
+
+impl ImageTrainingConfig {
+    /// Faults, each with the key it is under.
+    pub fn faults(&self, at: &str) -> Vec<String> {
+        let mut faults: Vec<String> = self.optimizer.faults().into_iter().map(|f| format!("{at}.optimizer: {f}")).collect();
+        check(&mut faults, self.epochs > 0, || format!("{at}.epochs is 0"));
+        check(&mut faults, self.batch_size > 1, || format!("{at}.batch_size {} is below 2", self.batch_size));
+        check(&mut faults, (0.0..1.0).contains(&self.label_smoothing), || {
+            format!("{at}.label_smoothing {} is not in [0, 1)", self.label_smoothing)
+        });
+        parses::<CleanView>(&mut faults, &format!("{at}.clean_view"), &self.clean_view);
+        if let Some(policy) = &self.policy {
+            parses::<Policy>(&mut faults, &format!("{at}.policy"), policy);
+        }
+        faults
+    }
+}
+
+/// The configuration of `pretrain`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PretrainConfig {
+    /// Seed of weights, order and views.
+    pub seed: u64,
+    /// The images.
+    pub data: DataConfig,
+    /// The network.
+    pub network: ModelConfig,
+    /// From files to the network's input.
+    pub preprocess: String,
+    /// How to train.
+    pub training: ImageTrainingConfig,
+    /// Where to write the weights.
+    pub output: PathBuf,
+}
+
+impl Validate for PretrainConfig {
+    fn faults(&self) -> Vec<String> {
+        let mut faults = self.training.faults("training");
+        faults.extend(self.network.faults().into_iter().map(|fault| format!("network: {fault}")));
+        parses::<Preprocess>(&mut faults, "preprocess", &self.preprocess);
+        faults
+    }
+}
+
+/// A configuration that knows what is wrong with it.
+pub trait Validate {
+    /// All faults at once, each with the key it is under.
+    fn faults(&self) -> Vec<String>;
+}
+
+/// Adds a fault unless `ok`.
+pub fn check(faults: &mut Vec<String>, ok: bool, fault: impl FnOnce() -> String) {
+    if !ok {
+        faults.push(fault());
+    }
+}
+
+/// Adds a fault unless `text` parses as a `T`.
+pub fn parses<T: std::str::FromStr<Err: std::fmt::Display>>(faults: &mut Vec<String>, key: &str, text: &str) {
+    if let Err(error) = text.parse::<T>() {
+        faults.push(format!("{key}: {error}"));
+    }
+}
+
+/// Reads a configuration file and merges the environment (`ROBUSTIFY__A__B=1`) and the overrides (`a.b=1`) into it.
+pub fn load<T: DeserializeOwned + Validate>(path: &Path, overrides: &[String]) -> anyhow::Result<T> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("configuration file {}", path.display()))?;
+    let mut builder = config::Config::builder().add_source(File::from_str(&text, FileFormat::Toml));
+    builder = builder.add_source(Environment::with_prefix("ROBUSTIFY").prefix_separator("__").separator("__").try_parsing(true));
+    for pair in overrides {
+        builder = builder.add_source(File::from_str(&override_document(pair)?, FileFormat::Toml));
+    }
+    let place = || format!("configuration {}", path.display());
+    let merged: T = builder.build().with_context(place)?.try_deserialize().with_context(place)?;
+    let faults = merged.faults();
+    if !faults.is_empty() {
+        bail!("{}: {}", place(), faults.join("; "));
+    }
+    Ok(merged)
+}
+
+/// `a.b=1` as a TOML document; a value that is no TOML is taken as text.
+fn override_document(pair: &str) -> anyhow::Result<String> {
+    let Some((key, value)) = pair.split_once('=') else {
+        bail!("`{pair}` is not a setting: expected key=value, as in training.epochs=3");
+    };
+    let (key, value) = (key.trim(), value.trim());
+    let plain = format!("{key} = {value}");
+    if toml::from_str::<toml::Table>(&plain).is_ok() {
+        return Ok(plain);
+    }
+    let quoted = format!("{key} = {}", toml::Value::String(value.to_owned()));
+    match toml::from_str::<toml::Table>(&quoted) {
+        Ok(_) => Ok(quoted),
+        Err(_) => bail!("`{pair}` is not a setting: `{key}` is not a key, expected one like training.epochs"),
+    }
+}

@@ -1,0 +1,158 @@
+//! What a person sees while a command runs: bars with the time left on a terminal, plain lines elsewhere.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use robustify_distill::DistillError;
+use robustify_distill::trainer::{Event, Watch};
+
+/// Set by Ctrl-C and by a polite kill.
+#[derive(Clone, Default)]
+pub struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// Catches Ctrl-C: the first asks for a stop that leaves everything resumable, the second ends the process.
+    pub fn install() -> anyhow::Result<Self> {
+        let interrupt = Self::default();
+        let flag = Arc::clone(&interrupt.0);
+        ctrlc::set_handler(move || {
+            if flag.swap(true, Ordering::SeqCst) {
+                std::process::exit(130);
+            }
+            eprintln!("stopping after this step; once more to stop at once");
+        })?;
+        Ok(interrupt)
+    }
+
+    /// Whether a stop was asked for.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// An error when a stop was asked for.
+    pub fn check(&self) -> Result<(), DistillError> {
+        if self.is_set() { Err(DistillError::Interrupted) } else { Ok(()) }
+    }
+}
+
+/// Whether an error is a stop that the user asked for.
+pub fn is_interruption(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(DistillError::Interrupted))
+}
+
+/// Where messages go. Results go to standard output, everything else to standard error.
+#[derive(Clone, Debug)]
+pub struct Console {
+    quiet: bool,
+    terminal: bool,
+}
+
+impl Console {
+    /// A console that says nothing but results and warnings when `quiet`.
+    pub fn new(quiet: bool) -> Self {
+        Self { quiet, terminal: std::io::stderr().is_terminal() }
+    }
+
+    /// Says something.
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+
+    /// Says what a person should look at, even when quiet.
+    pub fn warn(&self, text: &str) {
+        eprintln!("warning: {text}");
+    }
+
+    /// Progress of something with `total` parts.
+    pub fn progress(&self, name: &str, total: usize) -> Progress {
+        let bar = (self.terminal && !self.quiet).then(|| {
+            let style = ProgressStyle::with_template("{prefix:<22} {wide_bar} {pos}/{len} {elapsed_precise} eta {eta} {msg}");
+            let bar = ProgressBar::new(total as u64).with_prefix(name.to_owned());
+            if let Ok(style) = style { bar.with_style(style) } else { bar }
+        });
+        Progress { console: self.clone(), name: name.into(), total, bar, start: Instant::now(), said: Instant::now(), first: None }
+    }
+}
+
+/// A bar, or a line now and then.
+pub struct Progress {
+    console: Console,
+    name: String,
+    total: usize,
+    bar: Option<ProgressBar>,
+    start: Instant,
+    said: Instant,
+    /// Parts that were done before this process began.
+    first: Option<usize>,
+}
+
+impl Progress {
+    /// Time between plain lines.
+    const EVERY: Duration = Duration::from_secs(10);
+
+    /// `done` parts are done.
+    pub fn set(&mut self, done: usize, message: &str) {
+        let first = *self.first.get_or_insert(done.saturating_sub(1));
+        if let Some(bar) = &self.bar {
+            bar.set_position(done as u64);
+            bar.set_message(message.to_owned());
+        } else if self.said.elapsed() >= Self::EVERY {
+            self.said = Instant::now();
+            let rate = (done - first.min(done)).max(1) as f64 / self.start.elapsed().as_secs_f64();
+            let left = (self.total.saturating_sub(done)) as f64 / rate;
+            let space = if message.is_empty() { "" } else { ", " };
+            self.console.say(&format!("{}: {done}/{}{space}{message}, {left:.0} s left", self.name, self.total));
+        }
+    }
+
+    /// Ends the bar and says how it went.
+    pub fn finish(&self, message: &str) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        self.console.say(&format!("{}: {message} ({:.0} s)", self.name, self.start.elapsed().as_secs_f64()));
+    }
+}
+
+/// Shows a training loop.
+pub struct TrainingProgress<'a> {
+    progress: Progress,
+    console: &'a Console,
+    interrupt: &'a Interrupt,
+    last: String,
+}
+
+impl<'a> TrainingProgress<'a> {
+    /// For a loop of `total` steps.
+    pub fn new(console: &'a Console, interrupt: &'a Interrupt, name: &str, total: usize) -> Self {
+        Self { progress: console.progress(name, total), console, interrupt, last: String::new() }
+    }
+}
+
+impl Watch for TrainingProgress<'_> {
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Resumed(done, total) => {
+                self.console.say(&format!("{}: continues at step {done} of {total}", self.progress.name));
+            }
+            Event::Step(done, _, loss) => self.progress.set(done, &format!("loss {loss:.3}")),
+            Event::Epoch(record) => {
+                self.last = format!("loss {:.3}, accuracy {:.1} %", record.loss, 100.0 * record.accuracy);
+                self.console.say(&format!("{}: epoch {}, {}", self.progress.name, record.epoch, self.last));
+            }
+            Event::Done { wait_share, steps, .. } => {
+                let message = format!("{}, {steps} steps, waited for data {:.1} % of the time", self.last, 100.0 * wait_share);
+                self.progress.finish(&message);
+            }
+        }
+    }
+
+    fn interrupted(&self) -> bool {
+        self.interrupt.is_set()
+    }
+}

@@ -1,0 +1,43 @@
+//! The `robustify` program: arguments, configuration, logging and progress. Everything else is in the crates it uses.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![recursion_limit = "256"]
+
+mod allocator;
+mod args;
+mod commands;
+mod config;
+mod console;
+mod dataset;
+mod digest;
+
+use std::process::ExitCode;
+
+use args::{Arguments, Command};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    allocator::keep_freed_memory();
+    let arguments = Arguments::parse();
+    let result = console::Interrupt::install().and_then(|interrupt| match arguments.command {
+        Command::Pretrain(options) => commands::pretrain::run(&options, &interrupt),
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", chain(&error));
+            ExitCode::from(if console::is_interruption(&error) { 130 } else { 1 })
+        }
+    }
+}
+
+/// An error with its causes, on one line, each said once.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text += if text.is_empty() { "" } else { ": " };
+            text += &cause;
+        }
+    }
+    text
+}

@@ -1,0 +1,303 @@
+//! A folder of class folders, the layout of torchvision's `ImageFolder`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn_dataset::Dataset;
+use rayon::prelude::*;
+use robustify_rng::Key;
+use sha2::{Digest, Sha256};
+
+use crate::decode;
+use crate::error::{DataError, Result, io_error};
+use crate::set::{ImageSet, Sample, Skipped, hex};
+
+const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+
+/// Deepest nesting below the root: no known set comes near it, and a link to its own parent goes past it.
+const MAX_DEPTH: usize = 16;
+
+/// Smallest side of an image from which anything can be learnt.
+const MIN_SIDE: u32 = 2;
+
+/// Images in `<root>/<class>/**/*.{jpg,jpeg,png,webp}`, of any size.
+///
+/// The identity of an image is a hash of its path relative to the root, with `/` between the parts.
+#[derive(Clone, Debug)]
+pub struct ImageFolder {
+    root: PathBuf,
+    name: String,
+    classes: Vec<String>,
+    files: Vec<Entry>,
+    labels: Vec<usize>,
+    skipped: Vec<Skipped>,
+    fingerprint: String,
+}
+
+/// How a folder is read.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What happens when a file is found to be unusable.
+    pub on_bad: OnBad,
+    /// How thoroughly files are looked at before use.
+    pub verify: Verify,
+    /// The classes in the order of their labels, for sets that share a label map. Folders that are not in the list are left
+    /// out. Without a list, the folders are the classes, sorted by name, or by value when all names are whole numbers.
+    pub classes: Option<Vec<String>>,
+}
+
+/// What happens when a file is found to be unusable: broken, or with a side under 2 pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnBad {
+    /// It is left out and listed in [`ImageSet::skipped`].
+    #[default]
+    Skip,
+    /// Opening fails and names it.
+    Error,
+}
+
+/// How thoroughly files are looked at before use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verify {
+    /// Every file is decoded once, on all cores.
+    #[default]
+    Decode,
+    /// Only headers are read, for large sets. A file that breaks later is an error of `get`, which names it.
+    Header,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    /// Relative to the root, with `/` between the parts.
+    relative: String,
+    path: PathBuf,
+    bytes: u64,
+    label: usize,
+}
+
+impl ImageFolder {
+    /// Lists the folder, sorts it, and verifies every file. See [`Options`].
+    ///
+    /// A class folder without a usable image remains a class and is listed in [`ImageSet::skipped`], as is every file left out:
+    /// unusable ones, files with other extensions, files outside a class folder. Hidden files are passed over.
+    ///
+    /// # Errors
+    /// [`DataError::Empty`] for a missing folder or one without a usable image, [`DataError::Io`] when it cannot be listed,
+    /// [`DataError::Image`] for an unusable file with [`OnBad::Error`].
+    pub fn open(root: &Path, options: Options) -> Result<Self> {
+        if !root.is_dir() {
+            let reason = "there is no such folder".to_owned();
+            return Err(DataError::Empty { path: root.to_owned(), reason, remedy: "check the path" });
+        }
+        let mut skipped = Vec::new();
+        let folders = class_folders(root, &mut skipped)?;
+        let classes = match options.classes {
+            Some(classes) => classes,
+            None => sorted_names(folders.keys()),
+        };
+        let mut files = Vec::new();
+        for (name, path) in &folders {
+            match classes.iter().position(|class| class == name) {
+                Some(label) => list(root, path, label, &mut files, &mut skipped)?,
+                None => skipped.push(skip(path, "is not in the list of classes")),
+            }
+        }
+        files.sort_by(|a, b| (a.label, &a.relative).cmp(&(b.label, &b.relative)));
+        let files = verified(files, options.verify, options.on_bad, &mut skipped)?;
+        if files.is_empty() {
+            return Err(no_images(root, folders.len(), &skipped));
+        }
+        warn_of_empty_classes(root, &classes, &files, &mut skipped);
+        Ok(Self::from_files(root, classes, files, skipped))
+    }
+
+    fn from_files(root: &Path, classes: Vec<String>, files: Vec<Entry>, skipped: Vec<Skipped>) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(format!("folder {classes:?}\n"));
+        for file in &files {
+            hash.update(format!("{:?} {}\n", file.relative, file.bytes));
+        }
+        let name = root.file_name().unwrap_or(root.as_os_str()).to_string_lossy().into_owned();
+        let labels = files.iter().map(|file| file.label).collect();
+        Self { root: root.to_owned(), name, classes, files, labels, skipped, fingerprint: hex(hash) }
+    }
+
+    /// The folder that was opened.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn entry(&self, index: usize) -> Result<&Entry> {
+        let len = self.files.len();
+        self.files.get(index).ok_or_else(|| DataError::Index { set: self.name.clone(), index, len })
+    }
+}
+
+impl Dataset<Sample, DataError> for ImageFolder {
+    fn get(&self, index: usize) -> Result<Sample> {
+        let entry = self.entry(index)?;
+        Ok(Sample { image: decode::decode(&entry.path)?, label: entry.label, id: identity(&entry.relative) })
+    }
+
+    fn len(&self) -> usize {
+        self.files.len()
+    }
+}
+
+impl ImageSet for ImageFolder {
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn fingerprint(&self) -> String {
+        self.fingerprint.clone()
+    }
+
+    fn skipped(&self) -> &[Skipped] {
+        &self.skipped
+    }
+
+    fn labels(&self) -> &[usize] {
+        &self.labels
+    }
+
+    fn id(&self, index: usize) -> Result<u64> {
+        Ok(identity(&self.entry(index)?.relative))
+    }
+
+    fn origin(&self, index: usize) -> String {
+        self.entry(index).map(|entry| entry.relative.clone()).unwrap_or_default()
+    }
+}
+
+fn identity(relative: &str) -> u64 {
+    Key::new(0, "path").with_str(relative).digest()
+}
+
+/// The visible folders in `root`, by name.
+fn class_folders(root: &Path, skipped: &mut Vec<Skipped>) -> Result<BTreeMap<String, PathBuf>> {
+    let mut folders = BTreeMap::new();
+    for (name, path) in visible(root)? {
+        if path.is_dir() {
+            folders.insert(name, path);
+        } else {
+            skipped.push(skip(&path, "lies outside any class folder"));
+        }
+    }
+    Ok(folders)
+}
+
+/// By value when every name is a whole number (ImageNet-V2's folders 0 to 999), else by name.
+fn sorted_names<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut names: Vec<String> = names.cloned().collect();
+    names.sort();
+    if names.iter().all(|name| name.parse::<u64>().is_ok()) {
+        names.sort_by_key(|name| name.parse::<u64>().ok());
+    }
+    names
+}
+
+/// Adds the images under `folder`, at any depth, to `files`.
+fn list(root: &Path, folder: &Path, label: usize, files: &mut Vec<Entry>, skipped: &mut Vec<Skipped>) -> Result<()> {
+    let mut open = vec![(folder.to_owned(), 1)];
+    while let Some((folder, depth)) = open.pop() {
+        for (_, path) in visible(&folder)? {
+            if path.is_dir() {
+                if depth == MAX_DEPTH {
+                    skipped.push(skip(
+                        &path,
+                        format!("lies more than {MAX_DEPTH} folders deep; is it a link to its own parent?"),
+                    ));
+                } else {
+                    open.push((path, depth + 1));
+                }
+                continue;
+            }
+            let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+            if !EXTENSIONS.contains(&extension.as_str()) {
+                skipped.push(skip(&path, format!("is not one of .{}", EXTENSIONS.join(" ."))));
+                continue;
+            }
+            match fs::metadata(&path) {
+                Ok(metadata) => {
+                    let relative = relative(root, &path);
+                    files.push(Entry { relative, bytes: metadata.len(), label, path });
+                }
+                Err(error) => skipped.push(skip(&path, error)),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Names and paths of what is not hidden in `folder`.
+fn visible(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io_error(folder, "list"))? {
+        let entry = entry.map_err(io_error(folder, "list"))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') {
+            found.push((name, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn relative(root: &Path, path: &Path) -> String {
+    let parts = path.strip_prefix(root).unwrap_or(path).components();
+    parts.map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+}
+
+/// The usable files. The others go to `skipped`, or the first of them is the error.
+fn verified(files: Vec<Entry>, verify: Verify, on_bad: OnBad, skipped: &mut Vec<Skipped>) -> Result<Vec<Entry>> {
+    let verdicts: Vec<Result<()>> = files.par_iter().map(|file| verdict(&file.path, verify)).collect();
+    let mut usable = Vec::with_capacity(files.len());
+    for (file, verdict) in files.into_iter().zip(verdicts) {
+        match verdict {
+            Ok(()) => usable.push(file),
+            Err(error) if on_bad == OnBad::Error => return Err(error),
+            Err(DataError::Image { reason, .. }) => skipped.push(skip(&file.path, reason)),
+            Err(DataError::Io { source, .. }) => skipped.push(skip(&file.path, source)),
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(usable)
+}
+
+fn verdict(path: &Path, verify: Verify) -> Result<()> {
+    let (width, height) = match verify {
+        Verify::Decode => decode::decode(path)?.dimensions(),
+        Verify::Header => decode::dimensions(path)?,
+    };
+    if width.min(height) >= MIN_SIDE {
+        return Ok(());
+    }
+    let reason = format!("{width}x{height} pixels, at least {MIN_SIDE} a side are needed");
+    Err(DataError::Image { path: path.to_owned(), reason })
+}
+
+fn warn_of_empty_classes(root: &Path, classes: &[String], files: &[Entry], skipped: &mut Vec<Skipped>) {
+    let mut images = vec![0usize; classes.len()];
+    files.iter().for_each(|file| images[file.label] += 1);
+    for (class, _) in classes.iter().zip(images).filter(|(_, images)| *images == 0) {
+        skipped.push(skip(&root.join(class), "is a class without a usable image"));
+    }
+}
+
+fn no_images(root: &Path, folders: usize, skipped: &[Skipped]) -> DataError {
+    let first = skipped.first().map(|first| format!(", the first being {}: {}", first.path.display(), first.reason));
+    let reason =
+        format!("{folders} class folders, {} files or folders left out{}", skipped.len(), first.unwrap_or_default());
+    let remedy = "one folder a class is expected, with .jpg, .jpeg, .png or .webp files in it";
+    DataError::Empty { path: root.to_owned(), reason, remedy }
+}
+
+fn skip(path: &Path, reason: impl std::fmt::Display) -> Skipped {
+    Skipped { path: path.to_owned(), reason: reason.to_string() }
+}

@@ -1,0 +1,174 @@
+//! Folders of images, with everything that goes wrong in them, and the decoding of single files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use image::{ImageFormat, Rgb, RgbImage};
+use robustify_data::folder::{OnBad, Options, Verify};
+use robustify_data::{DataError, Dataset, ImageFolder, ImageSet, decode};
+use tempfile::TempDir;
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens").join(name)
+}
+
+fn picture(width: u32, height: u32, red: u8) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| Rgb([red, (x * 5) as u8, (y * 5) as u8]))
+}
+
+fn save(root: &Path, relative: &str, image: &RgbImage, format: ImageFormat) {
+    let path = root.join(relative);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    image.save_with_format(path, format).unwrap();
+}
+
+/// Two good classes, an empty one, and every kind of bad file.
+fn messy() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    save(root, "cat/b.JPG", &picture(30, 20, 10), ImageFormat::Jpeg);
+    save(root, "cat/deep/er/a.png", &picture(8, 9, 20), ImageFormat::Png);
+    save(root, "dog/a.webp", &picture(7, 6, 30), ImageFormat::WebP);
+    save(root, "dog/wrong-extension.png", &picture(40, 40, 40), ImageFormat::Jpeg);
+    save(root, "dog/tiny.png", &picture(1, 1, 50), ImageFormat::Png);
+    save(root, "dog/truncated.jpeg", &picture(64, 64, 60), ImageFormat::Jpeg);
+    let whole = fs::read(root.join("dog/truncated.jpeg")).unwrap();
+    fs::write(root.join("dog/truncated.jpeg"), &whole[..whole.len() * 2 / 3]).unwrap();
+    fs::write(root.join("dog/text.jpg"), "not an image").unwrap();
+    fs::write(root.join("dog/empty.png"), "").unwrap();
+    fs::write(root.join("dog/notes.txt"), "about dogs").unwrap();
+    fs::write(root.join("dog/.hidden.jpg"), "").unwrap();
+    fs::create_dir(root.join("bird")).unwrap();
+    fs::write(root.join("stray.jpg"), "").unwrap();
+    dir
+}
+
+#[test]
+fn good_images_are_read_and_bad_ones_are_named() {
+    let dir = messy();
+    let set = ImageFolder::open(dir.path(), Options::default()).unwrap();
+    assert_eq!(set.classes(), ["bird", "cat", "dog"]);
+    let origins: Vec<String> = (0..set.len()).map(|index| set.origin(index)).collect();
+    assert_eq!(origins, ["cat/b.JPG", "cat/deep/er/a.png", "dog/a.webp", "dog/wrong-extension.png"]);
+    assert_eq!(set.labels(), [1, 1, 2, 2]);
+    let sizes: Vec<_> = (0..4).map(|index| set.get(index).unwrap().image.dimensions()).collect();
+    assert_eq!(sizes, [(30, 20), (8, 9), (7, 6), (40, 40)]);
+    assert_eq!(set.get(1).unwrap().image, picture(8, 9, 20));
+
+    let reason = |name: &str| {
+        let found: Vec<_> = set.skipped().iter().filter(|skipped| skipped.path.ends_with(name)).collect();
+        assert_eq!(found.len(), 1, "{name} in {:?}", set.skipped());
+        found[0].reason.clone()
+    };
+    assert!(reason("dog/truncated.jpeg").contains("truncated"));
+    assert!(reason("dog/text.jpg").contains("not a JPEG, PNG or WebP"));
+    assert!(reason("dog/empty.png").contains("not a JPEG, PNG or WebP"));
+    assert!(reason("dog/tiny.png").contains("1x1"));
+    assert!(reason("dog/notes.txt").contains(".jpg"));
+    assert!(reason("stray.jpg").contains("outside"));
+    assert!(reason("bird").contains("without a usable image"));
+    assert_eq!(set.skipped().len(), 7);
+    assert!(matches!(set.get(4), Err(DataError::Index { index: 4, len: 4, .. })));
+}
+
+#[test]
+fn strict_opening_and_header_only_opening_name_the_file_as_an_error() {
+    let dir = messy();
+    let strict = Options { on_bad: OnBad::Error, ..Options::default() };
+    let error = ImageFolder::open(dir.path(), strict).unwrap_err().to_string();
+    assert!(error.contains("dog") && error.contains("unusable image"), "{error}");
+
+    let set = ImageFolder::open(dir.path(), Options { verify: Verify::Header, ..Options::default() }).unwrap();
+    let truncated = (0..set.len()).find(|&index| set.origin(index).contains("truncated")).unwrap();
+    let error = set.get(truncated).unwrap_err().to_string();
+    assert!(error.contains("truncated.jpeg") && error.contains("end-of-image"), "{error}");
+    assert!((0..set.len()).all(|index| !set.origin(index).contains("tiny") && !set.origin(index).contains("text")));
+}
+
+#[test]
+fn folders_without_images_say_what_is_expected() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |path: &Path| ImageFolder::open(path, Options::default()).unwrap_err().to_string();
+    assert!(open(&dir.path().join("missing")).contains("no such folder"));
+    assert!(open(dir.path()).contains("one folder a class"));
+    fs::create_dir(dir.path().join("cat")).unwrap();
+    fs::write(dir.path().join("cat/a.jpg"), "text").unwrap();
+    let error = open(dir.path());
+    assert!(error.contains("1 class folders") && error.contains("a.jpg"), "{error}");
+}
+
+#[test]
+fn number_folders_sort_by_value_and_a_given_list_sets_the_labels() {
+    let dir = tempfile::tempdir().unwrap();
+    for class in ["10", "9", "0"] {
+        save(dir.path(), &format!("{class}/a.png"), &picture(4, 4, 0), ImageFormat::Png);
+    }
+    assert_eq!(ImageFolder::open(dir.path(), Options::default()).unwrap().classes(), ["0", "9", "10"]);
+    let classes = Some(["9", "x", "10"].map(str::to_owned).to_vec());
+    let set = ImageFolder::open(dir.path(), Options { classes, ..Options::default() }).unwrap();
+    assert_eq!(set.labels(), [0, 2]);
+    let left_out: Vec<_> = set.skipped().iter().map(|skipped| skipped.path.file_name().unwrap()).collect();
+    assert_eq!(left_out, ["0", "x"]);
+    fs::create_dir(dir.path().join("a")).unwrap();
+    assert_eq!(ImageFolder::open(dir.path(), Options::default()).unwrap().classes(), ["0", "10", "9", "a"]);
+}
+
+#[test]
+fn identities_and_fingerprints_follow_the_files_and_not_their_place() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for root in [one.path(), two.path()] {
+        save(root, "a/1.png", &picture(4, 4, 0), ImageFormat::Png);
+        save(root, "b/1.png", &picture(4, 4, 0), ImageFormat::Png);
+    }
+    let open = |dir: &TempDir| ImageFolder::open(dir.path(), Options::default()).unwrap();
+    let before = open(&one);
+    assert_eq!(before.fingerprint(), open(&two).fingerprint());
+    assert_eq!(before.id(1).unwrap(), before.get(1).unwrap().id);
+    assert_ne!(before.id(0).unwrap(), before.id(1).unwrap());
+    save(one.path(), "a/0.png", &picture(4, 4, 0), ImageFormat::Png);
+    let after = open(&one);
+    assert_ne!(before.fingerprint(), after.fingerprint());
+    assert_eq!(before.id(0).unwrap(), after.id(1).unwrap());
+}
+
+#[test]
+fn cmyk_and_alpha_are_converted_as_by_pillow() {
+    let cmyk = decode::decode(&golden("cmyk.jpg")).unwrap();
+    let want = decode::decode(&golden("cmyk-expected.png")).unwrap();
+    let worst = cmyk.as_raw().iter().zip(want.as_raw()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+    assert!(worst <= 4, "{worst} levels apart");
+    assert_eq!(decode::decode(&golden("alpha.png")).unwrap(), decode::decode(&golden("alpha-expected.png")).unwrap());
+}
+
+#[test]
+fn orientation_is_applied() {
+    for orientation in [3, 6, 7] {
+        let turned = decode::decode(&golden(&format!("exif-{orientation}.jpg"))).unwrap();
+        let want = decode::decode(&golden(&format!("exif-{orientation}-expected.png"))).unwrap();
+        assert_eq!(turned.dimensions(), want.dimensions());
+        let worst = turned.as_raw().iter().zip(want.as_raw()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+        assert!(worst <= 4, "orientation {orientation}: {worst} levels apart");
+    }
+}
+
+#[test]
+fn sixteen_bits_and_grey_become_eight_bit_rgb() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("deep.png");
+    image::ImageBuffer::<image::Luma<u16>, _>::from_raw(2, 1, vec![0x8000u16, 0xffff]).unwrap().save(&path).unwrap();
+    assert_eq!(decode::decode(&path).unwrap().as_raw(), &[128, 128, 128, 255, 255, 255]);
+}
+
+#[test]
+fn a_header_that_lies_about_its_size_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path(), "a.png", &picture(4, 4, 0), ImageFormat::Png);
+    let mut bytes = fs::read(dir.path().join("a.png")).unwrap();
+    // Width and height of the IHDR chunk, and the checksum over it.
+    bytes[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
+    let mut crc = flate2::Crc::new();
+    crc.update(&bytes[12..29]);
+    bytes[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+    let error = decode::decode_bytes(&bytes, Path::new("a.png")).unwrap_err().to_string();
+    assert!(error.contains("a.png") && error.contains("65536x65536"), "{error}");
+}

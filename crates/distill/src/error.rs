@@ -1,0 +1,34 @@
+use std::path::PathBuf;
+
+/// What can go wrong while training.
+#[derive(Debug, thiserror::Error)]
+pub enum DistillError {
+    /// Data that cannot be read.
+    #[error(transparent)]
+    Data(#[from] robustify_data::DataError),
+    /// A model that cannot be built, cut or loaded.
+    #[error(transparent)]
+    Zoo(#[from] robustify_zoo::ZooError),
+    /// A file that cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A checkpoint that cannot be continued.
+    #[error("{path}: cannot continue from this checkpoint: {reason}; delete it to start the stage over")]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Settings that make no sense together.
+    #[error("{0}")]
+    Config(String),
+    /// The user asked to stop; the state is saved.
+    #[error("interrupted; the state is saved, run the same command again to continue")]
+    Interrupted,
+}

@@ -1,0 +1,133 @@
+//! Training a whole model on images: pre-training, and the robust teacher.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use burn::tensor::Device;
+use robustify_augment::Policy;
+use robustify_data::{CleanView, Images, Job, Loader, Preprocess, batch, epoch_order};
+use robustify_rng::Key;
+use robustify_zoo::{BatchStatistics, Model, Pass};
+
+use crate::losses;
+use crate::trainer::{BatchSource, Batches, Objective, Outcome};
+use crate::DistillError;
+
+/// Cross-entropy on clean views, and on an augmented view of the same images beside them when there is a policy.
+pub struct ImageTraining {
+    /// The training images.
+    pub images: Images,
+    /// Pixels and normalisation of the model.
+    pub preprocess: Preprocess,
+    /// Random geometry of every view.
+    pub clean_view: CleanView,
+    /// Augmentations of the second half of a batch; without them, every row is clean.
+    pub policy: Option<Policy>,
+    /// Rows of a batch, clean and augmented together.
+    pub batch_size: usize,
+    /// Rows of a shard.
+    pub shard_rows: usize,
+    /// Label smoothing, in `[0, 1)`.
+    pub label_smoothing: f64,
+    /// Seed of order, views and augmentations.
+    pub seed: u64,
+    /// Threads that prepare images.
+    pub loader_threads: usize,
+    /// Where tensors go.
+    pub device: Device,
+}
+
+/// Rows of a shard on the host.
+pub struct ImageShard {
+    pixels: Vec<Vec<f32>>,
+    labels: Vec<usize>,
+    /// Rows of the whole batch.
+    batch_rows: usize,
+}
+
+/// One view of one image: normalised CHW values and the label.
+type Row = (Vec<f32>, usize);
+
+impl ImageTraining {
+    fn images_per_batch(&self) -> usize {
+        let views = 1 + usize::from(self.policy.is_some());
+        (self.batch_size / views).max(1)
+    }
+
+    /// Prepares the views of one image: the clean one, then the augmented one.
+    fn job(&self, epoch: usize) -> Job<Vec<Row>> {
+        let (images, preprocess) = (Arc::clone(&self.images), self.preprocess.clone());
+        let (view, policy, seed) = (self.clean_view.clone(), self.policy.clone(), self.seed);
+        Arc::new(move |index, _| {
+            let sample = images.get(index)?;
+            let pixels = preprocess.pixels(&sample.image)?;
+            let key = |purpose| Key::new(seed, purpose).with(epoch as u64).with(sample.id);
+            let row = |image: &_| {
+                let mut values = vec![0.0; 3 * (pixels.width() * pixels.height()) as usize];
+                preprocess.write_chw(image, &mut values).map(|()| (values, sample.label))
+            };
+            let mut rows = vec![row(&view.apply(&pixels, key("clean view"))?)?];
+            if let Some(policy) = &policy {
+                let base = view.apply(&pixels, key("augmented view"))?;
+                rows.push(row(&policy.apply(&base, key("augmentation")))?);
+            }
+            Ok(rows)
+        })
+    }
+}
+
+struct ImageBatches<'a> {
+    training: &'a ImageTraining,
+    loader: Loader<Vec<Row>>,
+}
+
+impl BatchSource<ImageShard> for ImageBatches<'_> {
+    fn next_batch(&mut self) -> Result<Option<Vec<ImageShard>>, DistillError> {
+        let Some(items) = self.loader.next() else { return Ok(None) };
+        let rows: Vec<Row> = items?.into_iter().flatten().collect();
+        let batch_rows = rows.len();
+        let mut shards = Vec::new();
+        let mut rows = rows.into_iter().peekable();
+        while rows.peek().is_some() {
+            let (pixels, labels) = rows.by_ref().take(self.training.shard_rows).unzip();
+            shards.push(ImageShard { pixels, labels, batch_rows });
+        }
+        Ok(Some(shards))
+    }
+
+    fn waited(&self) -> Duration {
+        self.loader.waited()
+    }
+}
+
+impl Objective for ImageTraining {
+    type Model = Model;
+    type Shard = ImageShard;
+
+    fn steps(&self) -> usize {
+        self.images.len().div_ceil(self.images_per_batch())
+    }
+
+    fn epoch<'a>(&'a self, epoch: usize, first: usize) -> Result<Batches<'a, ImageShard>, DistillError> {
+        let per_batch = self.images_per_batch();
+        let mut order = epoch_order(self.images.len(), self.seed, epoch as u64);
+        order.drain(..(first * per_batch).min(order.len()));
+        let loader = Loader::new(order, per_batch, self.loader_threads, self.job(epoch))?;
+        Ok(Box::new(ImageBatches { training: self, loader }))
+    }
+
+    fn loss(&self, model: &Model, shard: ImageShard) -> Outcome {
+        let side = model.image_size();
+        let images = batch::images(&shard.pixels, [3, side, side], &self.device).expect("rows were made for this size");
+        let labels = batch::labels(&shard.labels, &self.device);
+        let statistics = BatchStatistics::default();
+        let logits = model.forward(images.autodiff(), &Pass::eval().with_statistics(&statistics));
+        let right = losses::right(&logits, &labels);
+        let loss = losses::smoothed_cross_entropy(logits, labels, self.label_smoothing) / shard.batch_rows as f64;
+        Outcome { loss, rows: shard.labels.len(), right, statistics }
+    }
+
+    fn with_statistics(&self, model: Model, statistics: Vec<BatchStatistics>) -> Model {
+        statistics.into_iter().fold(model, Model::with_statistics)
+    }
+}

@@ -1,0 +1,49 @@
+//! Classification and distillation losses, each a sum over rows.
+
+use burn::tensor::{Int, Tensor, activation};
+
+/// Cross-entropy of labels.
+///
+/// # Shapes
+/// - logits: `[rows, classes]`
+/// - labels: `[rows]`
+/// - output: `[1]`, summed over rows
+pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+    let rows = labels.dims()[0];
+    -activation::log_softmax(logits, 1).gather(1, labels.reshape([rows, 1])).sum()
+}
+
+/// `tau^2 KL(softmax(teacher / tau) || softmax(student / tau))`. Source: Hinton et al. 2015, arXiv:1503.02531.
+///
+/// # Shapes
+/// - student, teacher: logits `[rows, classes]`; no gradient flows to the teacher
+/// - output: `[1]`, summed over rows
+pub fn distillation(student: Tensor<2>, teacher: Tensor<2>, tau: f64) -> Tensor<1> {
+    let target = activation::log_softmax(teacher.detach() / tau, 1);
+    let log_student = activation::log_softmax(student / tau, 1);
+    (target.clone().exp() * (target - log_student)).sum() * (tau * tau)
+}
+
+/// Rows whose largest logit is the label's.
+pub fn right(logits: &Tensor<2>, labels: &Tensor<1, Int>) -> usize {
+    let [rows, _] = logits.dims();
+    let best = logits.clone().without_autodiff().argmax(1).reshape([rows]);
+    best.equal(labels.clone()).int().sum().into_scalar::<i64>() as usize
+}
+
+/// Cross-entropy of labels mixed with the uniform distribution: `(1 - smoothing)` on the label. Source: Szegedy et al. 2016,
+/// arXiv:1512.00567.
+///
+/// # Shapes
+/// - logits: `[rows, classes]`
+/// - labels: `[rows]`
+/// - output: `[1]`, summed over rows
+pub fn smoothed_cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>, smoothing: f64) -> Tensor<1> {
+    if smoothing == 0.0 {
+        return cross_entropy(logits, labels);
+    }
+    let [rows, classes] = logits.dims();
+    let log = activation::log_softmax(logits, 1);
+    let label = log.clone().gather(1, labels.reshape([rows, 1])).sum();
+    label * (smoothing - 1.0) - log.sum() * (smoothing / classes as f64)
+}

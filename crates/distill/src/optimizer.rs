@@ -1,0 +1,245 @@
+//! AdamW with parameter groups, a schedule with linear warm-up and cosine decay, and clipping by the global norm.
+//!
+//! Source: Loshchilov & Hutter 2019, arXiv:1711.05101, as in PyTorch (decoupled decay scaled by the learning rate, epsilon
+//! outside the root). State is kept by parameter path, so that a checkpoint can hold it under the parameter's name.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Gradients as BurnGradients, Tensor, TensorData};
+use robustify_zoo::weights::{Entry, ParameterPath, State};
+use serde::{Deserialize, Serialize};
+
+/// Settings of AdamW.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdamWConfig {
+    /// Peak learning rate of a group with scale one.
+    pub learning_rate: f64,
+    /// Decoupled weight decay; norms and biases have none.
+    pub weight_decay: f64,
+    /// Decay rates of the first and second moment.
+    #[serde(default = "default_betas")]
+    pub betas: [f64; 2],
+    /// Added to the root of the second moment.
+    #[serde(default = "default_eps")]
+    pub eps: f64,
+    /// Part of all steps over which the learning rate rises from zero.
+    pub warmup_fraction: f64,
+    /// Largest norm of all gradients together; larger ones are scaled down to it.
+    pub clip_norm: f64,
+}
+
+fn default_betas() -> [f64; 2] {
+    [0.9, 0.999]
+}
+
+fn default_eps() -> f64 {
+    1e-8
+}
+
+impl AdamWConfig {
+    /// Faults of the settings, as sentences.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for (name, value) in [("learning_rate", self.learning_rate), ("eps", self.eps), ("clip_norm", self.clip_norm)] {
+            if !(value.is_finite() && value > 0.0) {
+                faults.push(format!("{name} {value} is not positive"));
+            }
+        }
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            faults.push(format!("weight_decay {} is negative", self.weight_decay));
+        }
+        if !self.betas.iter().all(|beta| (0.0..1.0).contains(beta)) {
+            faults.push(format!("betas {:?} are not in [0, 1)", self.betas));
+        }
+        if !(0.0..1.0).contains(&self.warmup_fraction) {
+            faults.push(format!("warmup_fraction {} is not in [0, 1)", self.warmup_fraction));
+        }
+        faults
+    }
+
+    /// The learning rate of step `step` of `total`, counted from zero: linear warm-up, then cosine to zero.
+    pub fn rate(&self, step: usize, total: usize) -> f64 {
+        let warmup = (self.warmup_fraction * total as f64).round();
+        let position = step as f64 + 1.0;
+        if position <= warmup {
+            return self.learning_rate * position / warmup;
+        }
+        let progress = (position - warmup) / (total as f64 - warmup + 1.0).max(1.0);
+        self.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())
+    }
+}
+
+/// How one parameter is stepped.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Group {
+    /// Factor on the learning rate.
+    pub rate_scale: f64,
+    /// Whether weight decay applies.
+    pub decay: bool,
+}
+
+impl Group {
+    /// Decay for matrices and kernels; none for biases, norms, class tokens and position embeddings.
+    pub fn by_shape(name: &str, rank: usize) -> Self {
+        let exempt = rank < 2 || name.ends_with("cls_token") || name.ends_with("pos_embed");
+        Self { rate_scale: 1.0, decay: !exempt }
+    }
+}
+
+/// Gradients of one shard by parameter path, flattened, without autodiff.
+pub type Gradients = BTreeMap<String, Tensor<1>>;
+
+/// Takes the gradients of a module's parameters out of a backward pass.
+pub fn gradients<M: Module>(module: &M, gradients: &mut BurnGradients) -> Gradients {
+    let mut collector = Collector { path: ParameterPath::default(), gradients, found: Gradients::new() };
+    module.visit(&mut collector);
+    collector.found
+}
+
+/// Sums the gradients of shards in their order.
+pub fn sum(shards: Vec<Gradients>) -> Gradients {
+    let mut total = Gradients::new();
+    for shard in shards {
+        for (name, gradient) in shard {
+            let sum = match total.remove(&name) {
+                Some(sum) => sum + gradient,
+                None => gradient,
+            };
+            total.insert(name, sum);
+        }
+    }
+    total
+}
+
+/// Scales gradients down to a global norm of at most `limit`; returns the norm before.
+pub fn clip(gradients: Gradients, limit: f64) -> (Gradients, f64) {
+    let squares: f64 = gradients.values().map(|g| f64::from((g.clone() * g.clone()).sum().into_scalar::<f32>())).sum();
+    let norm = squares.sqrt();
+    if norm <= limit {
+        return (gradients, norm);
+    }
+    let scale = limit / (norm + 1e-6);
+    (gradients.into_iter().map(|(name, gradient)| (name, gradient * scale)).collect(), norm)
+}
+
+/// The optimizer's state: both moments of every stepped parameter, and the number of steps.
+#[derive(Clone, Debug, Default)]
+pub struct AdamW {
+    moments: BTreeMap<String, [Tensor<1>; 2]>,
+    steps: usize,
+}
+
+impl AdamW {
+    /// Steps taken.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// One step on `module`, at the learning rate `rate`; parameters without a gradient stay.
+    #[must_use]
+    pub fn step<M: Module>(
+        &mut self,
+        config: &AdamWConfig,
+        rate: f64,
+        group: &dyn Fn(&str, usize) -> Group,
+        module: M,
+        gradients: Gradients,
+    ) -> M {
+        self.steps += 1;
+        let mut stepper = Stepper { path: ParameterPath::default(), optimizer: self, config, rate, group, gradients };
+        module.map(&mut stepper)
+    }
+
+    fn update(&mut self, config: &AdamWConfig, rate: f64, decay: bool, name: &str, old: Tensor<1>, g: Tensor<1>) -> Tensor<1> {
+        let [beta1, beta2] = config.betas;
+        let [m, v] = match self.moments.remove(name) {
+            Some([m, v]) => [m * beta1 + g.clone() * (1.0 - beta1), v * beta2 + g.clone() * g * (1.0 - beta2)],
+            None => [g.clone() * (1.0 - beta1), g.clone() * g * (1.0 - beta2)],
+        };
+        let steps = self.steps as i32;
+        let (bias1, bias2) = (1.0 - beta1.powi(steps), 1.0 - beta2.powi(steps));
+        let denominator = v.clone().sqrt() / bias2.sqrt() + config.eps;
+        let update = m.clone() / denominator * (rate / bias1);
+        self.moments.insert(name.to_owned(), [m, v]);
+        let kept = if decay { old * (1.0 - rate * config.weight_decay) } else { old };
+        kept - update
+    }
+
+    /// The moments for a checkpoint, under `m.` and `v.` before the parameter's name.
+    pub fn state(&self) -> State {
+        let mut state = State::new();
+        for (name, moments) in &self.moments {
+            for (prefix, moment) in ["m", "v"].iter().zip(moments) {
+                let values = moment.clone().into_data().convert::<f32>().try_to_vec().expect("converted to f32");
+                state.insert(format!("{prefix}.{name}"), Entry { shape: moment.dims().to_vec(), values });
+            }
+        }
+        state
+    }
+
+    /// The optimizer with the moments of a checkpoint. `None` when a moment lacks its other half.
+    pub fn with_state(mut state: State, steps: usize, device: &Device) -> Option<Self> {
+        let names: Vec<String> = state.keys().filter_map(|key| key.strip_prefix("m.").map(str::to_owned)).collect();
+        let mut moments = BTreeMap::new();
+        for name in names {
+            let mut take = |prefix: &str| {
+                let entry = state.remove(&format!("{prefix}.{name}"))?;
+                Some(Tensor::from_data(TensorData::new(entry.values, entry.shape), device))
+            };
+            moments.insert(name.clone(), [take("m")?, take("v")?]);
+        }
+        state.is_empty().then_some(Self { moments, steps })
+    }
+}
+
+struct Collector<'a> {
+    path: ParameterPath,
+    gradients: &'a mut BurnGradients,
+    found: Gradients,
+}
+
+impl ModuleVisitor for Collector<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = param.val().grad_remove(self.gradients) {
+            let count = gradient.shape().num_elements();
+            self.found.insert(self.path.name(), gradient.reshape([count]));
+        }
+    }
+}
+
+struct Stepper<'a> {
+    path: ParameterPath,
+    optimizer: &'a mut AdamW,
+    config: &'a AdamWConfig,
+    rate: f64,
+    group: &'a dyn Fn(&str, usize) -> Group,
+    gradients: Gradients,
+}
+
+impl ModuleMapper for Stepper<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = self.path.name();
+        let Some(gradient) = self.gradients.remove(&name) else { return param };
+        let group = (self.group)(&name, D);
+        let rate = self.rate * group.rate_scale;
+        param.map(|old| {
+            let dims = old.dims();
+            let flat = old.reshape([dims.iter().product::<usize>()]);
+            self.optimizer.update(self.config, rate, group.decay, &name, flat, gradient).reshape(dims)
+        })
+    }
+}

@@ -1,0 +1,239 @@
+//! The training loop that all methods share: shards side by side, one optimizer step a batch, checkpoints, exact resume.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use robustify_zoo::{BatchStatistics, Workers};
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::{self, Position};
+use crate::optimizer::{self, AdamW, AdamWConfig, Group};
+use crate::DistillError;
+
+/// What is trained, on what, and for which loss.
+pub trait Objective: Sync {
+    /// The module whose parameters are tuned. It lives on a plain device.
+    type Model: Module + Sync;
+    /// The rows of one shard of a batch.
+    type Shard: Send;
+
+    /// Steps in an epoch; the same for every epoch.
+    fn steps(&self) -> usize;
+
+    /// Batches of an epoch from step `first` on, each cut into shards of a fixed number of rows.
+    ///
+    /// # Errors
+    /// Data that cannot be read.
+    fn epoch<'a>(&'a self, epoch: usize, first: usize) -> Result<Batches<'a, Self::Shard>, DistillError>;
+
+    /// The loss of a shard, already divided by the rows of the whole batch, on the trained (autodiff) clone of the model.
+    fn loss(&self, model: &Self::Model, shard: Self::Shard) -> Outcome;
+
+    /// Moves what a step moves besides the parameters: the running statistics of BatchNorm layers.
+    fn with_statistics(&self, model: Self::Model, _: Vec<BatchStatistics>) -> Self::Model {
+        model
+    }
+
+    /// How a parameter is stepped.
+    fn group(&self, name: &str, rank: usize) -> Group {
+        Group::by_shape(name, rank)
+    }
+}
+
+/// The batches of an epoch, in order.
+pub trait BatchSource<Shard> {
+    /// The next batch's shards; `None` after the last.
+    ///
+    /// # Errors
+    /// Data that cannot be read.
+    fn next_batch(&mut self) -> Result<Option<Vec<Shard>>, DistillError>;
+
+    /// For how long the loop has waited for data.
+    fn waited(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// A boxed [`BatchSource`].
+pub type Batches<'a, Shard> = Box<dyn BatchSource<Shard> + 'a>;
+
+/// What a shard's forward gives.
+pub struct Outcome {
+    /// The scalar to differentiate, shape `[1]`.
+    pub loss: Tensor<1>,
+    /// Rows of the shard and how many of them the model got right, for the log.
+    pub rows: usize,
+    /// See `rows`.
+    pub right: usize,
+    /// What the BatchNorm layers saw.
+    pub statistics: BatchStatistics,
+}
+
+/// How long to train and where to keep the state.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Passes over the data.
+    pub epochs: usize,
+    /// The optimizer's settings.
+    pub optimizer: AdamWConfig,
+    /// The checkpoint file; the loop resumes from it when it is there.
+    pub checkpoint: PathBuf,
+    /// Identifies everything that determines the training; a checkpoint of another identity is an error.
+    pub identity: String,
+    /// The merged configuration, kept in the checkpoint for people.
+    pub config: serde_json::Value,
+    /// Time between checkpoints.
+    pub checkpoint_every: Duration,
+}
+
+/// What happened in an epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// Epoch, from one.
+    pub epoch: usize,
+    /// Mean loss a row.
+    pub loss: f64,
+    /// Part of the rows that the trained model got right while it learnt.
+    pub accuracy: f64,
+    /// Learning rate of the last step.
+    pub learning_rate: f64,
+    /// Mean norm of the gradients before clipping.
+    pub gradient_norm: f64,
+}
+
+/// What the loop tells whoever watches it.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// It continues from a checkpoint, at this many steps of the total.
+    Resumed(usize, usize),
+    /// A step is done: steps so far, steps in all, mean loss of the epoch so far.
+    Step(usize, usize, f64),
+    /// An epoch is done.
+    Epoch(EpochRecord),
+    /// Training is done: part of the wall time that it waited for data, seconds, steps taken in this process.
+    Done {
+        /// In `[0, 1]`.
+        wait_share: f64,
+        /// Wall time.
+        seconds: f64,
+        /// Steps taken by this process, without those before a resume.
+        steps: usize,
+    },
+}
+
+/// Who watches a training loop.
+pub trait Watch {
+    /// Something happened.
+    fn event(&mut self, event: Event);
+    /// Whether to stop at the next step, leaving a checkpoint.
+    fn interrupted(&self) -> bool {
+        false
+    }
+}
+
+/// Trains `model` on `objective`; from the checkpoint of `plan` when there is one, and then to the same bits as without a break.
+///
+/// # Errors
+/// Data that cannot be read, a checkpoint that cannot be written or does not fit, or an interruption (which leaves a checkpoint).
+pub fn train<O: Objective>(
+    objective: &O,
+    model: O::Model,
+    plan: &Plan,
+    workers: &Workers,
+    device: &Device,
+    watch: &mut dyn Watch,
+) -> Result<(O::Model, Vec<EpochRecord>), DistillError> {
+    let steps = objective.steps();
+    let mut run = match checkpoint::load(&plan.checkpoint, &plan.identity, model, device)? {
+        checkpoint::Found::Nothing(model) => Run::new(model),
+        checkpoint::Found::Checkpoint(model, optimizer, position) => {
+            watch.event(Event::Resumed(optimizer.steps(), steps * plan.epochs));
+            Run { model: Some(model), optimizer, position }
+        }
+    };
+    let start = Instant::now();
+    let (mut waited, taken) = (Duration::ZERO, run.optimizer.steps());
+    while run.position.epoch < plan.epochs {
+        waited += run.epoch(objective, plan, workers, watch)?;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let wait_share = if seconds > 0.0 { waited.as_secs_f64() / seconds } else { 0.0 };
+    watch.event(Event::Done { wait_share, seconds, steps: run.optimizer.steps() - taken });
+    Ok((run.model.take().expect("present between steps"), run.position.history))
+}
+
+struct Run<M> {
+    /// Absent only within a step.
+    model: Option<M>,
+    optimizer: AdamW,
+    position: Position,
+}
+
+impl<M: Module + Sync> Run<M> {
+    fn new(model: M) -> Self {
+        Self { model: Some(model), optimizer: AdamW::default(), position: Position::default() }
+    }
+
+    /// Runs the rest of the current epoch; returns how long it waited for data.
+    fn epoch<O: Objective<Model = M>>(
+        &mut self,
+        objective: &O,
+        plan: &Plan,
+        workers: &Workers,
+        watch: &mut dyn Watch,
+    ) -> Result<Duration, DistillError> {
+        let total = objective.steps() * plan.epochs;
+        let mut batches = objective.epoch(self.position.epoch, self.position.step)?;
+        let mut saved = Instant::now();
+        while let Some(shards) = batches.next_batch()? {
+            self.step(objective, plan, workers, total, shards);
+            watch.event(Event::Step(self.optimizer.steps(), total, self.position.mean_loss()));
+            let interrupted = watch.interrupted();
+            if interrupted || saved.elapsed() >= plan.checkpoint_every {
+                self.save(plan)?;
+                saved = Instant::now();
+            }
+            if interrupted {
+                return Err(DistillError::Interrupted);
+            }
+        }
+        let waited = batches.waited();
+        drop(batches);
+        let record = self.position.finish_epoch(plan.optimizer.rate(self.optimizer.steps().saturating_sub(1), total));
+        watch.event(Event::Epoch(record));
+        self.save(plan)?;
+        Ok(waited)
+    }
+
+    fn step<O: Objective<Model = M>>(&mut self, objective: &O, plan: &Plan, workers: &Workers, total: usize, shards: Vec<O::Shard>) {
+        let model = self.model.take().expect("present between steps");
+        let trained = model.clone().train();
+        let results = workers.map(shards, |shard| {
+            let outcome = objective.loss(&trained, shard);
+            let mut backward = outcome.loss.backward();
+            let gradients = optimizer::gradients(&trained, &mut backward);
+            let loss = f64::from(outcome.loss.into_scalar::<f32>());
+            (gradients, loss, outcome.rows, outcome.right, outcome.statistics)
+        });
+        drop(trained);
+        let (mut gradients, mut statistics) = (Vec::new(), Vec::new());
+        for (shard_gradients, loss, rows, right, shard_statistics) in results {
+            gradients.push(shard_gradients);
+            statistics.push(shard_statistics);
+            self.position.add(loss, rows, right);
+        }
+        let (gradients, norm) = optimizer::clip(optimizer::sum(gradients), plan.optimizer.clip_norm);
+        self.position.finish_step(norm);
+        let rate = plan.optimizer.rate(self.optimizer.steps(), total);
+        let group = |name: &str, rank: usize| objective.group(name, rank);
+        let model = self.optimizer.step(&plan.optimizer, rate, &group, model, gradients);
+        self.model = Some(objective.with_statistics(model, statistics));
+    }
+
+    fn save(&self, plan: &Plan) -> Result<(), DistillError> {
+        let model = self.model.as_ref().expect("present between steps");
+        checkpoint::save(&plan.checkpoint, &plan.identity, &plan.config, model, &self.optimizer, &self.position)
+    }
+}

@@ -1,0 +1,83 @@
+//! Files that are either the old ones or the new ones, whenever the program is killed.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::ReportError;
+
+/// Replaces a file: writes a neighbour, brings it to the disk, and renames it. Readers see the old bytes or the new ones,
+/// and never a part; so does the next start after a power cut.
+///
+/// # Errors
+///
+/// The folder does not exist, is not writable or is full. The old file is untouched then, and no neighbour is left.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
+    let fault = |source| ReportError::Io { action: "write", path: path.to_owned(), source };
+    let neighbour = neighbour(path).map_err(fault)?;
+    let written = write(&neighbour, bytes).and_then(|()| std::fs::rename(&neighbour, path));
+    if let Err(error) = written {
+        // What went wrong first is what the caller should hear of; a neighbour that is left over harms nobody.
+        let _ = std::fs::remove_file(&neighbour);
+        return Err(fault(error));
+    }
+    sync_folder(path).map_err(fault)
+}
+
+/// A name beside the file that no other thread or process uses.
+fn neighbour(path: &Path) -> io::Result<PathBuf> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?;
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{}-{}.tmp", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+    Ok(path.with_file_name(hidden))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Without it the rename itself may be lost in a power cut. Elsewhere than on Unix a folder cannot be opened for this.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_is_left_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("results.csv");
+        for text in ["first, and longer", "second"] {
+            write_atomic(&path, text.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failure_names_the_file_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = write_atomic(&folder.path().join("missing/results.csv"), b"x").unwrap_err().to_string();
+        assert!(error.starts_with("cannot write ") && error.contains("missing"), "{error}");
+        // A folder cannot be replaced by a file, so here the rename fails, after the neighbour was written.
+        let taken = folder.path().join("taken");
+        std::fs::create_dir(&taken).unwrap();
+        assert!(write_atomic(&taken, b"x").is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,150 @@
+use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::tensor::{Int, Tensor};
+use robustify_zoo::{CutPoint, Features, Model, Pass, Segment, ZooError};
+use serde::{Deserialize, Serialize};
+
+/// One of the three heads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Head {
+    /// Tuned on clean images only, towards the original model.
+    Clean,
+    /// Tuned on both; the yardstick of the KL divergence.
+    Combined,
+    /// Tuned on augmented images only, towards the robust teacher. The paper's "unclean" head.
+    Robust,
+}
+
+impl Head {
+    /// In the order of [`ThreeHeads::forward`].
+    pub const ALL: [Self; 3] = [Self::Clean, Self::Combined, Self::Robust];
+
+    /// Position in [`Head::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// `clean`, `combined` or `robust`.
+    pub fn name(self) -> &'static str {
+        ["clean", "combined", "robust"][self.index()]
+    }
+}
+
+/// Where the frozen backbone ends and what the heads own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitConfig {
+    /// Blocks (ViT) or stages (ResNet) before the heads that all heads share and tune.
+    pub shared_blocks: usize,
+    /// Last blocks or stages of which every head owns a copy, besides norm and classifier.
+    pub head_blocks: usize,
+}
+
+impl SplitConfig {
+    /// The end of the frozen backbone.
+    ///
+    /// # Errors
+    /// More tunable blocks than the model has.
+    pub fn backbone_end(&self, model: &Model) -> Result<CutPoint, ZooError> {
+        model.cut_before_last(self.shared_blocks + self.head_blocks)
+    }
+}
+
+/// The tunable part of Robustify: a shared segment and three heads.
+#[derive(Module, Debug)]
+pub struct ThreeHeads {
+    shared: Segment,
+    clean: Segment,
+    combined: Segment,
+    robust: Segment,
+}
+
+impl ThreeHeads {
+    /// All three heads as copies of the original, so that they begin identical and equal to it.
+    ///
+    /// # Errors
+    /// More tunable blocks than the model has.
+    pub fn new(model: &Model, split: SplitConfig) -> Result<Self, ZooError> {
+        let head = |()| Ok::<_, ZooError>(owned(model.segment(model.cut_before_last(split.head_blocks)?, model.last_cut())));
+        let shared = model.segment(split.backbone_end(model)?, model.cut_before_last(split.head_blocks)?);
+        Ok(Self { shared: owned(shared), clean: head(())?, combined: head(())?, robust: head(())? })
+    }
+
+    /// Logits of the clean, the combined and the robust head.
+    ///
+    /// Masks of the heads are keyed apart. What no mask can change is computed once for all passes.
+    ///
+    /// # Shapes
+    /// - features: at the backbone's end, `batch` rows
+    /// - output: `[batch * passes, classes]` each, the passes of an image next to each other
+    pub fn forward(&self, features: Features, passes: usize, pass: &Pass<'_>) -> [Tensor<2>; 3] {
+        let (state, passes) = self.shared(features, passes, pass);
+        Head::ALL.map(|head| self.head(head).forward_passes(state.clone(), passes, &pass.scoped(head.name())).logits())
+    }
+
+    /// Logits of the rows that each head is tuned on: the clean head's and the robust head's own, and all rows of the
+    /// combined head.
+    ///
+    /// # Shapes
+    /// - features: `rows` rows; `clean` and `robust` index them
+    /// - output: `[clean rows, classes]`, `[rows, classes]`, `[robust rows, classes]`
+    pub fn forward_split(&self, features: Features, clean: Tensor<1, Int>, robust: Tensor<1, Int>, passes: [&Pass<'_>; 3]) -> [Tensor<2>; 3] {
+        let [clean_pass, pass, robust_pass] = passes;
+        let (state, _) = self.shared(features, 1, pass);
+        let head = |head: Head, state: Features, pass: &Pass<'_>| self.head(head).forward(state, &pass.scoped(head.name())).logits();
+        let clean = head(Head::Clean, state.clone().select(clean), clean_pass);
+        let robust = head(Head::Robust, state.clone().select(robust), robust_pass);
+        [clean, head(Head::Combined, state, pass), robust]
+    }
+
+    /// The shared part's output, and the passes that are left for the heads to make.
+    fn shared(&self, features: Features, passes: usize, pass: &Pass<'_>) -> (Features, usize) {
+        if self.shared.is_empty() {
+            return (features, passes);
+        }
+        (self.shared.forward_passes(features, passes, &pass.scoped("shared")), 1)
+    }
+
+    fn head(&self, head: Head) -> &Segment {
+        match head {
+            Head::Clean => &self.clean,
+            Head::Combined => &self.combined,
+            Head::Robust => &self.robust,
+        }
+    }
+}
+
+/// A tunable part with one head: what APT tunes.
+#[derive(Module, Debug)]
+pub struct OneHead {
+    tail: Segment,
+}
+
+impl OneHead {
+    /// A copy of everything after the frozen backbone.
+    ///
+    /// # Errors
+    /// More tunable blocks than the model has.
+    pub fn new(model: &Model, split: SplitConfig) -> Result<Self, ZooError> {
+        Ok(Self { tail: owned(model.segment(split.backbone_end(model)?, model.last_cut())) })
+    }
+
+    /// # Shapes
+    /// - features: at the backbone's end
+    /// - output: logits `[rows, classes]`
+    pub fn forward(&self, features: Features, pass: &Pass<'_>) -> Tensor<2> {
+        self.tail.forward(features, pass).logits()
+    }
+}
+
+/// A copy whose parameters have identities of their own.
+fn owned(segment: Segment) -> Segment {
+    struct Fresh;
+    impl ModuleMapper for Fresh {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let (_, value, mapper) = param.consume();
+            Param::from_mapped_value(ParamId::new(), value, mapper)
+        }
+    }
+    segment.map(&mut Fresh)
+}

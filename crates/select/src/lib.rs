@@ -1,0 +1,29 @@
+//! The three heads, Monte Carlo dropout, and the rules that choose a head for every image.
+//!
+//! [`ThreeHeads`] is what is tuned on top of a frozen backbone: a shared part and the clean, combined and robust heads, all
+//! copied from the original model. [`KeyedMasks`] are its dropout masks, which depend on seed, sample, pass and layer and on
+//! nothing else. [`mc::statistics`] runs T stochastic passes over features computed once and keeps, for every image and
+//! head, the mean probabilities and five measures of uncertainty; every [`Route`] is a function of these numbers, so that
+//! all rules are compared on one set of passes.
+//!
+//! Source: Jain et al. 2023, "Efficiently Robustify Pre-trained Models", arXiv:2309.07499, section 3.
+//!
+//! ```
+//! use robustify_select::{Head, Route, SampleStatistics, SelectConfig};
+//!
+//! // The clean head disagrees with the combined head, the robust head does not.
+//! let sample = SampleStatistics::from_passes([&[[0.9_f32, 0.1]], &[[0.2, 0.8]], &[[0.3, 0.7]]].map(|p| p.as_flattened()), 2);
+//! let config = SelectConfig { rule: Route::Kl, ..SelectConfig::default() };
+//! assert_eq!(config.choose(config.rule, &sample, 1, 0), Head::Robust);
+//! ```
+#![deny(missing_docs)]
+
+mod heads;
+mod masks;
+pub mod mc;
+mod rules;
+
+pub use heads::{Head, OneHead, SplitConfig, ThreeHeads};
+pub use masks::KeyedMasks;
+pub use mc::{McConfig, SampleStatistics, Uncertainty};
+pub use rules::{Calibration, KlDirection, Route, SelectConfig};

@@ -1,0 +1,123 @@
+# torch==2.9.0 timm==1.0.31 safetensors==0.8.0 numpy==1.26.4
+"""Writes <case>/golden.safetensors for every <case>/case.json beside this file: a tiny random model of timm, its outputs
+and gradients. Rerun only when a case changes: `python make.py`.
+
+Tensors: `w.<key>` the weights, `in.x` the images, `out.logits`, `mid.<cut>` what flows through the cut of that number,
+`loss` and `grad.<key>` the mean cross-entropy with the labels of case.json and some of its gradients; for networks with
+BatchNorm the same in training mode under `train.`, and `train.w.<key>` the running statistics after that one forward.
+"""
+
+import json
+import pathlib
+
+import torch
+from safetensors.torch import save_file
+from timm.models.resnet import BasicBlock, Bottleneck, ResNet, make_blocks
+from timm.models.vision_transformer import VisionTransformer
+
+VIT_GRADIENTS = ["patch_embed.proj.weight", "cls_token", "blocks.0.attn.qkv.bias", "blocks.0.mlp.fc1.bias", "blocks.1.norm1.weight",
+                 "blocks.1.norm1.bias", "blocks.1.attn.qkv.weight", "blocks.1.attn.qkv.bias", "norm.weight", "head.weight"]
+RESNET_GRADIENTS = ["conv1.weight", "bn1.weight", "layer2.0.conv2.weight", "layer2.0.downsample.1.bias", "fc.weight"]
+
+
+def vit(config):
+    # timm calls its last norm `fc_norm` and moves it behind the pool when the pool is `avg`; this keeps it before.
+    return VisionTransformer(
+        img_size=config["image_size"], patch_size=config["patch_size"], embed_dim=config["width"], depth=config["depth"],
+        num_heads=config["heads"], mlp_ratio=config["mlp_ratio"], num_classes=config["classes"],
+        global_pool={"cls": "token", "mean": "avg"}[config["pool"]], fc_norm=False)
+
+
+def resnet(config):
+    """timm fixes 64 channels in the stem, and four stages: both are replaced."""
+    block = {"basic": BasicBlock, "bottleneck": Bottleneck}[config["block"]]
+    width, layers = config["width"], config["layers"]
+    channels = [width << stage for stage in range(len(layers))]
+    model = ResNet(block, (1, 1, 1, 1), num_classes=config["classes"], channels=(4, 4, 4, 4))
+    kernel = config["stem_kernel"]
+    model.conv1 = torch.nn.Conv2d(3, width, kernel, config["stem_stride"], kernel // 2, bias=False)
+    model.bn1 = torch.nn.BatchNorm2d(width)
+    if not config["max_pool"]:
+        model.maxpool = torch.nn.Identity()
+    stages, info = make_blocks((block,) * len(layers), channels, layers, width, act_layer=torch.nn.ReLU,
+                               norm_layer=torch.nn.BatchNorm2d, cardinality=1, base_width=64)
+    built = dict(stages)
+    for name in ("layer1", "layer2", "layer3", "layer4"):
+        setattr(model, name, built.get(name, torch.nn.Identity()))
+    model.fc = torch.nn.Linear(info[-1]["num_chs"], config["classes"])
+    return model
+
+
+def perturb(model, generator):
+    """Makes every bias, norm and running statistic non-trivial."""
+    with torch.no_grad():
+        for name, value in [*model.named_parameters(), *model.named_buffers()]:
+            if not value.dtype.is_floating_point:
+                continue
+            if name.endswith("running_mean"):
+                value.normal_(0, 0.2, generator=generator)
+            elif name.endswith("running_var") or (value.ndim == 1 and name.endswith("weight")):
+                value.uniform_(0.5, 1.5, generator=generator)
+            elif value.ndim == 1:
+                value.normal_(0, 0.1, generator=generator)
+            elif value.ndim == 4:
+                value.normal_(0, (1.5 / value[0].numel()) ** 0.5, generator=generator)
+            else:
+                value.normal_(0, 0.15, generator=generator)
+
+
+def cuts(model, architecture, pool):
+    """The modules before each cut but the last."""
+    if architecture == "vit":
+        return [model.norm_pre, *model.blocks]
+    stages = [stage for stage in (model.layer1, model.layer2, model.layer3, model.layer4) if len(list(stage.parameters()))]
+    return [model.maxpool, *stages]
+
+
+def outputs(model, x, labels, gradients, prefix):
+    model.zero_grad()
+    logits = model(x)
+    loss = torch.nn.functional.cross_entropy(logits, labels)
+    loss.backward()
+    named = dict(model.named_parameters())
+    tensors = {f"{prefix}grad.{key}": named[key].grad for key in gradients}
+    return tensors | {f"{prefix}out.logits": logits, f"{prefix}loss": loss}
+
+
+def make(case):
+    spec = json.loads((case / "case.json").read_text())
+    config, labels = spec["config"], torch.tensor(spec["labels"])
+    generator = torch.Generator().manual_seed(1)
+    is_vit = config["architecture"] == "vit"
+    model = vit(config) if is_vit else resnet(config)
+    perturb(model, generator)
+    # What is stored is free of rounding errors: they are ours to answer for alone.
+    model.double()
+    tensors = {f"w.{key}": value.clone() for key, value in model.state_dict().items() if value.dtype.is_floating_point}
+    size = config["image_size"]
+    # Halves lose nothing when they are read back, and keep the file small.
+    halves = torch.randn(len(labels), 3, size, size, generator=generator).half()
+    x = halves.double()
+    gradients = VIT_GRADIENTS if is_vit else RESNET_GRADIENTS
+    hooks = []
+    for index, module in enumerate(cuts(model, config["architecture"], config.get("pool"))):
+        def keep(_, __, output, name=f"mid.{index}", last=is_vit and index == config["depth"]):
+            # With the class token as the pool, nothing reads the other tokens after the last block.
+            tensors[name] = output[:, 0] if last and config["pool"] == "cls" else output
+        hooks.append(module.register_forward_hook(keep))
+    tensors |= outputs(model.eval(), x, labels, gradients, "")
+    for hook in hooks:
+        hook.remove()
+    if not is_vit:
+        tensors |= outputs(model.train(), x, labels, gradients, "train.")
+        running = {key: value for key, value in model.state_dict().items() if "running" in key}
+        tensors |= {f"train.w.{key}": value.clone() for key, value in running.items()}
+    tensors = {key: value.detach().float().contiguous().clone() for key, value in tensors.items()}
+    save_file(tensors | {"in.x": halves}, case / "golden.safetensors")
+    print(f"{case.name}: {(case / 'golden.safetensors').stat().st_size} bytes, logits {tensors['out.logits'].std():.3f}")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for path in sorted(pathlib.Path(__file__).parent.glob("*/case.json")):
+        make(path.parent)

@@ -1,0 +1,33 @@
+use std::path::PathBuf;
+
+/// What can go wrong when a model is built, loaded or cut.
+#[derive(Debug, thiserror::Error)]
+pub enum ZooError {
+    /// A configuration that describes no network.
+    #[error("model configuration: {0}")]
+    Config(String),
+    /// A weights file that cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A weights file whose content is not valid safetensors.
+    #[error("{path}: not a readable safetensors file ({reason}); it may be truncated, or of another format")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        reason: String,
+    },
+    /// A weights file that does not fit the model.
+    #[error("{path}: does not fit the model: {}", .faults.join("; "))]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// Every missing, unexpected and misshapen tensor.
+        faults: Vec<String>,
+    },
+}

@@ -1,0 +1,193 @@
+//! The layers that the models share. Fields carry PyTorch's names and layouts, so weights load by key alone.
+
+use burn::module::{Module, Param};
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Tensor, TensorData};
+use robustify_rng::{Key, Stream};
+
+use crate::Pass;
+
+/// Where fresh weights come from: one stream of random numbers, and the device they go to.
+pub struct Init {
+    stream: Stream,
+    device: Device,
+}
+
+impl Init {
+    /// Weights that depend on `seed` alone, on any backend.
+    pub fn new(seed: u64, device: &Device) -> Self {
+        Self { stream: Key::new(seed, "weights").stream(), device: device.clone() }
+    }
+
+    /// Normal with mean zero, cut off at two standard deviations.
+    pub fn truncated_normal<const D: usize>(&mut self, shape: [usize; D], std: f64) -> Param<Tensor<D>> {
+        let count = shape.iter().product();
+        let mut values = Vec::with_capacity(count);
+        while values.len() < count {
+            let draw = self.stream.normal();
+            if draw.abs() <= 2.0 {
+                values.push((draw * std) as f32);
+            }
+        }
+        Param::from_data(TensorData::new(values, shape), &self.device)
+    }
+
+    /// All elements equal to `value`.
+    pub fn constant<const D: usize>(&mut self, shape: [usize; D], value: f32) -> Param<Tensor<D>> {
+        Param::from_tensor(Tensor::full(shape, value, &self.device))
+    }
+}
+
+/// An affine map. `weight` is `[outputs, inputs]`, as PyTorch has it.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// `[outputs, inputs]`.
+    pub weight: Param<Tensor<2>>,
+    /// `[outputs]`.
+    pub bias: Option<Param<Tensor<1>>>,
+}
+
+impl Linear {
+    /// Weights truncated normal with standard deviation 0.02, bias zero (timm's initialisation of ViT).
+    pub fn new(init: &mut Init, inputs: usize, outputs: usize, bias: bool) -> Self {
+        let weight = init.truncated_normal([outputs, inputs], 0.02);
+        Self { weight, bias: bias.then(|| init.constant([outputs], 0.0)) }
+    }
+
+    /// # Shapes
+    /// - x: `[.., inputs]`
+    /// - output: `[.., outputs]`
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let mut dims = x.dims();
+        let [outputs, inputs] = self.weight.dims();
+        let rows = dims[..D - 1].iter().product();
+        // One product over all rows: a batched product would sum the weight's gradient over the batch afterwards.
+        let y = x.reshape([rows, inputs]).matmul(self.weight.val().transpose());
+        let y = match &self.bias {
+            Some(bias) => y + bias.val().unsqueeze::<2>(),
+            None => y,
+        };
+        dims[D - 1] = outputs;
+        y.reshape(dims)
+    }
+}
+
+/// Layer normalisation over the last axis. Source: Ba et al. 2016, arXiv:1607.06450.
+#[derive(Module, Debug)]
+pub struct LayerNorm {
+    /// `[width]`.
+    pub weight: Param<Tensor<1>>,
+    /// `[width]`.
+    pub bias: Param<Tensor<1>>,
+    eps: f64,
+}
+
+impl LayerNorm {
+    /// The identity map after normalisation.
+    pub fn new(init: &mut Init, width: usize, eps: f64) -> Self {
+        Self { weight: init.constant([width], 1.0), bias: init.constant([width], 0.0), eps }
+    }
+
+    /// # Shapes
+    /// - x: `[.., width]`
+    /// - output: `[.., width]`
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        burn::tensor::module::layer_norm(x, self.weight.val(), Some(self.bias.val()), self.eps)
+    }
+
+    /// The normalisation without weight and bias, which several layers on one input can share.
+    ///
+    /// # Shapes
+    /// - x: `[.., width]`
+    /// - output: `[.., width]`
+    pub fn normalise<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let width = x.dims()[D - 1];
+        let device = x.device();
+        burn::tensor::module::layer_norm(x, Tensor::ones([width], &device), None, self.eps)
+    }
+}
+
+/// A convolution in two dimensions, padding as PyTorch counts it.
+#[derive(Module, Debug)]
+pub struct Conv2d {
+    /// `[outputs, inputs, kernel, kernel]`.
+    pub weight: Param<Tensor<4>>,
+    /// `[outputs]`.
+    pub bias: Option<Param<Tensor<1>>>,
+    stride: usize,
+    padding: usize,
+}
+
+impl Conv2d {
+    /// Weights normal with variance `2 / (outputs * kernel^2)` (He et al. 2015, fan-out, as torchvision's ResNet).
+    pub fn new(init: &mut Init, io: [usize; 2], kernel: usize, stride: usize, padding: usize, bias: bool) -> Self {
+        let [inputs, outputs] = io;
+        let std = (2.0 / (outputs * kernel * kernel) as f64).sqrt();
+        let weight = init.truncated_normal([outputs, inputs, kernel, kernel], std);
+        Self { weight, bias: bias.then(|| init.constant([outputs], 0.0)), stride, padding }
+    }
+
+    /// # Shapes
+    /// - x: `[batch, inputs, height, width]`
+    /// - output: `[batch, outputs, height', width']`
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1; 2], 1);
+        burn::tensor::module::conv2d(x, self.weight.val(), self.bias.as_ref().map(Param::val), options)
+    }
+}
+
+/// Batch normalisation. Source: Ioffe & Szegedy 2015, arXiv:1502.03167; momentum 0.1 and unbiased running variance as PyTorch.
+///
+/// A forward never changes the running statistics; see [`crate::BatchStatistics`].
+#[derive(Module, Debug)]
+pub struct BatchNorm2d {
+    /// `[channels]`.
+    pub weight: Param<Tensor<1>>,
+    /// `[channels]`.
+    pub bias: Param<Tensor<1>>,
+    /// `[channels]`; takes no gradient.
+    pub running_mean: Param<Tensor<1>>,
+    /// `[channels]`; takes no gradient.
+    pub running_var: Param<Tensor<1>>,
+}
+
+impl BatchNorm2d {
+    const EPS: f64 = 1e-5;
+    const MOMENTUM: f64 = 0.1;
+
+    /// The identity map after normalisation.
+    pub fn new(init: &mut Init, channels: usize) -> Self {
+        Self {
+            weight: init.constant([channels], 1.0),
+            bias: init.constant([channels], 0.0),
+            running_mean: init.constant([channels], 0.0).set_require_grad(false),
+            running_var: init.constant([channels], 1.0).set_require_grad(false),
+        }
+    }
+
+    /// # Shapes
+    /// - x: `[batch, channels, height, width]`
+    /// - output: that of `x`
+    pub fn forward(&self, x: Tensor<4>, pass: &Pass<'_>) -> Tensor<4> {
+        use burn::tensor::module::{batch_norm, batch_norm_train};
+        let Some(statistics) = pass.statistics() else {
+            let (mean, variance) = (self.running_mean.val(), self.running_var.val());
+            return batch_norm(x, self.weight.val(), self.bias.val(), mean, variance, Self::EPS);
+        };
+        let [batch, _, height, width] = x.dims();
+        let count = (batch * height * width) as f64;
+        let result = batch_norm_train(x, self.weight.val(), self.bias.val(), Self::EPS);
+        let unbiased = result.variance * (count / (count - 1.0).max(1.0));
+        statistics.push(result.mean.without_autodiff(), unbiased.without_autodiff());
+        result.output
+    }
+
+    /// Moves the running statistics towards those of a batch.
+    #[must_use]
+    pub fn moved(self, mean: Tensor<1>, variance: Tensor<1>) -> Self {
+        let mix = |old: Param<Tensor<1>>, new: Tensor<1>| {
+            old.map(|old| (old * (1.0 - Self::MOMENTUM) + new * Self::MOMENTUM).set_require_grad(false))
+        };
+        Self { running_mean: mix(self.running_mean, mean), running_var: mix(self.running_var, variance), ..self }
+    }
+}

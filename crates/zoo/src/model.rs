@@ -1,0 +1,270 @@
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::layers::Init;
+use crate::resnet::{ResNet, ResNetConfig, ResNetSegment};
+use crate::vit::{Vit, VitConfig, VitSegment, VitState, repeat};
+use crate::{BatchStatistics, Pass, ZooError};
+
+/// Which network to build.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "architecture", rename_all = "lowercase")]
+pub enum ModelConfig {
+    /// A Vision Transformer.
+    Vit(VitConfig),
+    /// A residual network.
+    ResNet(ResNetConfig),
+}
+
+impl ModelConfig {
+    /// Faults of the shape, as sentences; empty when it can be built.
+    pub fn faults(&self) -> Vec<String> {
+        match self {
+            Self::Vit(config) => config.faults(),
+            Self::ResNet(config) => config.faults(),
+        }
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        match self {
+            Self::Vit(config) => config.classes,
+            Self::ResNet(config) => config.classes,
+        }
+    }
+}
+
+/// A place between two units of a model: everything before it may be frozen, everything after it tuned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CutPoint(usize);
+
+/// An image classifier.
+#[derive(Module, Debug)]
+pub enum Model {
+    /// A Vision Transformer.
+    Vit(Vit),
+    /// A residual network.
+    ResNet(ResNet),
+}
+
+/// Consecutive units of a model, cloned from it.
+#[derive(Module, Debug)]
+pub enum Segment {
+    /// Of a Vision Transformer.
+    Vit(VitSegment),
+    /// Of a residual network.
+    ResNet(ResNetSegment),
+}
+
+/// What flows between the units of a model.
+#[derive(Clone, Debug)]
+pub enum Features {
+    /// Token sequences `[rows, tokens, width]`.
+    Tokens(Tensor<3>),
+    /// Feature maps `[rows, channels, height, width]`.
+    Map(Tensor<4>),
+    /// One vector a row, `[rows, width]`; after the classifier, the logits `[rows, classes]`.
+    Rows(Tensor<2>),
+}
+
+impl Model {
+    /// A model with fresh weights, drawn on the host from `seed`.
+    ///
+    /// # Errors
+    /// A configuration with faults.
+    pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self, ZooError> {
+        let mut init = Init::new(seed, device);
+        Ok(match config {
+            ModelConfig::Vit(config) => Self::Vit(Vit::new(config, &mut init)?),
+            ModelConfig::ResNet(config) => Self::ResNet(ResNet::new(config, &mut init)?),
+        })
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        match self {
+            Self::Vit(model) => model.config.classes,
+            Self::ResNet(model) => model.config.classes,
+        }
+    }
+
+    /// Side of the square input in pixels.
+    pub fn image_size(&self) -> usize {
+        match self {
+            Self::Vit(model) => model.config.image_size,
+            Self::ResNet(model) => model.config.image_size,
+        }
+    }
+
+    /// Every place the model may be cut at, from after the stem to after the classifier.
+    pub fn cut_points(&self) -> Vec<CutPoint> {
+        let blocks = match self {
+            Self::Vit(model) => model.blocks.len(),
+            Self::ResNet(model) => model.config.layers.len(),
+        };
+        (0..=blocks + 1).map(CutPoint).collect()
+    }
+
+    /// The cut after the classifier.
+    pub fn last_cut(&self) -> CutPoint {
+        self.cut_points()[self.cut_points().len() - 1]
+    }
+
+    /// The cut that leaves the classifier and the last `blocks` blocks or stages after it.
+    ///
+    /// # Errors
+    /// More blocks than the model has.
+    pub fn cut_before_last(&self, blocks: usize) -> Result<CutPoint, ZooError> {
+        let available = self.cut_points().len() - 2;
+        available.checked_sub(blocks).map(CutPoint).ok_or_else(|| {
+            ZooError::Config(format!("{blocks} tunable blocks asked for, the model has {available}"))
+        })
+    }
+
+    /// Runs the model from the image to `cut`.
+    ///
+    /// # Shapes
+    /// - images: `[batch, 3, height, width]`, normalised
+    pub fn features(&self, images: Tensor<4>, cut: CutPoint) -> Features {
+        self.features_in(images, cut, &Pass::eval())
+    }
+
+    /// Logits of images.
+    ///
+    /// # Shapes
+    /// - images: `[batch, 3, height, width]`, normalised
+    /// - output: `[batch, classes]`
+    pub fn forward(&self, images: Tensor<4>, pass: &Pass<'_>) -> Tensor<2> {
+        self.features_in(images, self.last_cut(), pass).logits()
+    }
+
+    fn features_in(&self, images: Tensor<4>, cut: CutPoint, pass: &Pass<'_>) -> Features {
+        let stem = match self {
+            Self::Vit(model) => Features::Tokens(model.embed(images)),
+            Self::ResNet(model) => Features::Map(model.stem(images, pass)),
+        };
+        self.segment(CutPoint(0), cut).forward(stem, pass)
+    }
+
+    /// Clones the units between two cuts.
+    pub fn segment(&self, from: CutPoint, to: CutPoint) -> Segment {
+        match self {
+            Self::Vit(model) => Segment::Vit(VitSegment::new(model, from.0, to.0)),
+            Self::ResNet(model) => Segment::ResNet(ResNetSegment::new(model, from.0, to.0)),
+        }
+    }
+
+    /// Moves the running statistics of all BatchNorm layers towards those that one training forward reported.
+    #[must_use]
+    pub fn with_statistics(self, statistics: BatchStatistics) -> Self {
+        let mut layers = statistics.into_layers().into_iter();
+        match self {
+            Self::Vit(model) => Self::Vit(model),
+            Self::ResNet(model) => Self::ResNet(model.with_statistics(&mut layers)),
+        }
+    }
+}
+
+impl Segment {
+    /// Whether the segment has no unit, so that features pass through unchanged.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Vit(segment) => segment.blocks.is_empty() && segment.head.is_none(),
+            Self::ResNet(segment) => segment.is_empty(),
+        }
+    }
+
+    /// Features at the segment's start to features at its end (logits, when it ends in the classifier).
+    pub fn forward(&self, features: Features, pass: &Pass<'_>) -> Features {
+        self.forward_passes(features, 1, pass)
+    }
+
+    /// The same with every row `passes` times, for as many stochastic passes in one batch; the passes of a row are next to
+    /// each other. What no mask can change is computed once where the architecture allows it.
+    pub fn forward_passes(&self, features: Features, passes: usize, pass: &Pass<'_>) -> Features {
+        match (self, features) {
+            (Self::Vit(segment), Features::Tokens(tokens)) => {
+                segment.forward(VitState::Tokens(tokens), passes, pass).into()
+            }
+            (Self::Vit(segment), Features::Rows(rows)) => segment.forward(VitState::Cls(rows), passes, pass).into(),
+            (Self::ResNet(segment), Features::Map(map)) => segment.forward(repeat(map, passes), pass),
+            (Self::ResNet(segment), Features::Rows(rows)) if segment.is_empty() => Features::Rows(repeat(rows, passes)),
+            (_, features) => unreachable!("features {:?} of another architecture", features.dims()),
+        }
+    }
+}
+
+impl From<VitState> for Features {
+    fn from(state: VitState) -> Self {
+        match state {
+            VitState::Tokens(tokens) => Self::Tokens(tokens),
+            VitState::Cls(rows) => Self::Rows(rows),
+        }
+    }
+}
+
+impl Features {
+    /// The logits `[rows, classes]`, when a classifier made these features.
+    ///
+    /// # Panics
+    /// Features from before a classifier: a bug of the caller.
+    pub fn logits(self) -> Tensor<2> {
+        match self {
+            Self::Rows(logits) => logits,
+            other => panic!("features {:?} are not logits", other.dims()),
+        }
+    }
+
+    /// The rows at `indices`.
+    #[must_use]
+    pub fn select(self, indices: Tensor<1, Int>) -> Self {
+        match self {
+            Self::Tokens(x) => Self::Tokens(x.select(0, indices)),
+            Self::Map(x) => Self::Map(x.select(0, indices)),
+            Self::Rows(x) => Self::Rows(x.select(0, indices)),
+        }
+    }
+
+    /// The same features on the autodiff device, as constants.
+    #[must_use]
+    pub fn autodiff(self) -> Self {
+        match self {
+            Self::Tokens(x) => Self::Tokens(x.autodiff()),
+            Self::Map(x) => Self::Map(x.autodiff()),
+            Self::Rows(x) => Self::Rows(x.autodiff()),
+        }
+    }
+
+    /// All dimensions.
+    pub fn dims(&self) -> Vec<usize> {
+        match self {
+            Self::Tokens(x) => x.dims().to_vec(),
+            Self::Map(x) => x.dims().to_vec(),
+            Self::Rows(x) => x.dims().to_vec(),
+        }
+    }
+
+    /// The features as one vector a row, `[rows, elements]`, for storage.
+    pub fn flatten(self) -> Tensor<2> {
+        match self {
+            Self::Tokens(x) => x.flatten(1, 2),
+            Self::Map(x) => x.flatten(1, 3),
+            Self::Rows(x) => x,
+        }
+    }
+
+    /// Undoes [`Features::flatten`]: `dims` are those of one row. `None` when the sizes do not fit.
+    pub fn unflatten(rows: Tensor<2>, dims: &[usize]) -> Option<Self> {
+        let [count, elements] = rows.dims();
+        if dims.iter().product::<usize>() != elements {
+            return None;
+        }
+        match *dims {
+            [_] => Some(Self::Rows(rows)),
+            [tokens, width] => Some(Self::Tokens(rows.reshape([count, tokens, width]))),
+            [channels, height, width] => Some(Self::Map(rows.reshape([count, channels, height, width]))),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,87 @@
+use std::sync::Mutex;
+
+use burn::tensor::{Device, Tensor};
+
+/// A source of dropout masks, keyed by what they are drawn for.
+pub trait Masks: Sync {
+    /// The multiplicative mask of the dropout layer `site`: zero where dropped, `1 / (1 - p)` where kept.
+    /// `None` when nothing is dropped there.
+    ///
+    /// # Shapes
+    /// - output: `[rows, elements]`, one row for every row of the batch
+    fn mask(&self, site: &str, elements: usize, device: &Device) -> Option<Tensor<2>>;
+}
+
+/// Batch statistics that the BatchNorm layers of one training forward saw, in the order of the layers.
+///
+/// The forward itself changes no state: the trainer decides when, and from which statistics, the running ones move.
+/// A frozen layer therefore cannot move.
+#[derive(Debug, Default)]
+pub struct BatchStatistics(Mutex<Vec<(Tensor<1>, Tensor<1>)>>);
+
+impl BatchStatistics {
+    pub(crate) fn push(&self, mean: Tensor<1>, unbiased_variance: Tensor<1>) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((mean, unbiased_variance));
+    }
+
+    /// Mean and unbiased variance of every layer, in order; each of shape `[channels]`.
+    pub fn into_layers(self) -> Vec<(Tensor<1>, Tensor<1>)> {
+        self.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// What is stochastic in a forward. [`Pass::eval`] for the deterministic one.
+#[derive(Clone, Copy, Default)]
+pub struct Pass<'a> {
+    masks: Option<&'a dyn Masks>,
+    statistics: Option<&'a BatchStatistics>,
+    scope: &'a str,
+}
+
+impl<'a> Pass<'a> {
+    /// No dropout; BatchNorm uses its running statistics.
+    pub fn eval() -> Self {
+        Self::default()
+    }
+
+    /// The same pass with dropout masks from `masks`.
+    #[must_use]
+    pub fn with_masks(self, masks: &'a dyn Masks) -> Self {
+        Self { masks: Some(masks), ..self }
+    }
+
+    /// The same pass with BatchNorm normalising by the batch and reporting to `statistics`.
+    #[must_use]
+    pub fn with_statistics(self, statistics: &'a BatchStatistics) -> Self {
+        Self { statistics: Some(statistics), ..self }
+    }
+
+    /// The same pass with `scope` before the name of every dropout site, so that two copies of a layer draw different masks.
+    #[must_use]
+    pub fn scoped(self, scope: &'a str) -> Self {
+        Self { scope, ..self }
+    }
+
+    pub(crate) fn statistics(&self) -> Option<&BatchStatistics> {
+        self.statistics
+    }
+
+    /// The mask of a site, see [`Masks::mask`].
+    pub(crate) fn mask(&self, site: &str, elements: usize, device: &Device) -> Option<Tensor<2>> {
+        self.masks?.mask(&format!("{}/{site}", self.scope), elements, device)
+    }
+
+    /// Applies the dropout of `site` to `x`.
+    ///
+    /// # Shapes
+    /// - x: `[rows, ...]`
+    /// - output: that of `x`
+    pub(crate) fn dropout<const D: usize>(&self, x: Tensor<D>, site: &str) -> Tensor<D> {
+        let dims = x.dims();
+        // A plain mask is a constant to an autodiff `x`.
+        match self.mask(site, dims[1..].iter().product(), &x.device().without_autodiff()) {
+            Some(mask) => x * mask.reshape(dims),
+            None => x,
+        }
+    }
+}

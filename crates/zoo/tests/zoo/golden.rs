@@ -1,0 +1,173 @@
+//! Golden cases of `crates/zoo/goldens`: a tiny model of timm with its outputs and gradients, to compare any device with.
+
+use std::path::{Path, PathBuf};
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Gradients, Int, Tensor, TensorData, activation};
+use robustify_zoo::weights::{self, Entry, State};
+use robustify_zoo::{BatchStatistics, Features, Model, ModelConfig, Pass};
+
+/// One case, read from its folder.
+pub struct Golden {
+    pub name: String,
+    pub config: ModelConfig,
+    pub labels: Vec<i64>,
+    stored: State,
+}
+
+/// All cases, by name.
+pub fn all() -> Vec<Golden> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../zoo/goldens");
+    let entries = std::fs::read_dir(&root).unwrap_or_else(|error| panic!("{}: {error}", root.display()));
+    let mut folders: Vec<PathBuf> =
+        entries.map(|entry| entry.unwrap().path()).filter(|path| path.join("case.json").is_file()).collect();
+    folders.sort();
+    assert!(folders.len() >= 5, "only {} cases in {}", folders.len(), root.display());
+    folders.iter().map(|folder| Golden::read(folder)).collect()
+}
+
+impl Golden {
+    fn read(folder: &Path) -> Self {
+        let case = std::fs::read_to_string(folder.join("case.json")).unwrap();
+        let case: serde_json::Value = serde_json::from_str(&case).unwrap();
+        let config = serde_json::from_value(case["config"].clone()).unwrap();
+        let labels = serde_json::from_value(case["labels"].clone()).unwrap();
+        let stored = weights::read(&folder.join("golden.safetensors")).unwrap();
+        Self { name: folder.file_name().unwrap().to_string_lossy().into_owned(), config, labels, stored }
+    }
+
+    /// The stored model on a device.
+    pub fn model(&self, device: &Device) -> Model {
+        let state = self.under("w.");
+        weights::with_state(Model::new(&self.config, 0, device).unwrap(), state).unwrap()
+    }
+
+    /// The stored images `[batch, 3, image_size, image_size]`.
+    pub fn images(&self, device: &Device) -> Tensor<4> {
+        let entry = &self.stored["in.x"];
+        Tensor::from_data(TensorData::new(entry.values.clone(), entry.shape.clone()), device)
+    }
+
+    /// Compares everything that is stored. A difference counts relative to the largest element of its tensor; returns the
+    /// largest one, panics when it is beyond `tolerance`.
+    pub fn check(&self, device: &Device, tolerance: f32) -> f32 {
+        let mut check = Check { golden: self, tolerance, worst: 0.0, compared: 0 };
+        let model = self.model(device);
+        for (index, cut) in model.cut_points().into_iter().enumerate() {
+            let name = if cut == model.last_cut() { "out.logits".into() } else { format!("mid.{index}") };
+            check.compare(&name, host(model.features(self.images(device), cut)));
+        }
+        self.check_gradients(&model, "", &Pass::eval(), &mut check);
+        if matches!(self.config, ModelConfig::ResNet(_)) {
+            let statistics = BatchStatistics::default();
+            self.check_gradients(&model, "train.", &Pass::eval().with_statistics(&statistics), &mut check);
+            let moved = weights::state(&model.with_statistics(statistics));
+            for (key, _) in self.under("train.w.") {
+                check.compare(&format!("train.w.{key}"), moved[&key].clone());
+            }
+        }
+        let inputs = self.stored.keys().filter(|key| key.starts_with("w.") || *key == "in.x").count();
+        assert_eq!(check.compared, self.stored.len() - inputs + check.twice(), "{}: not all was compared", self.name);
+        check.worst
+    }
+
+    fn check_gradients(&self, model: &Model, prefix: &str, pass: &Pass<'_>, check: &mut Check<'_>) {
+        let model = model.clone().train();
+        let logits = model.forward(self.images(&model.devices()[0].clone().without_autodiff()), pass);
+        check.compare(&format!("{prefix}out.logits"), entry(logits.clone().without_autodiff()));
+        let loss = cross_entropy(logits, &self.labels);
+        check.compare(&format!("{prefix}loss"), scalar(loss.clone().without_autodiff()));
+        let gradients = gradients_of(&model, &loss.backward());
+        for key in self.under(&format!("{prefix}grad.")).into_keys() {
+            let gradient = gradients.get(&key).unwrap_or_else(|| panic!("{}: no gradient of {key}", self.name));
+            check.compare(&format!("{prefix}grad.{key}"), gradient.clone());
+        }
+    }
+
+    fn under(&self, prefix: &str) -> State {
+        let entries =
+            self.stored.iter().filter_map(|(key, entry)| Some((key.strip_prefix(prefix)?.into(), entry.clone())));
+        entries.collect()
+    }
+}
+
+struct Check<'a> {
+    golden: &'a Golden,
+    tolerance: f32,
+    worst: f32,
+    compared: usize,
+}
+
+impl Check<'_> {
+    fn compare(&mut self, name: &str, got: Entry) {
+        let case = &self.golden.name;
+        let stored = self.golden.stored.get(name).unwrap_or_else(|| panic!("{case}: nothing stored for {name}"));
+        assert_eq!(got.shape, stored.shape, "{case}: shape of {name}");
+        let scale = stored.values.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+        for (index, (got, stored)) in got.values.iter().zip(&stored.values).enumerate() {
+            let difference = (got - stored).abs() / scale;
+            let far = difference > self.tolerance || difference.is_nan();
+            assert!(!far, "{case}: {name}[{index}] is {got}, stored is {stored}, the largest is {scale}");
+            self.worst = self.worst.max(difference);
+        }
+        self.compared += 1;
+    }
+
+    /// The logits of evaluation are compared with and without autodiff.
+    fn twice(&self) -> usize {
+        1
+    }
+}
+
+/// Mean cross-entropy, `[1]`.
+pub fn cross_entropy(logits: Tensor<2>, labels: &[i64]) -> Tensor<1> {
+    let device = logits.device().without_autodiff();
+    let labels = Tensor::<1, Int>::from_data(labels, &device).unsqueeze_dim::<2>(1);
+    -activation::log_softmax(logits, 1).gather(1, labels).mean()
+}
+
+/// The gradients of all parameters that have one, by name.
+pub fn gradients_of<M: Module>(module: &M, gradients: &Gradients) -> State {
+    let mut reader = Reader { path: Vec::new(), gradients, state: State::new() };
+    module.visit(&mut reader);
+    reader.state
+}
+
+struct Reader<'a> {
+    path: Vec<String>,
+    gradients: &'a Gradients,
+    state: State,
+}
+
+impl ModuleVisitor for Reader<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.push(if container.starts_with("Enum") { String::new() } else { name.into() });
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = param.val().grad(self.gradients) {
+            let parts: Vec<&str> = self.path.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+            self.state.insert(parts.join("."), entry(gradient));
+        }
+    }
+}
+
+fn host(features: Features) -> Entry {
+    match features {
+        Features::Tokens(x) => entry(x),
+        Features::Map(x) => entry(x),
+        Features::Rows(x) => entry(x),
+    }
+}
+
+/// A tensor on the host.
+pub fn entry<const D: usize>(x: Tensor<D>) -> Entry {
+    let data = x.into_data().convert::<f32>();
+    Entry { shape: data.shape().to_vec(), values: data.try_to_vec::<f32>().unwrap() }
+}
+
+fn scalar(x: Tensor<1>) -> Entry {
+    Entry { shape: Vec::new(), ..entry(x) }
+}

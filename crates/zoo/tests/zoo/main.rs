@@ -1,0 +1,7 @@
+//! Parity with timm, and properties of forwards, weights and threads.
+
+mod golden;
+mod goldens;
+mod passes;
+mod threads;
+mod weights;

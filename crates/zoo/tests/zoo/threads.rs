@@ -1,0 +1,29 @@
+//! Shards of a batch that are computed side by side give the bits of one after the other.
+
+use crate::golden;
+use crate::golden::{cross_entropy, gradients_of};
+use burn::module::Module;
+use robustify_zoo::weights::State;
+use robustify_zoo::{Pass, Workers};
+
+#[test]
+fn gradients_do_not_depend_on_the_number_of_threads() {
+    let device = robustify_device::open(Some("flex")).unwrap();
+    for case in golden::all() {
+        let trained = case.model(&device).train();
+        let images = case.images(&device);
+        let step = |row: usize| -> State {
+            // A copy of the trained module, and plain images: all shards share one set of parameters.
+            let model = trained.clone();
+            let logits = model.forward(images.clone().narrow(0, row % case.labels.len(), 1), &Pass::eval());
+            gradients_of(&model, &cross_entropy(logits, &[row as i64]).backward())
+        };
+        let one_after_the_other = (0..10).map(step).collect::<Vec<_>>();
+        assert!(one_after_the_other[0].len() >= 10 && one_after_the_other[0] != one_after_the_other[1]);
+        for threads in [1, 2, 4] {
+            let workers = Workers::new(threads).unwrap();
+            let side_by_side = workers.map((0..10).collect(), step);
+            assert!(side_by_side == one_after_the_other, "{}: {threads} threads give other bits", case.name);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! `cargo xtask <subcommand>`: picks the cargo features of a backend and re-enters cargo, and checks the repository.
+//!
+//! Thin on purpose: it depends on no crate of the workspace and not on Burn, so that it is built in seconds and can say
+//! what is missing before a build of minutes begins.
+
+mod args;
+mod cargo;
+mod check;
+mod ci;
+mod libtorch;
+mod run;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use args::Request;
+
+const HELP: &str = "\
+cargo xtask <subcommand> [--backend NAME] [arguments]
+
+Subcommands of the program, built in release mode and run from the root of the workspace
+(`cargo xtask train --help` and so on describe them):
+  train             make the small teacher and the large model robust, and print the table
+  bench-robustness  benchmark a finished run, or models, under corruptions
+  bench-models      measure the speed of backends on the same models
+  <any other>       is handed to the program as it is
+
+Work on the repository:
+  test [arguments]  every test on the default backend; with --backend NAME, the conformance tests on that one
+  check             type-check the program for a backend
+  tidy              crate borders, machine paths, configs and other rules of the house
+  ci                format, tidy, clippy, docs, tests: what must pass before a merge
+  help              this text
+
+Options:
+  --backend NAME    flex (default), tch, wgpu, vulkan, metal, cuda, rocm; a place may follow: tch:cuda:0, vulkan:1
+  --torch-venv DIR  for tch: the Python environment with LibTorch, instead of the active one
+";
+
+fn main() -> ExitCode {
+    match dispatch() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch() -> anyhow::Result<ExitCode> {
+    let request = Request::parse(std::env::args_os().skip(1))?;
+    match request.subcommand.as_deref() {
+        None | Some("help") => {
+            print!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Some("check") => check::run(&request),
+        Some("ci") => ci::run(&request),
+        Some("test") => test::run(&request),
+        Some("tidy") => tidy::run(&request),
+        Some(_) => run::run(&request),
+    }
+}
