@@ -6,6 +6,12 @@ pub enum BenchError {
     /// Images that cannot be read.
     #[error(transparent)]
     Data(#[from] robustify_data::DataError),
+    /// A name or number that names no corruption, profile or severity.
+    #[error(transparent)]
+    Augment(#[from] robustify_augment::AugmentError),
+    /// A severity of zero, which is no corruption.
+    #[error("severity 0 is the clean cell, which is always measured; severities are 1 to 5")]
+    SeverityZero,
     /// A file that cannot be read or written.
     #[error("{path}: {source}")]
     Io {

@@ -14,6 +14,12 @@ pub struct Arguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Make a model robust: teacher, three heads, rival, benchmark; prints the table that compares them.
+    Train(Train),
+    /// Measure the models of a finished run again: model x corruption x severity, every selection rule.
+    BenchRobustness(BenchRobustness),
+    /// Measure what the method costs: cached against full training steps, T passes against the original model.
+    BenchCost(BenchCost),
     /// Train a model from scratch on a data set (how the model that ships with the project was made).
     Pretrain(Pretrain),
 }
@@ -30,6 +36,69 @@ pub struct Common {
     /// Print nothing but results and errors.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// Options of `train`.
+#[derive(Debug, Args)]
+pub struct Train {
+    /// Configuration file.
+    #[arg(long, default_value = "configs/fashion-mini.toml", value_name = "FILE")]
+    pub config: PathBuf,
+    /// Folder of the run, with its stages. Default: runs/<name>, with the stages in runs/cache.
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// Folder for the stages that runs share.
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// Continue an interrupted run; with a folder, the run there with its own configuration.
+    #[arg(long, value_name = "RUN_DIR", num_args = 0..=1)]
+    pub resume: Option<Option<PathBuf>>,
+    /// Start an unfinished stage over instead of continuing it.
+    #[arg(long, conflicts_with = "resume")]
+    pub fresh: bool,
+    /// Tune the heads this many times, with seeds from `tuning.seed` on, and print mean ± standard deviation.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seeds: u64,
+    /// Make an unusable file in the data an error instead of a warning.
+    #[arg(long)]
+    pub strict: bool,
+    #[command(flatten)]
+    pub common: Common,
+    /// Settings that replace those of the file, as in `tuning.epochs=3`.
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+/// Options of `bench-robustness`.
+#[derive(Debug, Args)]
+pub struct BenchRobustness {
+    /// Folder of a finished run.
+    #[arg(long, default_value = "runs/fashion-mini", value_name = "DIR")]
+    pub run: PathBuf,
+    /// Where results and finished cells go. Default: `bench` in the run's folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub common: Common,
+    /// Settings that replace those of the run, as in `select.rule.rule=kl` or `benchmark.severities=[5]`.
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+/// Options of `bench-cost`.
+#[derive(Debug, Args)]
+pub struct BenchCost {
+    /// Configuration file.
+    #[arg(long, default_value = "configs/fashion-mini.toml", value_name = "FILE")]
+    pub config: PathBuf,
+    /// Times that each side is measured; the fastest counts.
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub rounds: usize,
+    #[command(flatten)]
+    pub common: Common,
+    /// Settings that replace those of the file.
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
 }
 
 /// Options of `pretrain`.

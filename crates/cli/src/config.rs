@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use config::{Environment, File, FileFormat};
 use robustify_augment::Policy;
+use robustify_bench::SuiteConfig;
 use robustify_data::{CleanView, Preprocess};
 use robustify_distill::optimizer::AdamWConfig;
+use robustify_distill::student::TuningConfig;
+use robustify_select::{SelectConfig, SplitConfig};
 use robustify_zoo::ModelConfig;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -124,6 +127,123 @@ impl Validate for PretrainConfig {
         let mut faults = self.training.faults("training");
         faults.extend(self.network.faults().into_iter().map(|fault| format!("network: {fault}")));
         parses::<Preprocess>(&mut faults, "preprocess", &self.preprocess);
+        faults
+    }
+}
+
+/// The large pre-trained model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OriginalConfig {
+    /// The network.
+    pub network: ModelConfig,
+    /// Its weights, safetensors in timm's names.
+    pub weights: PathBuf,
+    /// From files to the network's input.
+    pub preprocess: String,
+    /// Passes of a linear probe, which replaces the classifier when the data has other classes than the weights.
+    #[serde(default = "probe_epochs")]
+    pub probe_epochs: usize,
+}
+
+fn probe_epochs() -> usize {
+    20
+}
+
+/// The small robust teacher.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TeacherConfig {
+    /// The network.
+    pub network: ModelConfig,
+    /// From files to the network's input; it gets the large model's pixels, so that both see the same view.
+    pub preprocess: String,
+    /// How to train it.
+    pub training: ImageTrainingConfig,
+}
+
+/// The fixed views that the heads are tuned on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ViewsConfig {
+    /// Random geometry of all views but the first clean one.
+    #[serde(default = "identity")]
+    pub clean_view: String,
+    /// Augmentations.
+    pub policy: String,
+    /// Clean views an image.
+    pub clean: usize,
+    /// Augmented views an image.
+    pub augmented: usize,
+}
+
+/// How a head is chosen at test time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SelectionConfig {
+    /// Stochastic passes T.
+    pub passes: usize,
+    /// Seed of the masks.
+    #[serde(default)]
+    pub mask_seed: u64,
+    /// The rule and its settings.
+    pub rule: SelectConfig,
+}
+
+/// The configuration of `train`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Name of the run, and of its folder.
+    pub name: String,
+    /// Seed of the teacher and of the views; the heads have their own in `tuning.seed`.
+    pub seed: u64,
+    /// The images.
+    pub data: DataConfig,
+    /// The large pre-trained model.
+    pub original: OriginalConfig,
+    /// The small robust teacher.
+    pub teacher: TeacherConfig,
+    /// The fixed views that the heads are tuned on.
+    pub views: ViewsConfig,
+    /// Where the frozen backbone ends and what the heads own.
+    pub split: SplitConfig,
+    /// How the heads are tuned.
+    pub tuning: TuningConfig,
+    /// How a head is chosen.
+    pub select: SelectionConfig,
+    /// What is measured.
+    pub benchmark: SuiteConfig,
+    /// Seconds between checkpoints.
+    #[serde(default = "checkpoint_seconds")]
+    pub checkpoint_seconds: u64,
+}
+
+fn checkpoint_seconds() -> u64 {
+    20
+}
+
+impl Validate for Config {
+    fn faults(&self) -> Vec<String> {
+        let mut faults = self.teacher.training.faults("teacher.training");
+        let under = |key: &str, found: Vec<String>| found.into_iter().map(|f| format!("{key}: {f}")).collect::<Vec<_>>();
+        faults.extend(under("original.network", self.original.network.faults()));
+        faults.extend(under("teacher.network", self.teacher.network.faults()));
+        faults.extend(under("tuning", self.tuning.faults()));
+        faults.extend(under("benchmark", self.benchmark.faults()));
+        parses::<Preprocess>(&mut faults, "original.preprocess", &self.original.preprocess);
+        parses::<Preprocess>(&mut faults, "teacher.preprocess", &self.teacher.preprocess);
+        parses::<CleanView>(&mut faults, "views.clean_view", &self.views.clean_view);
+        parses::<Policy>(&mut faults, "views.policy", &self.views.policy);
+        check(&mut faults, self.views.clean > 0 && self.views.augmented > 0, || {
+            "views.clean and views.augmented are at least 1".into()
+        });
+        check(&mut faults, self.select.passes > 0, || "select.passes is at least 1".into());
+        check(&mut faults, self.checkpoint_seconds > 0, || "checkpoint_seconds is at least 1".into());
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        check(&mut faults, !self.name.is_empty() && self.name.chars().all(plain) && !self.name.starts_with('.'), || {
+            format!("name `{}` is not a folder's name: letters, digits, `-`, `_` and `.`", self.name)
+        });
         faults
     }
 }

@@ -9,6 +9,9 @@ mod config;
 mod console;
 mod dataset;
 mod digest;
+mod results;
+mod rundir;
+mod stages;
 
 use std::process::ExitCode;
 
@@ -19,6 +22,9 @@ fn main() -> ExitCode {
     allocator::keep_freed_memory();
     let arguments = Arguments::parse();
     let result = console::Interrupt::install().and_then(|interrupt| match arguments.command {
+        Command::Train(options) => commands::train::run(&options, &interrupt),
+        Command::BenchRobustness(options) => commands::bench_robustness::run(&options, &interrupt),
+        Command::BenchCost(options) => commands::bench_cost::run(&options),
         Command::Pretrain(options) => commands::pretrain::run(&options, &interrupt),
     });
     match result {

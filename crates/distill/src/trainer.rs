@@ -209,15 +209,16 @@ impl<M: Module + Sync> Run<M> {
 
     fn step<O: Objective<Model = M>>(&mut self, objective: &O, plan: &Plan, workers: &Workers, total: usize, shards: Vec<O::Shard>) {
         let model = self.model.take().expect("present between steps");
-        let trained = model.clone().train();
         let results = workers.map(shards, |shard| {
+            // Leaves of its own for every shard: backward passes of graphs that share a node can deadlock in burn-autodiff
+            // 0.22.1, where one thread holds the graph and wants the list of graphs, and another merges the graph into its own.
+            let trained = model.clone().train();
             let outcome = objective.loss(&trained, shard);
             let mut backward = outcome.loss.backward();
             let gradients = optimizer::gradients(&trained, &mut backward);
             let loss = f64::from(outcome.loss.into_scalar::<f32>());
             (gradients, loss, outcome.rows, outcome.right, outcome.statistics)
         });
-        drop(trained);
         let (mut gradients, mut statistics) = (Vec::new(), Vec::new());
         for (shard_gradients, loss, rows, right, shard_statistics) in results {
             gradients.push(shard_gradients);

@@ -1,6 +1,9 @@
 //! One file a command.
 
+pub mod bench_cost;
+pub mod bench_robustness;
 pub mod pretrain;
+pub mod train;
 
 use burn::tensor::Device;
 use robustify_data::{Images, Preprocess};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData, activation};
-use robustify_zoo::weights::{self, Entry, State};
+use robustify_zoo::weights::{self, Entry, ParameterPath, State};
 use robustify_zoo::{BatchStatistics, Features, Model, ModelConfig, Pass};
 
 /// One case, read from its folder.
@@ -128,28 +128,27 @@ pub fn cross_entropy(logits: Tensor<2>, labels: &[i64]) -> Tensor<1> {
 
 /// The gradients of all parameters that have one, by name.
 pub fn gradients_of<M: Module>(module: &M, gradients: &Gradients) -> State {
-    let mut reader = Reader { path: Vec::new(), gradients, state: State::new() };
+    let mut reader = Reader { path: ParameterPath::default(), gradients, state: State::new() };
     module.visit(&mut reader);
     reader.state
 }
 
 struct Reader<'a> {
-    path: Vec<String>,
+    path: ParameterPath,
     gradients: &'a Gradients,
     state: State,
 }
 
 impl ModuleVisitor for Reader<'_> {
     fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.push(if container.starts_with("Enum") { String::new() } else { name.into() });
+        self.path.enter(name, container);
     }
     fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
+        self.path.exit();
     }
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = param.val().grad(self.gradients) {
-            let parts: Vec<&str> = self.path.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
-            self.state.insert(parts.join("."), entry(gradient));
+            self.state.insert(self.path.name(), entry(gradient));
         }
     }
 }

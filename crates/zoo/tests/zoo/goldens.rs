@@ -3,6 +3,7 @@
 use crate::golden;
 
 #[test]
+#[allow(clippy::print_stdout, reason = "the margin is worth seeing, with --nocapture")]
 fn every_golden_model_gives_timms_features_logits_and_gradients() {
     let device = robustify_device::open(Some("flex")).unwrap();
     for case in golden::all() {

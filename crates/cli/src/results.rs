@@ -1,0 +1,174 @@
+//! Measuring the models of a run, and showing and storing what came out.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use robustify_augment::{Corruptor, Group};
+use robustify_bench::cells::{self, Timing};
+use robustify_bench::metrics::{self, SELECTED, SINGLE, Summary};
+use robustify_bench::{Cell, Entrants};
+use robustify_data::{Images, split};
+use robustify_report::{Results, Row, Spread, Style, Table, write_atomic, write_csv, write_json};
+use robustify_rng::Key;
+
+use crate::digest;
+use crate::stages::Context;
+
+/// Total time of every model, and images.
+pub type Timings = BTreeMap<&'static str, (Duration, usize)>;
+
+/// Computes the cells that are not there yet, and turns all of them into records.
+pub fn measure(context: &Context, entrants: &Entrants, identity: &str, images: &Images, folder: &Path) -> anyhow::Result<(Vec<Row>, Timings)> {
+    let suite = &context.config.benchmark;
+    let machine = &context.machine;
+    let order = split::sample(&**images, images.len(), Key::new(suite.seed, "benchmark images"))?;
+    let backend = robustify_device::backend_of(&machine.device);
+    let cells = suite.cells()?;
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let mut progress = context.console.progress("benchmark", cells.len());
+    let (mut rows, mut timings) = (Vec::new(), Timings::new());
+    for (done, &id) in cells.iter().enumerate() {
+        context.interrupt.check()?;
+        let count = suite.count(id, images.len());
+        let determined_by = (env!("CARGO_PKG_VERSION"), identity, &backend, id.name(), &suite.profile, suite.seed, count, images.fingerprint());
+        let identity = digest::of(&determined_by)?;
+        let path = folder.join(format!("{}-{}.safetensors", id.name(), &identity[..12]));
+        let cell = match Cell::read(&path, &identity)? {
+            Some(cell) => cell,
+            None => {
+                let (cell, times) = cells::compute(id, suite, images, &order, entrants, &machine.workers, &machine.device)?;
+                write_atomic(&path, &cell.to_bytes(&identity))?;
+                add(&mut timings, times);
+                cell
+            }
+        };
+        rows.extend(metrics::rows(images.name(), id, &cell, &context.config.select.rule));
+        progress.set(done + 1, &id.name());
+    }
+    progress.finish(&format!("{} cells", cells.len()));
+    Ok((rows, timings))
+}
+
+fn add(timings: &mut Timings, times: Vec<Timing>) {
+    for (model, time, images) in times {
+        let entry = timings.entry(model).or_default();
+        entry.0 += time;
+        entry.1 += images;
+    }
+}
+
+/// Writes `results.csv` and `results.json` into a folder.
+pub fn write(folder: &Path, context: &Context, identity: &str, rows: &[Row]) -> anyhow::Result<()> {
+    let config = &context.config;
+    let frost = Corruptor::new(config.benchmark.profile()?).frost_source();
+    let meta = [
+        ("program", format!("robustify {}", env!("CARGO_PKG_VERSION"))),
+        ("run", config.name.clone()),
+        ("models", identity.to_owned()),
+        ("backend", robustify_device::backend_of(&context.machine.device)),
+        ("profile", config.benchmark.profile.clone()),
+        ("images", "corrupted in memory, not official files".to_owned()),
+        ("frost", frost.name().to_owned()),
+        ("rule", config.select.rule.rule.name().to_owned()),
+        ("passes", config.select.passes.to_string()),
+        ("seed", config.seed.to_string()),
+        ("tuning_seed", config.tuning.seed.to_string()),
+    ];
+    let meta = meta.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
+    write_csv(&folder.join("results.csv"), rows)?;
+    write_json(&folder.join("results.json"), &Results { meta, rows: rows.to_vec() })?;
+    Ok(())
+}
+
+/// The lines of the table: a name for people, model and route.
+const LINES: [(&str, &str, &str); 15] = [
+    ("original", "original", SINGLE),
+    ("teacher", "teacher", SINGLE),
+    ("APT", "apt", SINGLE),
+    ("robustify", "robustify", SELECTED),
+    ("· product", "robustify", "product"),
+    ("· KL only", "robustify", "kl"),
+    ("· uncertainty only", "robustify", "uncertainty"),
+    ("· max prob", "robustify", "max_prob"),
+    ("· entropy", "robustify", "entropy"),
+    ("· combined head", "robustify", "combined"),
+    ("· always clean", "robustify", "clean"),
+    ("· always robust", "robustify", "robust"),
+    ("· random", "robustify", "random"),
+    ("· oracle", "robustify", "oracle"),
+    ("· weighted sum", "robustify", "sum"),
+];
+
+/// Accuracy of all models and routes in percent: clean, groups, mean; the routing quality beside them. Several runs give
+/// mean ± standard deviation.
+pub fn table(runs: &[Vec<Row>]) -> String {
+    let of = |metric: &str| runs.iter().map(|rows| metrics::summaries(rows, metric)).collect::<Vec<_>>();
+    let (accuracy, f_correct, right_choice) = (of("accuracy"), of("f_correct"), of("right_choice"));
+    let mut header = vec!["accuracy, %".to_owned(), "clean".into()];
+    header.extend(Group::TEST.iter().map(|group| group.name().to_owned()));
+    header.extend(["mean".to_owned(), "F_correct".into(), "right choice".into()]);
+    let mut table = Table::new(header).left(0);
+    for (index, (name, model, route)) in LINES.into_iter().enumerate() {
+        let find = |runs: &[Vec<Summary>], value: &dyn Fn(&Summary) -> f64| {
+            let own = runs.iter().flat_map(|run| run.iter().filter(|s| s.model == model && s.route == route).map(value));
+            Spread::of(own.filter(|value| value.is_finite())).map_or_else(|| "–".to_owned(), |spread| spread.percent(1))
+        };
+        if !accuracy.iter().flatten().any(|s| s.model == model && s.route == route) {
+            continue;
+        }
+        if [4, 9].contains(&index) {
+            table.separator();
+        }
+        let mut cells = vec![name.to_owned(), find(&accuracy, &|s| s.clean)];
+        cells.extend((0..Group::TEST.len()).map(|group| find(&accuracy, &|s| s.groups[group])));
+        cells.push(find(&accuracy, &|s| s.mean));
+        cells.extend([find(&f_correct, &|s| s.mean), find(&right_choice, &|s| s.mean)]);
+        table.row(cells);
+    }
+    table.render(Style::Box)
+}
+
+/// The comparison that the method stands or falls by, over all seeds.
+pub fn verdict(runs: &[Vec<Row>]) -> String {
+    let mean_of = |model: &str, value: &dyn Fn(&Summary) -> f64| {
+        let own = runs.iter().flat_map(|rows| {
+            let route = if model == "robustify" { SELECTED } else { SINGLE };
+            metrics::summaries(rows, "accuracy").into_iter().filter(move |s| s.model == model && s.route == route).collect::<Vec<_>>()
+        });
+        Spread::of(own.map(|summary| value(&summary))).map_or(f64::NAN, |spread| 100.0 * spread.mean)
+    };
+    let corrupted = |model| mean_of(model, &|s: &Summary| s.mean);
+    let clean = |model| mean_of(model, &|s: &Summary| s.clean);
+    format!(
+        "robustify against the original: {:+.1} points of mean corruption accuracy, {:+.1} points clean\n\
+         robustify against APT: {:+.1} points of mean corruption accuracy, {:+.1} points clean\n",
+        corrupted("robustify") - corrupted("original"),
+        clean("robustify") - clean("original"),
+        corrupted("robustify") - corrupted("apt"),
+        clean("robustify") - clean("apt"),
+    )
+}
+
+/// Time an image, on one thread, of the cells that were computed; nothing when all were there already.
+pub fn timing_table(timings: &Timings) -> String {
+    if timings.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(["inference", "ms an image"]).left(0);
+    for (model, (time, images)) in timings {
+        table.row([(*model).to_owned(), format!("{:.3}", 1e3 * time.as_secs_f64() / (*images).max(1) as f64)]);
+    }
+    table.render(Style::Box)
+}
+
+/// The stored timings beside the results, where they disturb no comparison of bytes.
+pub fn write_timings(folder: &Path, timings: &Timings) -> anyhow::Result<()> {
+    if timings.is_empty() {
+        return Ok(());
+    }
+    let milliseconds: BTreeMap<_, _> = timings.iter().map(|(model, (time, images))| (*model, 1e3 * time.as_secs_f64() / *images as f64)).collect();
+    let path = folder.join("timings.json");
+    write_atomic(&path, serde_json::to_string_pretty(&milliseconds)?.as_bytes()).with_context(|| path.display().to_string())
+}

@@ -1,0 +1,362 @@
+//! The stages of a run. Each is cached in a folder named by a hash of everything that determines it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use robustify_bench::{Entrants, evaluate};
+use robustify_data::{Images, Preprocess, Subset, split};
+use robustify_distill::student::{Apt, CachedPairs, Robustify};
+use robustify_distill::trainer::{self, EpochRecord, Objective, Plan};
+use robustify_distill::views::{self, Teacher, ViewCache, ViewSpec};
+use robustify_report::write_atomic;
+use robustify_rng::Key;
+use robustify_select::{McConfig, OneHead, ThreeHeads};
+use robustify_zoo::weights::{self, Entry, State};
+use robustify_zoo::{Model, ModelConfig};
+use serde::Serialize;
+
+use crate::commands::Machine;
+use crate::config::Config;
+use crate::console::{Console, Interrupt, TrainingProgress};
+use crate::{dataset, digest, rundir};
+
+/// What every stage works with.
+pub struct Context {
+    /// The merged configuration.
+    pub config: Config,
+    /// What to compute on.
+    pub machine: Machine,
+    /// Where stages are cached.
+    pub cache: PathBuf,
+    /// Where messages go.
+    pub console: Console,
+    /// Whether to stop.
+    pub interrupt: Interrupt,
+    /// Whether to start unfinished stages over instead of continuing them.
+    pub fresh: bool,
+}
+
+/// What training leaves.
+pub struct Trained {
+    /// All models, ready to be measured.
+    pub entrants: Entrants,
+    /// Hash of everything that determines them and how they are sampled.
+    pub identity: String,
+}
+
+impl Trained {
+    /// Writes the weights into a run's folder.
+    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        let write = |name: &str, state: State| write_atomic(&folder.join(name), &weights::to_bytes(&state));
+        write(rundir::ORIGINAL, weights::state(&self.entrants.original))?;
+        if let Some((teacher, _)) = &self.entrants.teacher {
+            write(rundir::TEACHER, weights::state(teacher))?;
+        }
+        if let Some(apt) = &self.entrants.apt {
+            write(rundir::APT, weights::state(apt))?;
+        }
+        if let Some(heads) = &self.entrants.robustify {
+            write(rundir::WEIGHTS, weights::state(heads))?;
+        }
+        Ok(())
+    }
+}
+
+/// The test images.
+pub fn open_test(context: &Context) -> anyhow::Result<Images> {
+    dataset::open(&context.config.data, &context.config.data.test, &context.console)
+}
+
+/// The models of a finished run, from its folder.
+pub fn load(context: &Context, folder: &Path) -> anyhow::Result<Trained> {
+    let Config { original, teacher, split, select, tuning, .. } = &context.config;
+    let device = &context.machine.device;
+    let bytes = |name: &str| {
+        let path = folder.join(name);
+        std::fs::read(&path).with_context(|| format!("{}: is this a finished run?", path.display()))
+    };
+    let mut hashes = Vec::new();
+    for name in [rundir::ORIGINAL, rundir::TEACHER, rundir::APT, rundir::WEIGHTS] {
+        hashes.push(digest::of_bytes(&bytes(name)?));
+    }
+    let classes = weights::read(&folder.join(rundir::ORIGINAL))?.iter().find_map(|(name, entry)| {
+        (name == "head.weight" || name == "fc.weight").then(|| entry.shape[0])
+    });
+    let classes = classes.with_context(|| format!("{}: no classifier", folder.join(rundir::ORIGINAL).display()))?;
+    let model = Model::new(&original.network.with_classes(classes), 0, device)?;
+    let model = weights::load(model, &folder.join(rundir::ORIGINAL))?;
+    let small = weights::load(Model::new(&teacher.network.with_classes(classes), 0, device)?, &folder.join(rundir::TEACHER))?;
+    let entrants = Entrants {
+        cut: split.backbone_end(&model)?,
+        preprocess: original.preprocess.parse()?,
+        teacher: Some((small, teacher.preprocess.parse()?)),
+        apt: Some(weights::load(OneHead::new(&model, *split)?, &folder.join(rundir::APT))?),
+        robustify: Some(weights::load(ThreeHeads::new(&model, *split)?, &folder.join(rundir::WEIGHTS))?),
+        mc: McConfig { passes: select.passes, dropout: tuning.dropout, seed: select.mask_seed },
+        original: model,
+    };
+    let identity = digest::of(&(hashes, split, &entrants.mc, &original.preprocess, &teacher.preprocess))?;
+    Ok(Trained { entrants, identity })
+}
+
+/// Runs or reads every stage up to the tuned heads.
+pub fn train(context: &Context) -> anyhow::Result<Trained> {
+    let Config { data, original: original_config, teacher: teacher_config, select, tuning, split: cut_config, .. } = &context.config;
+    let device = &context.machine.device;
+    let mut images = dataset::open(data, &data.train, &context.console)?;
+    if let Some(file) = &data.leave_out {
+        images = dataset::leave_out(images, file)?;
+    }
+    let (images, validation) = match &data.validation {
+        Some(name) => (images, dataset::open(data, name, &context.console)?),
+        None => hold_out(images)?,
+    };
+    let classes = images.classes().len();
+    let (original, original_hash) = original(context, &images, classes)?;
+    let preprocess: Preprocess = original_config.preprocess.parse()?;
+    let (teacher, teacher_hash) = teacher(context, &images, classes)?;
+    let teacher_preprocess: Preprocess = teacher_config.preprocess.parse()?;
+
+    let cut = cut_config.backbone_end(&original)?;
+    let (cache, views_hash) = cached_views(context, &images, (&original, &original_hash), (&teacher, &teacher_hash))?;
+    let pairs = || CachedPairs { cache: &cache, config: tuning, shard_pairs: context.machine.shard_rows, device };
+    let inputs = (&views_hash, cut_config);
+    let (apt, apt_hash) = tune(context, "apt", &inputs, &Apt(pairs()), OneHead::new(&original, *cut_config)?)?;
+    let robustify = Robustify(pairs());
+    let (heads, heads_hash) = tune(context, "robustify", &inputs, &robustify, ThreeHeads::new(&original, *cut_config)?)?;
+    warn_of_weak_teacher(context, &cache, &heads);
+
+    let mc = McConfig { passes: select.passes, dropout: tuning.dropout, seed: select.mask_seed };
+    let identity = digest::of(&(&original_hash, &teacher_hash, &apt_hash, &heads_hash, &mc))?;
+    let entrants = Entrants {
+        original,
+        preprocess,
+        cut,
+        teacher: Some((teacher, teacher_preprocess)),
+        apt: Some(apt),
+        robustify: Some(heads),
+        mc,
+    };
+    say_validation(context, &entrants, &validation)?;
+    Ok(Trained { entrants, identity })
+}
+
+/// A tenth of the training images as validation images.
+fn hold_out(images: Images) -> anyhow::Result<(Images, Images)> {
+    let count = (images.len() / 10).max(1);
+    let held = split::sample(&*images, count, Key::new(0, "hold out"))?;
+    let kept = split::except(images.len(), &held)?;
+    Ok((std::sync::Arc::new(Subset::new(images.clone(), kept)?), std::sync::Arc::new(Subset::new(images, held)?)))
+}
+
+/// Settings are chosen on these numbers, never on the test images.
+fn say_validation(context: &Context, entrants: &Entrants, validation: &Images) -> anyhow::Result<()> {
+    let Machine { workers, device, .. } = &context.machine;
+    let original = evaluate::accuracy(&entrants.original, validation, &entrants.preprocess, workers, device)?;
+    context.console.say(&format!("validation: the original model is right on {:.1} % of {} clean images", 100.0 * original, validation.len()));
+    Ok(())
+}
+
+/// A stage's folder: its hash, and what it is made from.
+struct Stage {
+    name: String,
+    hash: String,
+    folder: PathBuf,
+}
+
+impl Stage {
+    /// Makes the folder of the stage that `inputs` determine.
+    fn open(context: &Context, name: &str, inputs: &impl Serialize) -> anyhow::Result<Self> {
+        let backend = robustify_device::backend_of(&context.machine.device);
+        let hash = digest::of(&(env!("CARGO_PKG_VERSION"), name, backend, inputs))?;
+        let folder = context.cache.join(format!("{name}-{}", &hash[..16]));
+        std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        let stage = Self { name: name.into(), hash, folder };
+        write_atomic(&stage.path("inputs.json"), serde_json::to_string_pretty(inputs)?.as_bytes())?;
+        if context.fresh && stage.checkpoint().exists() {
+            std::fs::remove_file(stage.checkpoint()).with_context(|| stage.checkpoint().display().to_string())?;
+        }
+        Ok(stage)
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.folder.join(file)
+    }
+
+    fn checkpoint(&self) -> PathBuf {
+        self.path("checkpoint.safetensors")
+    }
+
+    fn weights(&self) -> PathBuf {
+        self.path("weights.safetensors")
+    }
+
+    /// Trains, or reads what an earlier run trained.
+    fn trained<O: Objective>(&self, context: &Context, objective: &O, model: O::Model, epochs: usize, optimizer: &robustify_distill::optimizer::AdamWConfig) -> anyhow::Result<O::Model> {
+        if self.weights().exists() {
+            context.console.say(&format!("{}: done before, from {}", self.name, self.folder.display()));
+            return Ok(weights::load(model, &self.weights())?);
+        }
+        let plan = Plan {
+            epochs,
+            optimizer: optimizer.clone(),
+            checkpoint: self.checkpoint(),
+            identity: self.hash.clone(),
+            config: serde_json::to_value(&context.config)?,
+            checkpoint_every: Duration::from_secs(context.config.checkpoint_seconds),
+        };
+        let mut watch = TrainingProgress::new(&context.console, &context.interrupt, &self.name, objective.steps() * epochs);
+        let Machine { workers, device, .. } = &context.machine;
+        let (model, history): (_, Vec<EpochRecord>) = trainer::train(objective, model, &plan, workers, device, &mut watch)?;
+        write_atomic(&self.path("history.json"), serde_json::to_string_pretty(&history)?.as_bytes())?;
+        write_atomic(&self.weights(), &weights::to_bytes(&weights::state(&model)))?;
+        std::fs::remove_file(self.checkpoint()).with_context(|| self.checkpoint().display().to_string())?;
+        Ok(model)
+    }
+}
+
+/// The large model from its file; its classifier is replaced by a linear probe when the data has other classes.
+fn original(context: &Context, images: &Images, classes: usize) -> anyhow::Result<(Model, String)> {
+    let config = &context.config.original;
+    let bytes = std::fs::read(&config.weights).with_context(|| format!("weights {}", config.weights.display()))?;
+    let device = &context.machine.device;
+    let model = weights::load(Model::new(&config.network, 0, device)?, &config.weights)?;
+    if model.classes() == classes {
+        return Ok((model, digest::of(&(digest::of_bytes(&bytes), &config.network, &config.preprocess))?));
+    }
+    anyhow::bail!(
+        "the data has {classes} classes ({}), the model in {} has {}; give weights with a classifier for these classes",
+        images.name(),
+        config.weights.display(),
+        model.classes()
+    )
+}
+
+/// The small model, trained to be robust.
+fn teacher(context: &Context, images: &Images, classes: usize) -> anyhow::Result<(Model, String)> {
+    let config = &context.config.teacher;
+    let network = config.network.with_classes(classes);
+    let pixels = &context.config.original.preprocess;
+    let inputs = (context.config.seed, &network, &config.preprocess, pixels, &config.training, images.fingerprint(), context.machine.shard_rows);
+    let stage = Stage::open(context, "teacher", &inputs)?;
+    // The teacher gets the large model's pixels, normalised in its own way.
+    let preprocess: Preprocess = format!("{}{}", pixel_steps(pixels), config.preprocess).parse()?;
+    let objective = context.machine.image_training(&config.training, images.clone(), preprocess, context.config.seed)?;
+    let model = Model::new(&network, context.config.seed, &context.machine.device)?;
+    let model = stage.trained(context, &objective, model, config.training.epochs, &config.training.optimizer)?;
+    Ok((model, stage.hash))
+}
+
+/// The steps of a preprocessing before its normalisation, with the separator after them.
+fn pixel_steps(preprocess: &str) -> String {
+    let steps: Vec<&str> = preprocess.split('|').filter(|step| !step.trim_start().starts_with("normalize")).collect();
+    if steps.is_empty() { String::new() } else { format!("{}|", steps.join("|")) }
+}
+
+/// The backbone's features and both teachers' logits of all views.
+fn cached_views(
+    context: &Context,
+    images: &Images,
+    (original, original_hash): (&Model, &str),
+    (teacher, teacher_hash): (&Model, &str),
+) -> anyhow::Result<(ViewCache, String)> {
+    let Config { views: config, split, original: large, teacher: small, seed, .. } = &context.config;
+    let Machine { workers, device, .. } = &context.machine;
+    let spec = ViewSpec {
+        preprocess: large.preprocess.parse()?,
+        clean_view: config.clean_view.parse()?,
+        policy: config.policy.parse()?,
+        clean: config.clean,
+        augmented: config.augmented,
+        seed: *seed,
+    };
+    let rows = images.len() * spec.count();
+    let depth = split.shared_blocks + split.head_blocks;
+    let stage = Stage::open(context, "features", &(original_hash, config, seed, depth, images.fingerprint()))?;
+    let (features, said) = (stage.path("features.f16"), stage.path("original.safetensors"));
+    if !said.exists() {
+        let mut progress = context.console.progress("features of views", rows);
+        let mut report = |done: usize| {
+            progress.set(done, "");
+            context.interrupt.is_set()
+        };
+        let cut = split.backbone_end(original)?;
+        let (logits, dims) = views::write_features(&spec, images, original, cut, &features, workers, device, &mut report)?;
+        let state = State::from([
+            ("logits".into(), Entry { shape: vec![rows, logits.len() / rows], values: logits }),
+            ("dims".into(), Entry { shape: vec![dims.len()], values: dims.iter().map(|&dim| dim as f32).collect() }),
+        ]);
+        write_atomic(&said, &weights::to_bytes(&state))?;
+        progress.finish(&format!("{rows} views"));
+    } else {
+        context.console.say(&format!("features of views: done before, from {}", stage.folder.display()));
+    }
+    let mut state = weights::read(&said)?;
+    let mut take = |name: &str| state.remove(name).map(|entry| entry.values).with_context(|| format!("{}: no {name}", said.display()));
+    let (own, dims) = (take("logits")?, take("dims")?.into_iter().map(|dim| dim as usize).collect());
+
+    let taught = Stage::open(context, "teacher-logits", &(&stage.hash, teacher_hash))?;
+    let path = taught.path("logits.safetensors");
+    if !path.exists() {
+        let mut progress = context.console.progress("teacher on views", rows);
+        let mut report = |done: usize| {
+            progress.set(done, "");
+            context.interrupt.is_set()
+        };
+        let logits = views::logits(&spec, images, teacher, &small.preprocess.parse()?, workers, device, &mut report)?;
+        let entry = Entry { shape: vec![rows, logits.len() / rows], values: logits };
+        write_atomic(&path, &weights::to_bytes(&State::from([("logits".into(), entry)])))?;
+        progress.finish(&format!("{rows} views"));
+    }
+    let said = weights::read(&path)?.remove("logits").with_context(|| format!("{}: no logits", path.display()))?.values;
+    let cache = ViewCache::read(&features, &spec, images.labels().to_vec(), dims, [own, said])?;
+    Ok((cache, taught.hash))
+}
+
+/// A method on cached views.
+fn tune<O: Objective>(context: &Context, name: &str, inputs: &impl Serialize, objective: &O, model: O::Model) -> anyhow::Result<(O::Model, String)> {
+    let config = &context.config.tuning;
+    let stage = Stage::open(context, name, &(inputs, config, context.machine.shard_rows))?;
+    let model = stage.trained(context, objective, model, config.epochs, &config.optimizer)?;
+    Ok((model, stage.hash))
+}
+
+/// A teacher that knows less than its pupil teaches it nothing: miniature experiments lose 3 to 4 points to APT then.
+fn warn_of_weak_teacher(context: &Context, cache: &ViewCache, heads: &ThreeHeads) {
+    let rows: Vec<usize> = cache.augmented_rows().collect();
+    let step = (rows.len() / 4096).max(1);
+    let rows: Vec<usize> = rows.into_iter().step_by(step).collect();
+    let Machine { workers, device, .. } = &context.machine;
+    let chunks: Vec<&[usize]> = rows.chunks(evaluate::ROWS).collect();
+    let right: usize = workers.map(chunks, |chunk| {
+        let logits = heads.forward(cache.features(chunk, device), 1, &robustify_zoo::Pass::eval());
+        let [_, _, robust] = logits;
+        let predictions = evaluate::argmax(robust);
+        predictions.iter().zip(chunk).filter(|(class, row)| **class == cache.labels[**row / cache.views()]).count()
+    }).into_iter().sum();
+    let robust = right as f64 / rows.len().max(1) as f64;
+    let teacher = cache.teacher_accuracy(Teacher::Robust, rows.iter().copied());
+    let text = format!("augmented tuning views: teacher {:.1} %, robust head {:.1} %", 100.0 * teacher, 100.0 * robust);
+    if teacher < robust {
+        context.console.warn(&format!("{text}; the teacher is the weaker one: train it longer, or on the views' augmentations"));
+    } else {
+        context.console.say(&text);
+    }
+}
+
+/// The networks of a configuration, with the data's number of classes.
+trait WithClasses {
+    fn with_classes(&self, classes: usize) -> ModelConfig;
+}
+
+impl WithClasses for ModelConfig {
+    fn with_classes(&self, classes: usize) -> ModelConfig {
+        let mut config = self.clone();
+        match &mut config {
+            ModelConfig::Vit(config) => config.classes = classes,
+            ModelConfig::ResNet(config) => config.classes = classes,
+        }
+        config
+    }
+}

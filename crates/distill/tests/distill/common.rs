@@ -1,0 +1,254 @@
+//! Tiny models, images and cached views, and what the tests ask of a training.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use image::RgbImage;
+use robustify_data::{Images, MemorySet};
+use robustify_distill::DistillError;
+use robustify_distill::optimizer::{self, AdamWConfig};
+use robustify_distill::student::{CachedPairs, CombinedTeacher, TuningConfig};
+use robustify_distill::trainer::{self, EpochRecord, Event, Objective, Plan, Watch};
+use robustify_distill::views::{self, ViewCache, ViewSpec};
+use robustify_rng::Key;
+use robustify_select::SplitConfig;
+use robustify_zoo::weights::{self, Entry, State};
+use robustify_zoo::{Model, ModelConfig, Workers};
+use tempfile::TempDir;
+
+pub const CLASSES: usize = 4;
+
+pub fn flex() -> Device {
+    robustify_device::open(Some("flex")).unwrap()
+}
+
+pub fn vit(seed: u64) -> Model {
+    model(
+        r#"{"architecture": "vit", "image_size": 16, "patch_size": 8, "width": 12, "depth": 3, "heads": 2, "mlp_ratio": 2.0,
+            "classes": 4}"#,
+        seed,
+    )
+}
+
+pub fn resnet(seed: u64) -> Model {
+    model(
+        r#"{"architecture": "resnet", "image_size": 16, "stem_kernel": 3, "stem_stride": 2, "width": 6, "layers": [1, 1],
+            "block": "basic", "classes": 4}"#,
+        seed,
+    )
+}
+
+fn model(config: &str, seed: u64) -> Model {
+    let config: ModelConfig = serde_json::from_str(config).unwrap();
+    Model::new(&config, seed, &flex()).unwrap()
+}
+
+/// Noise images, each of its own kind; labels go round the classes.
+pub fn images(count: usize) -> Images {
+    let noise = |index: usize| {
+        let mut stream = Key::new(1, "image").with(index as u64).stream();
+        let mut bytes = vec![0; 16 * 16 * 3];
+        stream.fill(&mut bytes);
+        RgbImage::from_raw(16, 16, bytes).unwrap()
+    };
+    let all: Vec<RgbImage> = (0..count).map(noise).collect();
+    let labels = (0..count).map(|index| index % CLASSES).collect();
+    let classes = (0..CLASSES).map(|class| class.to_string()).collect();
+    Arc::new(MemorySet::from_images("noise", &all, labels, classes).unwrap())
+}
+
+/// Fresh parameters are near zero, and a signal hardly passes: this makes all matrices large enough to tell things apart.
+pub fn stirred<M: Module>(model: M) -> M {
+    let mut state = weights::state(&model);
+    for (name, entry) in &mut state {
+        if entry.shape.len() < 2 {
+            let mut stream = Key::new(5, name).stream();
+            let running_variance = name.ends_with("running_var");
+            entry.values.iter_mut().for_each(|value| *value += stream.uniform(0.0, 0.2) as f32 * if running_variance { 5.0 } else { 1.0 });
+        } else {
+            entry.values.iter_mut().for_each(|value| *value *= 8.0);
+        }
+    }
+    weights::with_state(model, state).unwrap()
+}
+
+pub fn adamw() -> AdamWConfig {
+    AdamWConfig {
+        learning_rate: 0.01,
+        weight_decay: 0.05,
+        betas: [0.9, 0.999],
+        eps: 1e-8,
+        warmup_fraction: 0.1,
+        clip_norm: 1.0,
+    }
+}
+
+pub fn tuning() -> TuningConfig {
+    TuningConfig {
+        seed: 3,
+        epochs: 2,
+        pairs: 6,
+        dropout: 0.2,
+        ce_weight: 0.5,
+        kd_weight: 0.5,
+        temperature: 2.0,
+        combined_teacher: CombinedTeacher::Matched,
+        head_weights: [1.0, 1.0, 1.0],
+        shared_rate_scale: 0.5,
+        optimizer: adamw(),
+    }
+}
+
+/// Cached views of a model cut where `split` says.
+pub struct Cached {
+    pub original: Model,
+    pub split: SplitConfig,
+    pub cache: ViewCache,
+    pub spec: ViewSpec,
+    pub images: Images,
+    /// Dimensions of a row of features, and the two teachers' logits, to read the file again.
+    pub dims: Vec<usize>,
+    pub logits: [Vec<f32>; 2],
+    pub folder: TempDir,
+}
+
+impl Cached {
+    pub fn new(original: Model, [shared_blocks, head_blocks]: [usize; 2], clean_views: usize) -> Self {
+        let device = flex();
+        let split = SplitConfig { shared_blocks, head_blocks };
+        let images = images(8);
+        let spec = ViewSpec {
+            preprocess: "normalize(half)".parse().unwrap(),
+            clean_view: "random_crop(16,2)+hflip".parse().unwrap(),
+            policy: "rand_conv".parse().unwrap(),
+            clean: clean_views,
+            augmented: 2,
+            seed: 1,
+        };
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("features.f16");
+        let workers = Workers::new(2).unwrap();
+        let cut = split.backbone_end(&original).unwrap();
+        let (own, dims) =
+            views::write_features(&spec, &images, &original, cut, &path, &workers, &device, &mut |_| false).unwrap();
+        let teacher = stirred(resnet(9));
+        let taught =
+            views::logits(&spec, &images, &teacher, &spec.preprocess, &workers, &device, &mut |_| false).unwrap();
+        let logits = [own, taught];
+        let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims.clone(), logits.clone()).unwrap();
+        Self { original, split, cache, spec, images, dims, logits, folder }
+    }
+
+    pub fn pairs<'a>(&'a self, config: &'a TuningConfig, shard_pairs: usize, device: &'a Device) -> CachedPairs<'a> {
+        CachedPairs { cache: &self.cache, config, shard_pairs, device }
+    }
+
+    /// The cache with other features and teachers' logits for the rows whose view `changed` says.
+    pub fn with_other_rows(&self, changed: impl Fn(usize) -> bool) -> ViewCache {
+        let path = self.folder.path().join("features.f16");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let row_bytes = 2 * self.dims.iter().product::<usize>();
+        let other = self.folder.path().join("other.f16");
+        let mut logits = self.logits.clone();
+        for row in (0..bytes.len() / row_bytes).filter(|row| changed(row % self.spec.count())) {
+            // Signs of 16-bit floats.
+            bytes[row * row_bytes..(row + 1) * row_bytes].iter_mut().skip(1).step_by(2).for_each(|byte| *byte ^= 0x80);
+            logits.iter_mut().for_each(|all| all[row * CLASSES..(row + 1) * CLASSES].reverse());
+        }
+        std::fs::write(&other, bytes).unwrap();
+        ViewCache::read(&other, &self.spec, self.images.labels().to_vec(), self.dims.clone(), logits).unwrap()
+    }
+}
+
+/// The summed gradients of an epoch's first batch by name, and its loss.
+pub fn gradients<O: Objective>(objective: &O, model: &O::Model) -> (State, f64) {
+    let trained = model.clone().train();
+    let shards = objective.epoch(0, 0).unwrap().next_batch().unwrap().unwrap();
+    let mut loss = 0.0;
+    let each = shards.into_iter().map(|shard| {
+        let outcome = objective.loss(&trained, shard);
+        let mut backward = outcome.loss.backward();
+        loss += f64::from(outcome.loss.into_scalar::<f32>());
+        optimizer::gradients(&trained, &mut backward)
+    });
+    let sum = optimizer::sum(each.collect());
+    let entry = |tensor: burn::tensor::Tensor<1>| Entry {
+        shape: tensor.dims().to_vec(),
+        values: tensor.into_data().try_to_vec().unwrap(),
+    };
+    (sum.into_iter().map(|(name, tensor)| (name, entry(tensor))).collect(), loss)
+}
+
+/// The largest difference of two states' elements, over the largest element of `b`.
+pub fn difference(a: &State, b: &State) -> f32 {
+    assert!(!b.is_empty() && a.keys().eq(b.keys()), "{:?} against {:?}", a.keys(), b.keys());
+    let pairs = || a.values().zip(b.values()).flat_map(|(a, b)| a.values.iter().zip(&b.values));
+    let largest = pairs().fold(0.0, |max: f32, (_, b)| max.max(b.abs()));
+    assert!(pairs().all(|(a, b)| a.is_finite() && b.is_finite()) && largest > 0.0);
+    pairs().fold(0.0, |max: f32, (a, b)| max.max((a - b).abs())) / largest
+}
+
+/// Counts steps, and interrupts after some of them.
+#[derive(Default)]
+pub struct Watcher {
+    pub stop_after: Option<usize>,
+    steps: usize,
+    pub epochs: Vec<EpochRecord>,
+    pub resumed: Option<usize>,
+}
+
+impl Watch for Watcher {
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Resumed(steps, _) => self.resumed = Some(steps),
+            Event::Step(..) => self.steps += 1,
+            Event::Epoch(record) => self.epochs.push(record),
+            Event::Done { .. } => {}
+        }
+    }
+
+    fn interrupted(&self) -> bool {
+        self.stop_after == Some(self.steps)
+    }
+}
+
+pub fn plan(epochs: usize, checkpoint: &Path) -> Plan {
+    Plan {
+        epochs,
+        optimizer: adamw(),
+        checkpoint: checkpoint.into(),
+        identity: "this training".into(),
+        config: serde_json::json!({"epochs": epochs}),
+        checkpoint_every: Duration::from_secs(3600),
+    }
+}
+
+/// What a training ends in.
+#[derive(Debug, PartialEq)]
+pub struct Trained {
+    pub state: State,
+    pub history: Vec<EpochRecord>,
+}
+
+/// Trains for two epochs, interrupted after each of `stops` steps of a process; `fresh` is the model every process begins with.
+pub fn train<O: Objective>(objective: &O, fresh: &O::Model, threads: usize, stops: &[usize]) -> Trained {
+    let (device, folder, workers) = (flex(), TempDir::new().unwrap(), Workers::new(threads).unwrap());
+    let plan = plan(2, &folder.path().join("checkpoint.safetensors"));
+    let mut before = 0;
+    for &stop in stops {
+        let mut watcher = Watcher { stop_after: Some(stop), ..Watcher::default() };
+        let result = trainer::train(objective, fresh.clone(), &plan, &workers, &device, &mut watcher);
+        assert!(matches!(result, Err(DistillError::Interrupted)), "no interruption after {stop} steps");
+        assert_eq!(watcher.resumed.unwrap_or(0), before);
+        before += stop;
+    }
+    let mut watcher = Watcher::default();
+    let (model, history) = trainer::train(objective, fresh.clone(), &plan, &workers, &device, &mut watcher).unwrap();
+    assert_eq!(watcher.resumed.unwrap_or(0), before);
+    assert_eq!(before + watcher.steps, 2 * objective.steps());
+    assert_eq!(history[history.len() - watcher.epochs.len()..], watcher.epochs);
+    Trained { state: weights::state(&model), history }
+}

@@ -1,0 +1,7 @@
+//! Parity with PyTorch, exact resume, and properties of the methods.
+
+mod checkpoints;
+mod common;
+mod goldens;
+mod methods;
+mod training;

@@ -1,0 +1,242 @@
+//! `bench-models`: the speed of flex, of LibTorch and of PyTorch on the same models, in one table.
+//!
+//! The peers take turns model by model, so that whatever else the machine does meets all of them. A peer that is not there
+//! is skipped, and the table says why.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::args::{Backend, Request};
+use crate::{cargo, libtorch};
+
+/// The models, by the keys of this file; the program and `models.py` read them from it as well.
+const MODELS: &str = include_str!("../../crates/bench/peers/models.json");
+
+/// Builds what can be measured, measures it and prints the table.
+pub fn run(request: &Request) -> Result<ExitCode> {
+    let options = Options::parse(request)?;
+    let (peers, skipped) = peers(request, &options);
+    let models: serde_json::Map<String, Value> = serde_json::from_str(MODELS).context("models.json")?;
+    let mut measured = Vec::new();
+    for model in models.keys().filter(|model| options.models.is_empty() || options.models.contains(model)) {
+        for peer in &peers {
+            eprintln!("measuring {model} on {}", peer.name);
+            measured.extend(peer.measure(model, &options)?);
+        }
+    }
+    if measured.is_empty() {
+        let known: Vec<_> = models.keys().map(String::as_str).collect();
+        bail!("--models names none of {}", known.join(", "));
+    }
+    print!("{}", table(&measured));
+    for (name, reason) in skipped {
+        println!("\n{name} was skipped: {reason}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct Options {
+    python: Option<PathBuf>,
+    seconds: Option<String>,
+    threads: Option<String>,
+    models: Vec<String>,
+}
+
+impl Options {
+    fn parse(request: &Request) -> Result<Self> {
+        let mut options = Self::default();
+        let mut args = request.rest.iter();
+        while let Some(arg) = args.next() {
+            let (flag, inline) = arg.split_once('=').map_or((arg.as_str(), None), |(flag, value)| (flag, Some(value)));
+            let mut value = || {
+                let value = inline.or_else(|| args.next().map(String::as_str));
+                value.map(str::to_owned).with_context(|| format!("{flag} needs a value"))
+            };
+            match flag {
+                "--python" => options.python = Some(value()?.into()),
+                "--seconds" => options.seconds = Some(value()?),
+                "--threads" => options.threads = Some(value()?),
+                "--models" => options.models.extend(value()?.split(',').map(str::to_owned)),
+                _ => {
+                    bail!("`bench-models` takes --python PATH, --seconds S, --threads N and --models A,B, not `{arg}`")
+                }
+            }
+        }
+        Ok(options)
+    }
+
+    /// The options that the program and `models.py` share.
+    fn shared(&self) -> Vec<String> {
+        let pairs = [("--seconds", &self.seconds), ("--threads", &self.threads)];
+        let given = pairs.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value.clone()?]));
+        given.flatten().collect()
+    }
+}
+
+/// Something that measures itself when started with a model's name.
+struct Peer {
+    name: String,
+    program: OsString,
+    args: Vec<String>,
+    /// The option behind which the model's name goes.
+    model_flag: &'static str,
+    env: Vec<(&'static str, OsString)>,
+}
+
+/// The peers that are there, and why the others are not.
+fn peers(request: &Request, options: &Options) -> (Vec<Peer>, Vec<(&'static str, String)>) {
+    let (mut peers, mut skipped) = (Vec::new(), Vec::new());
+    let tch = Backend { selector: "tch".into(), name: "tch" };
+    let with_tch = Request { backend: Some(tch.clone()), torch_venv: request.torch_venv.clone(), ..Request::default() };
+    let tch_env = libtorch::environment(&with_tch);
+    // One program for both backends, since flex stays in beside any other.
+    let program = if tch_env.is_ok() { with_tch } else { Request::default() };
+    let env = tch_env.as_ref().cloned().unwrap_or_default();
+    peers.push(backend_peer("flex", &program, env.clone()));
+    match tch_env {
+        Ok(_) => peers.push(backend_peer(&tch.selector, &program, env)),
+        Err(error) => skipped.push(("LibTorch", format!("{error:#}"))),
+    }
+    if let Some(other) = request.other_backend().filter(|other| other.name != tch.name) {
+        let program = Request { backend: Some(other.clone()), ..Request::default() };
+        peers.push(backend_peer(&other.selector, &program, Vec::new()));
+    }
+    match python_peer(request, options) {
+        Ok(peer) => peers.push(peer),
+        Err(error) => skipped.push(("PyTorch", format!("{error:#}"))),
+    }
+    (peers, skipped)
+}
+
+fn backend_peer(selector: &str, program: &Request, env: Vec<(&'static str, OsString)>) -> Peer {
+    let mut args: Vec<String> = ["run", "--release", "--quiet", "--package", "robustify"].map(Into::into).into();
+    args.extend(program.features());
+    args.extend(["--", "bench-models", "--backend", selector].map(Into::into));
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    Peer { name: selector.into(), program, args, model_flag: "--models", env }
+}
+
+fn python_peer(request: &Request, options: &Options) -> Result<Peer> {
+    let venv = || request.torch_venv.clone().or_else(|| std::env::var_os("VIRTUAL_ENV").map(PathBuf::from));
+    let inside = if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" };
+    let python = options.python.clone().or_else(|| Some(venv()?.join(inside)));
+    let python = python.context("no Python is named by --python or --torch-venv, and no environment is active")?;
+    // The script runs from the root of the workspace, wherever this was called from.
+    let python = if python.components().count() > 1 { std::path::absolute(&python)? } else { python };
+    let shell = cargo::shell()?;
+    shell.cmd(&python).args(["-c", "import torch"]).quiet().ignore_stdout().ignore_stderr().run().with_context(
+        || format!("{} cannot import torch; `pip install torch==2.9.0` gives it to an environment", python.display()),
+    )?;
+    let script = Path::new("crates/bench/peers/models.py");
+    let args = vec![script.display().to_string()];
+    Ok(Peer { name: "PyTorch".into(), program: python.into_os_string(), args, model_flag: "--model", env: Vec::new() })
+}
+
+impl Peer {
+    fn measure(&self, model: &str, options: &Options) -> Result<Vec<Measurement>> {
+        let vars = self.env.iter().map(|(name, value)| (*name, value.as_os_str()));
+        let shell = cargo::shell()?;
+        let command = shell.cmd(&self.program).args(&self.args).args([self.model_flag, model]).args(options.shared());
+        let output = command.envs(vars).quiet().read().with_context(|| format!("{} on {model}", self.name))?;
+        output.lines().map(|line| Measurement::parse(line).with_context(|| format!("{}: {line}", self.name))).collect()
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct Measurement {
+    peer: String,
+    model: String,
+    work: String,
+    by_clock: f64,
+    by_processor: f64,
+}
+
+impl Measurement {
+    fn parse(line: &str) -> Result<Self> {
+        let value: Value = serde_json::from_str(line)?;
+        let text = |key: &str| value[key].as_str().map(str::to_owned).with_context(|| format!("no `{key}`"));
+        let number = |key: &str| value[key].as_f64().with_context(|| format!("no `{key}`"));
+        Ok(Self {
+            peer: text("peer")?,
+            model: text("model")?,
+            work: text("work")?,
+            by_clock: number("images_per_second")?,
+            by_processor: number("images_per_cpu_second")?,
+        })
+    }
+}
+
+/// A table in Markdown: a row a measurement, ratios to PyTorch where PyTorch was measured.
+fn table(measured: &[Measurement]) -> String {
+    let mut text = String::from(
+        "| model | work | peer | images/s | ratio | images/CPU-s | ratio |\n|---|---|---|---:|---:|---:|---:|\n",
+    );
+    let mut rows: Vec<&Measurement> = measured.iter().collect();
+    // Stable: within a model and a work, the peers keep the order they were measured in.
+    rows.sort_by(|a, b| (&a.model, &a.work).cmp(&(&b.model, &b.work)));
+    for row in rows {
+        let same = |other: &&Measurement| (&other.model, &other.work) == (&row.model, &row.work);
+        let reference = measured.iter().filter(same).find(|other| other.peer.starts_with("PyTorch"));
+        let ratio = |of: fn(&Measurement) -> f64| match reference {
+            Some(reference) => format!("{:.2}", of(row) / of(reference)),
+            None => "-".into(),
+        };
+        text += &format!(
+            "| {} | {} | {} | {:.1} | {} | {:.1} | {} |\n",
+            row.model,
+            row.work,
+            row.peer,
+            row.by_clock,
+            ratio(|row| row.by_clock),
+            row.by_processor,
+            ratio(|row| row.by_processor)
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measurement(peer: &str, by_clock: f64) -> Measurement {
+        let line = format!(
+            r#"{{"peer": "{peer}", "model": "m", "work": "train", "threads": 2,
+                "images_per_second": {by_clock}, "images_per_cpu_second": 10.0}}"#
+        );
+        Measurement::parse(&line).unwrap()
+    }
+
+    #[test]
+    fn ratios_are_to_pytorch_on_the_same_work() {
+        let text = table(&[measurement("flex", 30.0), measurement("PyTorch 2.9.0", 60.0)]);
+        let rows: Vec<&str> = text.lines().skip(2).collect();
+        let expected = [
+            "| m | train | flex | 30.0 | 0.50 | 10.0 | 1.00 |",
+            "| m | train | PyTorch 2.9.0 | 60.0 | 1.00 | 10.0 | 1.00 |",
+        ];
+        assert_eq!(rows, expected);
+        assert!(table(&[measurement("flex", 30.0)]).ends_with("| m | train | flex | 30.0 | - | 10.0 | - |\n"));
+    }
+
+    #[test]
+    fn options_are_read_and_unknown_ones_refused() {
+        let parse = |line: &str| Options::parse(&Request::parse(line.split_whitespace().map(Into::into)).unwrap());
+        let options = parse("bench-models --python=p --seconds 2 --models a,b").unwrap();
+        assert_eq!((options.python.clone(), options.models.clone()), (Some("p".into()), vec!["a".into(), "b".into()]));
+        assert_eq!(options.shared(), ["--seconds", "2"]);
+        assert!(parse("bench-models --second 2").unwrap_err().to_string().contains("`--second`"));
+        assert!(parse("bench-models --seconds").is_err());
+    }
+
+    #[test]
+    fn a_line_that_is_no_measurement_is_refused() {
+        assert!(Measurement::parse("warning: something").is_err());
+        assert!(Measurement::parse(r#"{"peer": "flex"}"#).is_err());
+    }
+}
