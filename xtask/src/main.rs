@@ -4,6 +4,7 @@
 //! what is missing before a build of minutes begins.
 
 mod args;
+mod bench_models;
 mod cargo;
 mod check;
 mod ci;
@@ -22,11 +23,13 @@ cargo xtask <subcommand> [--backend NAME] [arguments]
 Subcommands of the program, built in release mode and run from the root of the workspace
 (`cargo xtask train --help` and so on describe them):
   train             make the small teacher and the large model robust, and print the table
-  bench-robustness  benchmark a finished run, or models, under corruptions
-  bench-models      measure the speed of backends on the same models
+  bench-robustness  measure the models of a finished run again
+  bench-cost        measure what the method costs against full fine-tuning and the original model
+  pretrain          train the large model from scratch
   <any other>       is handed to the program as it is
 
 Work on the repository:
+  bench-models      measure flex, LibTorch and PyTorch on the same models, in one table
   test [arguments]  every test on the default backend; with --backend NAME, the conformance tests on that one
   check             type-check the program for a backend
   tidy              crate borders, machine paths, configs and other rules of the house
@@ -55,6 +58,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
             print!("{HELP}");
             Ok(ExitCode::SUCCESS)
         }
+        Some("bench-models") => bench_models::run(&request),
         Some("check") => check::run(&request),
         Some("ci") => ci::run(&request),
         Some("test") => test::run(&request),

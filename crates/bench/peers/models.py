@@ -51,12 +51,14 @@ class ViT(nn.Module):
         self.cls, self.pos = nn.Parameter(torch.randn(1, 1, width) * 0.02), nn.Parameter(torch.randn(1, tokens, width) * 0.02)
         hidden = int(width * config["mlp_ratio"])
         self.blocks = nn.Sequential(*[Block(width, config["heads"], hidden) for _ in range(config["depth"])])
+        self.mean = config.get("pool") == "mean"
         self.norm, self.head = nn.LayerNorm(width, 1e-6), nn.Linear(width, config["classes"])
 
     def forward(self, images):
         x = self.embed(images).flatten(2).transpose(1, 2)
         x = torch.cat([self.cls.expand(len(x), -1, -1), x], 1) + self.pos
-        return self.head(self.norm(self.blocks(x))[:, 0])
+        x = self.norm(self.blocks(x))
+        return self.head(x[:, 1:].mean(1) if self.mean else x[:, 0])
 
 
 class BasicBlock(nn.Module):

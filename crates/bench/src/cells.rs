@@ -106,7 +106,13 @@ struct Part {
 }
 
 impl Part {
-    fn ask(&mut self, entrants: &Entrants, tail: &Segment, pixels: &[RgbImage], device: &Device) -> Result<(), BenchError> {
+    fn ask(
+        &mut self,
+        entrants: &Entrants,
+        tail: &Segment,
+        pixels: &[RgbImage],
+        device: &Device,
+    ) -> Result<(), BenchError> {
         let mut clock = Instant::now();
         let mut lap = || std::mem::replace(&mut clock, Instant::now()).elapsed();
         let features = entrants.original.features(input(pixels, &entrants.preprocess, device)?, entrants.cut);
@@ -158,7 +164,8 @@ impl Cell {
     /// The bytes of a cell's file: safetensors, with `identity` (of everything that determines the cell) in the header.
     pub fn to_bytes(&self, identity: &str) -> Vec<u8> {
         let mut state = State::new();
-        let mut put = |name: &str, shape: Vec<usize>, values: Vec<f32>| state.insert(name.to_owned(), Entry { shape, values });
+        let mut put =
+            |name: &str, shape: Vec<usize>, values: Vec<f32>| state.insert(name.to_owned(), Entry { shape, values });
         // Classes are exact as 32-bit floats up to 2^24, identities as four times 16 bits.
         let classes = |classes: &[usize]| classes.iter().map(|&class| class as f32).collect::<Vec<_>>();
         let count = self.labels.len();
@@ -191,7 +198,9 @@ impl Cell {
         };
         let broken = |reason: String| BenchError::Cell { path: path.into(), reason };
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| broken(error.to_string()))?;
-        if header.metadata().as_ref().and_then(|metadata| metadata.get("identity")).map(String::as_str) != Some(identity) {
+        if header.metadata().as_ref().and_then(|metadata| metadata.get("identity")).map(String::as_str)
+            != Some(identity)
+        {
             return Ok(None);
         }
         let state = weights::from_bytes(&bytes).map_err(broken)?;
@@ -202,7 +211,8 @@ impl Cell {
         let classes = |values: Vec<f32>| values.into_iter().map(|class| class as usize).collect::<Vec<_>>();
         let labels = classes(state.remove("labels")?.values);
         let words = state.remove("ids")?.values;
-        let ids = words.chunks_exact(4).map(|word| (0..4).fold(0, |id, i| id | ((word[i] as u64) << (16 * i)))).collect();
+        let ids =
+            words.chunks_exact(4).map(|word| (0..4).fold(0, |id, i| id | ((word[i] as u64) << (16 * i)))).collect();
         let single = SINGLE.into_iter().filter_map(|name| {
             let entry = state.remove(&format!("single.{name}"))?;
             Some((name.to_owned(), classes(entry.values)))

@@ -13,7 +13,13 @@ pub const ROWS: usize = 64;
 ///
 /// # Errors
 /// An image that cannot be read.
-pub fn accuracy(model: &Model, images: &Images, preprocess: &Preprocess, workers: &Workers, device: &Device) -> Result<f64, BenchError> {
+pub fn accuracy(
+    model: &Model,
+    images: &Images,
+    preprocess: &Preprocess,
+    workers: &Workers,
+    device: &Device,
+) -> Result<f64, BenchError> {
     let chunks = chunks(images.len());
     let rights = workers.map(chunks, |indices| -> Result<usize, BenchError> {
         let mut rows = Vec::new();

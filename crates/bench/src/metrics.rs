@@ -41,7 +41,12 @@ pub fn rows(suite: &str, id: CellId, cell: &Cell, select: &SelectConfig) -> Vec<
     for (name, route) in [(SELECTED, select.rule)].into_iter().chain(named) {
         let choices = choices(cell, route, select);
         let predicted = || choices.iter().zip(&cell.heads).map(|(&head, sample)| sample.prediction(head));
-        push("robustify", name, "accuracy", share(predicted().zip(&cell.labels).map(|(prediction, label)| prediction == *label)));
+        push(
+            "robustify",
+            name,
+            "accuracy",
+            share(predicted().zip(&cell.labels).map(|(prediction, label)| prediction == *label)),
+        );
         if route == Route::Combined {
             continue;
         }
@@ -99,18 +104,26 @@ pub fn summaries(rows: &[Row], metric: &str) -> Vec<Summary> {
             keys.push((&row.model, &row.route));
         }
     }
-    keys.into_iter().map(|(model, route)| {
-        let own: Vec<&Row> = rows.iter().filter(|row| row.model == model && row.route == route && row.metric == metric).collect();
-        let group_of = |row: &Row| row.corruption.as_deref().and_then(|name| name.parse::<robustify_augment::Corruption>().ok()).map(|c| c.group());
-        let over = |keep: &dyn Fn(&Row) -> bool| mean_of_corruptions(own.iter().copied().filter(|row| keep(row)));
-        Summary {
-            model: model.into(),
-            route: route.into(),
-            clean: over(&|row| row.corruption.is_none()),
-            groups: Group::TEST.iter().map(|&group| over(&|row| group_of(row) == Some(group))).collect(),
-            mean: over(&|row| row.corruption.is_some()),
-        }
-    }).collect()
+    keys.into_iter()
+        .map(|(model, route)| {
+            let own: Vec<&Row> =
+                rows.iter().filter(|row| row.model == model && row.route == route && row.metric == metric).collect();
+            let group_of = |row: &Row| {
+                row.corruption
+                    .as_deref()
+                    .and_then(|name| name.parse::<robustify_augment::Corruption>().ok())
+                    .map(|c| c.group())
+            };
+            let over = |keep: &dyn Fn(&Row) -> bool| mean_of_corruptions(own.iter().copied().filter(|row| keep(row)));
+            Summary {
+                model: model.into(),
+                route: route.into(),
+                clean: over(&|row| row.corruption.is_none()),
+                groups: Group::TEST.iter().map(|&group| over(&|row| group_of(row) == Some(group))).collect(),
+                mean: over(&|row| row.corruption.is_some()),
+            }
+        })
+        .collect()
 }
 
 /// The mean over corruptions of the means over severities, so that every corruption weighs the same.

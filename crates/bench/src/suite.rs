@@ -72,7 +72,8 @@ impl SuiteConfig {
 
     /// Faults of the settings, as sentences.
     pub fn faults(&self) -> Vec<String> {
-        let mut faults: Vec<String> = [self.profile().err(), self.cells().err()].into_iter().flatten().map(|e| e.to_string()).collect();
+        let mut faults: Vec<String> =
+            [self.profile().err(), self.cells().err()].into_iter().flatten().map(|e| e.to_string()).collect();
         if self.severities.is_empty() {
             faults.push("severities is empty".into());
         }

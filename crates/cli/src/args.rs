@@ -20,6 +20,8 @@ pub enum Command {
     BenchRobustness(BenchRobustness),
     /// Measure what the method costs: cached against full training steps, T passes against the original model.
     BenchCost(BenchCost),
+    /// Measure the speed of this backend on reference models (`cargo xtask bench-models` compares backends and PyTorch).
+    BenchModels(BenchModels),
     /// Train a model from scratch on a data set (how the model that ships with the project was made).
     Pretrain(Pretrain),
 }
@@ -99,6 +101,19 @@ pub struct BenchCost {
     /// Settings that replace those of the file.
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
+}
+
+/// Options of `bench-models`.
+#[derive(Debug, Args)]
+pub struct BenchModels {
+    /// Seconds that each measurement takes.
+    #[arg(long, default_value_t = 3.0, value_name = "S")]
+    pub seconds: f64,
+    /// Models to measure. Default: all.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub models: Vec<String>,
+    #[command(flatten)]
+    pub common: Common,
 }
 
 /// Options of `pretrain`.

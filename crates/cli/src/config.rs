@@ -90,7 +90,8 @@ fn identity() -> String {
 impl ImageTrainingConfig {
     /// Faults, each with the key it is under.
     pub fn faults(&self, at: &str) -> Vec<String> {
-        let mut faults: Vec<String> = self.optimizer.faults().into_iter().map(|f| format!("{at}.optimizer: {f}")).collect();
+        let mut faults: Vec<String> =
+            self.optimizer.faults().into_iter().map(|f| format!("{at}.optimizer: {f}")).collect();
         check(&mut faults, self.epochs > 0, || format!("{at}.epochs is 0"));
         check(&mut faults, self.batch_size > 1, || format!("{at}.batch_size {} is below 2", self.batch_size));
         check(&mut faults, (0.0..1.0).contains(&self.label_smoothing), || {
@@ -226,7 +227,8 @@ fn checkpoint_seconds() -> u64 {
 impl Validate for Config {
     fn faults(&self) -> Vec<String> {
         let mut faults = self.teacher.training.faults("teacher.training");
-        let under = |key: &str, found: Vec<String>| found.into_iter().map(|f| format!("{key}: {f}")).collect::<Vec<_>>();
+        let under =
+            |key: &str, found: Vec<String>| found.into_iter().map(|f| format!("{key}: {f}")).collect::<Vec<_>>();
         faults.extend(under("original.network", self.original.network.faults()));
         faults.extend(under("teacher.network", self.teacher.network.faults()));
         faults.extend(under("tuning", self.tuning.faults()));
@@ -241,9 +243,11 @@ impl Validate for Config {
         check(&mut faults, self.select.passes > 0, || "select.passes is at least 1".into());
         check(&mut faults, self.checkpoint_seconds > 0, || "checkpoint_seconds is at least 1".into());
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        check(&mut faults, !self.name.is_empty() && self.name.chars().all(plain) && !self.name.starts_with('.'), || {
-            format!("name `{}` is not a folder's name: letters, digits, `-`, `_` and `.`", self.name)
-        });
+        check(
+            &mut faults,
+            !self.name.is_empty() && self.name.chars().all(plain) && !self.name.starts_with('.'),
+            || format!("name `{}` is not a folder's name: letters, digits, `-`, `_` and `.`", self.name),
+        );
         faults
     }
 }
@@ -272,7 +276,8 @@ pub fn parses<T: std::str::FromStr<Err: std::fmt::Display>>(faults: &mut Vec<Str
 pub fn load<T: DeserializeOwned + Validate>(path: &Path, overrides: &[String]) -> anyhow::Result<T> {
     let text = std::fs::read_to_string(path).with_context(|| format!("configuration file {}", path.display()))?;
     let mut builder = config::Config::builder().add_source(File::from_str(&text, FileFormat::Toml));
-    builder = builder.add_source(Environment::with_prefix("ROBUSTIFY").prefix_separator("__").separator("__").try_parsing(true));
+    builder = builder
+        .add_source(Environment::with_prefix("ROBUSTIFY").prefix_separator("__").separator("__").try_parsing(true));
     for pair in overrides {
         builder = builder.add_source(File::from_str(&override_document(pair)?, FileFormat::Toml));
     }

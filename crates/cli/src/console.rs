@@ -71,11 +71,20 @@ impl Console {
     /// Progress of something with `total` parts.
     pub fn progress(&self, name: &str, total: usize) -> Progress {
         let bar = (self.terminal && !self.quiet).then(|| {
-            let style = ProgressStyle::with_template("{prefix:<22} {wide_bar} {pos}/{len} {elapsed_precise} eta {eta} {msg}");
+            let style =
+                ProgressStyle::with_template("{prefix:<22} {wide_bar} {pos}/{len} {elapsed_precise} eta {eta} {msg}");
             let bar = ProgressBar::new(total as u64).with_prefix(name.to_owned());
             if let Ok(style) = style { bar.with_style(style) } else { bar }
         });
-        Progress { console: self.clone(), name: name.into(), total, bar, start: Instant::now(), said: Instant::now(), first: None }
+        Progress {
+            console: self.clone(),
+            name: name.into(),
+            total,
+            bar,
+            start: Instant::now(),
+            said: Instant::now(),
+            first: None,
+        }
     }
 }
 
@@ -146,7 +155,8 @@ impl Watch for TrainingProgress<'_> {
                 self.console.say(&format!("{}: epoch {}, {}", self.progress.name, record.epoch, self.last));
             }
             Event::Done { wait_share, steps, .. } => {
-                let message = format!("{}, {steps} steps, waited for data {:.1} % of the time", self.last, 100.0 * wait_share);
+                let message =
+                    format!("{}, {steps} steps, waited for data {:.1} % of the time", self.last, 100.0 * wait_share);
                 self.progress.finish(&message);
             }
         }

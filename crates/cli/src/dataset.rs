@@ -5,26 +5,91 @@ use std::sync::Arc;
 
 use robustify_data::folder::{OnBad, Options};
 use robustify_data::{DataError, ImageFolder, Images, Split, Subset, cifar, idx, split};
+use robustify_rng::Key;
 
 use crate::config::{DataConfig, DataFormat};
 use crate::console::Console;
+
+/// The parts of a data set.
+pub struct Splits {
+    /// To train on.
+    pub train: Images,
+    /// To choose settings on.
+    pub validation: Images,
+    /// To report on.
+    pub test: Images,
+}
+
+impl Splits {
+    /// Opens all parts. A part of the training images stands in for a validation split that is not there, and a folder of
+    /// classes without splits is divided: seven tenths to train on, one to choose settings on, two to report on.
+    pub fn open(config: &DataConfig, console: &Console) -> anyhow::Result<Self> {
+        let whole = &config.path;
+        if config.format == DataFormat::Folder
+            && whole.is_dir()
+            && !whole.join(&config.train).is_dir()
+            && !whole.join(&config.test).is_dir()
+        {
+            console.say(&format!(
+                "{}: no folders `{}` and `{}` in it, so its folders are the classes, divided into train, validation and test 7:1:2",
+                whole.display(),
+                config.train,
+                config.test
+            ));
+            let (rest, test) = divide(open_folder(config, whole, "images", console)?, 5, "test images")?;
+            let (train, validation) = divide(rest, 8, "validation images")?;
+            return Ok(Self { train, validation, test });
+        }
+        let mut train = open(config, &config.train, console)?;
+        if let Some(file) = &config.leave_out {
+            train = leave_out(train, file)?;
+        }
+        let test = Self::open_test(config, &train, console)?;
+        let (train, validation) = match &config.validation {
+            Some(name) => (train, open(config, name, console)?),
+            None => divide(train, 10, "validation images")?,
+        };
+        Ok(Self { train, validation, test })
+    }
+
+    /// The test images, whose labels mean what those of the training images mean.
+    fn open_test(config: &DataConfig, train: &Images, console: &Console) -> anyhow::Result<Images> {
+        let classes = config.classes.clone().or_else(|| Some(train.classes().to_vec()));
+        open(&DataConfig { classes, ..config.clone() }, &config.test, console)
+    }
+}
+
+/// All but one in `parts` images, and that one, chosen by identity.
+fn divide(images: Images, parts: usize, purpose: &str) -> anyhow::Result<(Images, Images)> {
+    let held = split::sample(&*images, images.len() / parts, Key::new(0, purpose))?;
+    anyhow::ensure!(!held.is_empty(), "{} images are too few to hold out {purpose}", images.len());
+    let kept = split::except(images.len(), &held)?;
+    Ok((Arc::new(Subset::new(Arc::clone(&images), kept)?), Arc::new(Subset::new(images, held)?)))
+}
 
 /// Opens one split and says what was left out of it.
 pub fn open(config: &DataConfig, name: &str, console: &Console) -> anyhow::Result<Images> {
     let images: Images = match config.format {
         DataFormat::Idx => Arc::new(idx::open(&config.path, name.parse::<Split>()?, config.classes.clone())?),
         DataFormat::Cifar => Arc::new(cifar::open(&config.path, name.parse::<Split>()?)?),
-        DataFormat::Folder => {
-            let on_bad = if config.strict { OnBad::Error } else { OnBad::Skip };
-            let options = Options { on_bad, classes: config.classes.clone(), ..Options::default() };
-            Arc::new(ImageFolder::open(&config.path.join(name), options)?)
-        }
+        DataFormat::Folder => return open_folder(config, &config.path.join(name), name, console),
     };
+    Ok(images)
+}
+
+fn open_folder(config: &DataConfig, folder: &Path, name: &str, console: &Console) -> anyhow::Result<Images> {
+    let on_bad = if config.strict { OnBad::Error } else { OnBad::Skip };
+    let options = Options { on_bad, classes: config.classes.clone(), ..Options::default() };
+    let images: Images = Arc::new(ImageFolder::open(folder, options)?);
     for skipped in images.skipped() {
         console.warn(&format!("{}: {}", skipped.path.display(), skipped.reason));
     }
     if !images.skipped().is_empty() {
-        console.warn(&format!("{name}: {} images used, {} entries left out or empty", images.len(), images.skipped().len()));
+        console.warn(&format!(
+            "{name}: {} images used, {} entries left out or empty",
+            images.len(),
+            images.skipped().len()
+        ));
     }
     Ok(images)
 }

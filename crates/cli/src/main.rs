@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Command::Train(options) => commands::train::run(&options, &interrupt),
         Command::BenchRobustness(options) => commands::bench_robustness::run(&options, &interrupt),
         Command::BenchCost(options) => commands::bench_cost::run(&options),
+        Command::BenchModels(options) => commands::bench_models::run(&options),
         Command::Pretrain(options) => commands::pretrain::run(&options, &interrupt),
     });
     match result {

@@ -20,9 +20,16 @@ use crate::stages::Context;
 pub type Timings = BTreeMap<&'static str, (Duration, usize)>;
 
 /// Computes the cells that are not there yet, and turns all of them into records.
-pub fn measure(context: &Context, entrants: &Entrants, identity: &str, images: &Images, folder: &Path) -> anyhow::Result<(Vec<Row>, Timings)> {
+pub fn measure(
+    context: &Context,
+    entrants: &Entrants,
+    identity: &str,
+    images: &Images,
+    folder: &Path,
+) -> anyhow::Result<(Vec<Row>, Timings)> {
     let suite = &context.config.benchmark;
     let machine = &context.machine;
+    let suite_name = suite_name(&context.config.data.path);
     let order = split::sample(&**images, images.len(), Key::new(suite.seed, "benchmark images"))?;
     let backend = robustify_device::backend_of(&machine.device);
     let cells = suite.cells()?;
@@ -32,23 +39,39 @@ pub fn measure(context: &Context, entrants: &Entrants, identity: &str, images: &
     for (done, &id) in cells.iter().enumerate() {
         context.interrupt.check()?;
         let count = suite.count(id, images.len());
-        let determined_by = (env!("CARGO_PKG_VERSION"), identity, &backend, id.name(), &suite.profile, suite.seed, count, images.fingerprint());
+        let determined_by = (
+            env!("CARGO_PKG_VERSION"),
+            identity,
+            &backend,
+            id.name(),
+            &suite.profile,
+            suite.seed,
+            count,
+            images.fingerprint(),
+        );
         let identity = digest::of(&determined_by)?;
         let path = folder.join(format!("{}-{}.safetensors", id.name(), &identity[..12]));
         let cell = match Cell::read(&path, &identity)? {
             Some(cell) => cell,
             None => {
-                let (cell, times) = cells::compute(id, suite, images, &order, entrants, &machine.workers, &machine.device)?;
+                let (cell, times) =
+                    cells::compute(id, suite, images, &order, entrants, &machine.workers, &machine.device)?;
                 write_atomic(&path, &cell.to_bytes(&identity))?;
                 add(&mut timings, times);
                 cell
             }
         };
-        rows.extend(metrics::rows(images.name(), id, &cell, &context.config.select.rule));
+        rows.extend(metrics::rows(&suite_name, id, &cell, &context.config.select.rule));
         progress.set(done + 1, &id.name());
     }
     progress.finish(&format!("{} cells", cells.len()));
     Ok((rows, timings))
+}
+
+/// The data set's folder and `-c`, as in ImageNet-C.
+fn suite_name(path: &Path) -> String {
+    let folder = path.file_name().unwrap_or(path.as_os_str());
+    format!("{}-c", folder.to_string_lossy())
 }
 
 fn add(timings: &mut Timings, times: Vec<Timing>) {
@@ -112,7 +135,8 @@ pub fn table(runs: &[Vec<Row>]) -> String {
     let mut table = Table::new(header).left(0);
     for (index, (name, model, route)) in LINES.into_iter().enumerate() {
         let find = |runs: &[Vec<Summary>], value: &dyn Fn(&Summary) -> f64| {
-            let own = runs.iter().flat_map(|run| run.iter().filter(|s| s.model == model && s.route == route).map(value));
+            let own =
+                runs.iter().flat_map(|run| run.iter().filter(|s| s.model == model && s.route == route).map(value));
             Spread::of(own.filter(|value| value.is_finite())).map_or_else(|| "–".to_owned(), |spread| spread.percent(1))
         };
         if !accuracy.iter().flatten().any(|s| s.model == model && s.route == route) {
@@ -135,7 +159,10 @@ pub fn verdict(runs: &[Vec<Row>]) -> String {
     let mean_of = |model: &str, value: &dyn Fn(&Summary) -> f64| {
         let own = runs.iter().flat_map(|rows| {
             let route = if model == "robustify" { SELECTED } else { SINGLE };
-            metrics::summaries(rows, "accuracy").into_iter().filter(move |s| s.model == model && s.route == route).collect::<Vec<_>>()
+            metrics::summaries(rows, "accuracy")
+                .into_iter()
+                .filter(move |s| s.model == model && s.route == route)
+                .collect::<Vec<_>>()
         });
         Spread::of(own.map(|summary| value(&summary))).map_or(f64::NAN, |spread| 100.0 * spread.mean)
     };
@@ -168,7 +195,9 @@ pub fn write_timings(folder: &Path, timings: &Timings) -> anyhow::Result<()> {
     if timings.is_empty() {
         return Ok(());
     }
-    let milliseconds: BTreeMap<_, _> = timings.iter().map(|(model, (time, images))| (*model, 1e3 * time.as_secs_f64() / *images as f64)).collect();
+    let milliseconds: BTreeMap<_, _> =
+        timings.iter().map(|(model, (time, images))| (*model, 1e3 * time.as_secs_f64() / *images as f64)).collect();
     let path = folder.join("timings.json");
-    write_atomic(&path, serde_json::to_string_pretty(&milliseconds)?.as_bytes()).with_context(|| path.display().to_string())
+    write_atomic(&path, serde_json::to_string_pretty(&milliseconds)?.as_bytes())
+        .with_context(|| path.display().to_string())
 }

@@ -27,7 +27,10 @@ pub fn lock(folder: &Path) -> anyhow::Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            bail!("another robustify is working in {}; wait for it, or choose another folder with --run-dir", folder.display())
+            bail!(
+                "another robustify is working in {}; wait for it, or choose another folder with --run-dir",
+                folder.display()
+            )
         }
         Err(TryLockError::Error(error)) => Err(error).with_context(|| path.display().to_string()),
     }
@@ -35,6 +38,7 @@ pub fn lock(folder: &Path) -> anyhow::Result<File> {
 
 /// Writes the merged configuration.
 pub fn write_config(folder: &Path, config: &Config) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("run folder {}", folder.display()))?;
     let text = toml::to_string_pretty(config)?;
     Ok(write_atomic(&folder.join(CONFIG), text.as_bytes())?)
 }

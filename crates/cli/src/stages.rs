@@ -3,23 +3,25 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use robustify_bench::{Entrants, evaluate};
-use robustify_data::{Images, Preprocess, Subset, split};
+use robustify_data::{Images, Preprocess};
+use robustify_distill::optimizer::AdamWConfig;
+use robustify_distill::probe::Probe;
 use robustify_distill::student::{Apt, CachedPairs, Robustify};
 use robustify_distill::trainer::{self, EpochRecord, Objective, Plan};
 use robustify_distill::views::{self, Teacher, ViewCache, ViewSpec};
 use robustify_report::write_atomic;
-use robustify_rng::Key;
-use robustify_select::{McConfig, OneHead, ThreeHeads};
+use robustify_select::{DropoutFrom, McConfig, OneHead, SplitConfig, ThreeHeads};
 use robustify_zoo::weights::{self, Entry, State};
 use robustify_zoo::{Model, ModelConfig};
 use serde::Serialize;
 
 use crate::commands::Machine;
-use crate::config::Config;
+use crate::config::{Config, DataFormat};
 use crate::console::{Console, Interrupt, TrainingProgress};
-use crate::{dataset, digest, rundir};
+use crate::dataset::Splits;
+use crate::{digest, rundir};
 
 /// What every stage works with.
 pub struct Context {
@@ -63,11 +65,6 @@ impl Trained {
     }
 }
 
-/// The test images.
-pub fn open_test(context: &Context) -> anyhow::Result<Images> {
-    dataset::open(&context.config.data, &context.config.data.test, &context.console)
-}
-
 /// The models of a finished run, from its folder.
 pub fn load(context: &Context, folder: &Path) -> anyhow::Result<Trained> {
     let Config { original, teacher, split, select, tuning, .. } = &context.config;
@@ -80,13 +77,14 @@ pub fn load(context: &Context, folder: &Path) -> anyhow::Result<Trained> {
     for name in [rundir::ORIGINAL, rundir::TEACHER, rundir::APT, rundir::WEIGHTS] {
         hashes.push(digest::of_bytes(&bytes(name)?));
     }
-    let classes = weights::read(&folder.join(rundir::ORIGINAL))?.iter().find_map(|(name, entry)| {
-        (name == "head.weight" || name == "fc.weight").then(|| entry.shape[0])
-    });
+    let classes = weights::read(&folder.join(rundir::ORIGINAL))?
+        .iter()
+        .find_map(|(name, entry)| (name == "head.weight" || name == "fc.weight").then(|| entry.shape[0]));
     let classes = classes.with_context(|| format!("{}: no classifier", folder.join(rundir::ORIGINAL).display()))?;
     let model = Model::new(&original.network.with_classes(classes), 0, device)?;
     let model = weights::load(model, &folder.join(rundir::ORIGINAL))?;
-    let small = weights::load(Model::new(&teacher.network.with_classes(classes), 0, device)?, &folder.join(rundir::TEACHER))?;
+    let small =
+        weights::load(Model::new(&teacher.network.with_classes(classes), 0, device)?, &folder.join(rundir::TEACHER))?;
     let entrants = Entrants {
         cut: split.backbone_end(&model)?,
         preprocess: original.preprocess.parse()?,
@@ -101,30 +99,26 @@ pub fn load(context: &Context, folder: &Path) -> anyhow::Result<Trained> {
 }
 
 /// Runs or reads every stage up to the tuned heads.
-pub fn train(context: &Context) -> anyhow::Result<Trained> {
-    let Config { data, original: original_config, teacher: teacher_config, select, tuning, split: cut_config, .. } = &context.config;
+pub fn train(context: &Context, Splits { train: images, validation, .. }: &Splits) -> anyhow::Result<Trained> {
+    let Config { original: original_config, teacher: teacher_config, select, tuning, split: cut_config, .. } =
+        &context.config;
     let device = &context.machine.device;
-    let mut images = dataset::open(data, &data.train, &context.console)?;
-    if let Some(file) = &data.leave_out {
-        images = dataset::leave_out(images, file)?;
-    }
-    let (images, validation) = match &data.validation {
-        Some(name) => (images, dataset::open(data, name, &context.console)?),
-        None => hold_out(images)?,
-    };
     let classes = images.classes().len();
-    let (original, original_hash) = original(context, &images, classes)?;
+    let side = Model::new(&original_config.network, 0, device)?.image_size();
+    check_size(context, images, side)?;
+    let (original, original_hash) = original(context, images, classes)?;
     let preprocess: Preprocess = original_config.preprocess.parse()?;
-    let (teacher, teacher_hash) = teacher(context, &images, classes)?;
+    let (teacher, teacher_hash) = teacher(context, images, classes)?;
     let teacher_preprocess: Preprocess = teacher_config.preprocess.parse()?;
 
     let cut = cut_config.backbone_end(&original)?;
-    let (cache, views_hash) = cached_views(context, &images, (&original, &original_hash), (&teacher, &teacher_hash))?;
+    let (cache, views_hash) = cached_views(context, images, (&original, &original_hash), (&teacher, &teacher_hash))?;
     let pairs = || CachedPairs { cache: &cache, config: tuning, shard_pairs: context.machine.shard_rows, device };
     let inputs = (&views_hash, cut_config);
     let (apt, apt_hash) = tune(context, "apt", &inputs, &Apt(pairs()), OneHead::new(&original, *cut_config)?)?;
     let robustify = Robustify(pairs());
-    let (heads, heads_hash) = tune(context, "robustify", &inputs, &robustify, ThreeHeads::new(&original, *cut_config)?)?;
+    let (heads, heads_hash) =
+        tune(context, "robustify", &inputs, &robustify, ThreeHeads::new(&original, *cut_config)?)?;
     warn_of_weak_teacher(context, &cache, &heads);
 
     let mc = McConfig { passes: select.passes, dropout: tuning.dropout, seed: select.mask_seed };
@@ -138,23 +132,19 @@ pub fn train(context: &Context) -> anyhow::Result<Trained> {
         robustify: Some(heads),
         mc,
     };
-    say_validation(context, &entrants, &validation)?;
+    say_validation(context, &entrants, validation)?;
     Ok(Trained { entrants, identity })
-}
-
-/// A tenth of the training images as validation images.
-fn hold_out(images: Images) -> anyhow::Result<(Images, Images)> {
-    let count = (images.len() / 10).max(1);
-    let held = split::sample(&*images, count, Key::new(0, "hold out"))?;
-    let kept = split::except(images.len(), &held)?;
-    Ok((std::sync::Arc::new(Subset::new(images.clone(), kept)?), std::sync::Arc::new(Subset::new(images, held)?)))
 }
 
 /// Settings are chosen on these numbers, never on the test images.
 fn say_validation(context: &Context, entrants: &Entrants, validation: &Images) -> anyhow::Result<()> {
     let Machine { workers, device, .. } = &context.machine;
     let original = evaluate::accuracy(&entrants.original, validation, &entrants.preprocess, workers, device)?;
-    context.console.say(&format!("validation: the original model is right on {:.1} % of {} clean images", 100.0 * original, validation.len()));
+    context.console.say(&format!(
+        "validation: the original model is right on {:.1} % of {} clean images",
+        100.0 * original,
+        validation.len()
+    ));
     Ok(())
 }
 
@@ -193,7 +183,14 @@ impl Stage {
     }
 
     /// Trains, or reads what an earlier run trained.
-    fn trained<O: Objective>(&self, context: &Context, objective: &O, model: O::Model, epochs: usize, optimizer: &robustify_distill::optimizer::AdamWConfig) -> anyhow::Result<O::Model> {
+    fn trained<O: Objective>(
+        &self,
+        context: &Context,
+        objective: &O,
+        model: O::Model,
+        epochs: usize,
+        optimizer: &AdamWConfig,
+    ) -> anyhow::Result<O::Model> {
         if self.weights().exists() {
             context.console.say(&format!("{}: done before, from {}", self.name, self.folder.display()));
             return Ok(weights::load(model, &self.weights())?);
@@ -206,9 +203,11 @@ impl Stage {
             config: serde_json::to_value(&context.config)?,
             checkpoint_every: Duration::from_secs(context.config.checkpoint_seconds),
         };
-        let mut watch = TrainingProgress::new(&context.console, &context.interrupt, &self.name, objective.steps() * epochs);
+        let mut watch =
+            TrainingProgress::new(&context.console, &context.interrupt, &self.name, objective.steps() * epochs);
         let Machine { workers, device, .. } = &context.machine;
-        let (model, history): (_, Vec<EpochRecord>) = trainer::train(objective, model, &plan, workers, device, &mut watch)?;
+        let (model, history): (_, Vec<EpochRecord>) =
+            trainer::train(objective, model, &plan, workers, device, &mut watch)?;
         write_atomic(&self.path("history.json"), serde_json::to_string_pretty(&history)?.as_bytes())?;
         write_atomic(&self.weights(), &weights::to_bytes(&weights::state(&model)))?;
         std::fs::remove_file(self.checkpoint()).with_context(|| self.checkpoint().display().to_string())?;
@@ -216,21 +215,79 @@ impl Stage {
     }
 }
 
-/// The large model from its file; its classifier is replaced by a linear probe when the data has other classes.
+/// The large model from its file; a linear probe replaces its classifier when the data has other classes.
 fn original(context: &Context, images: &Images, classes: usize) -> anyhow::Result<(Model, String)> {
     let config = &context.config.original;
+    let Machine { workers, device, shard_rows, .. } = &context.machine;
     let bytes = std::fs::read(&config.weights).with_context(|| format!("weights {}", config.weights.display()))?;
-    let device = &context.machine.device;
     let model = weights::load(Model::new(&config.network, 0, device)?, &config.weights)?;
+    let hash = digest::of(&(digest::of_bytes(&bytes), &config.network, &config.preprocess))?;
     if model.classes() == classes {
-        return Ok((model, digest::of(&(digest::of_bytes(&bytes), &config.network, &config.preprocess))?));
+        return Ok((model, hash));
     }
-    anyhow::bail!(
-        "the data has {classes} classes ({}), the model in {} has {}; give weights with a classifier for these classes",
-        images.name(),
-        config.weights.display(),
-        model.classes()
-    )
+    let model = model.with_classifier(classes, device);
+    let inputs =
+        (&hash, classes, config.probe_epochs, &context.config.views.clean_view, images.fingerprint(), shard_rows);
+    let stage = Stage::open(context, "probe", &inputs)?;
+    let text =
+        format!("the data has {classes} classes, the weights have another number: a linear probe makes the classifier");
+    context.console.say(&text);
+    let spec = ViewSpec { augmented: 0, ..view_spec(context)? };
+    let mut progress = context.console.progress("features for the probe", images.len() * spec.count());
+    let mut report = |done: usize| {
+        progress.set(done, "");
+        context.interrupt.is_set()
+    };
+    let (path, cut) = (stage.path("features.f16"), model.cut_before_last(0)?);
+    let (said, dims) = views::write_features(&spec, images, &model, cut, &path, workers, device, &mut report)?;
+    let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims, [said.clone(), said])?;
+    let objective =
+        Probe { cache: &cache, batch_size: 256, shard_rows: *shard_rows, seed: context.config.seed, device };
+    let tail =
+        OneHead::new(&model, SplitConfig { shared_blocks: 0, head_blocks: 0, dropout_from: DropoutFrom::Heads })?;
+    let optimizer = AdamWConfig { learning_rate: 1e-2, ..context.config.tuning.optimizer.clone() };
+    let tail = stage.trained(context, &objective, tail, config.probe_epochs, &optimizer)?;
+    let mut state = weights::state(&model);
+    for (name, entry) in weights::state(&tail) {
+        state.insert(name.trim_start_matches("tail.").to_owned(), entry);
+    }
+    let model = weights::with_state(model, state).map_err(|faults| anyhow::anyhow!("probe: {}", faults.join("; ")))?;
+    Ok((model, stage.hash))
+}
+
+/// The views that the configuration describes.
+fn view_spec(context: &Context) -> anyhow::Result<ViewSpec> {
+    let Config { views, original, seed, .. } = &context.config;
+    Ok(ViewSpec {
+        preprocess: original.preprocess.parse()?,
+        clean_view: views.clean_view.parse()?,
+        policy: views.policy.parse()?,
+        clean: views.clean,
+        augmented: views.augmented,
+        seed: *seed,
+    })
+}
+
+/// An error unless every image comes out of the preprocessing at the size that the model takes.
+fn check_size(context: &Context, images: &Images, side: usize) -> anyhow::Result<()> {
+    let text = &context.config.original.preprocess;
+    let preprocess: Preprocess = text.parse()?;
+    let side = u32::try_from(side)?;
+    let found = match (preprocess.output_size(), context.config.data.format) {
+        (Some(size), _) => size,
+        (None, DataFormat::Folder) => bail!(
+            "original.preprocess `{text}` gives images of many sizes, the model takes {side}x{side}; \
+             end it in a fixed size, as in original.preprocess=\"resize({side})|center_crop({side})|normalize(half)\""
+        ),
+        (None, _) => {
+            let pixels = preprocess.pixels(&images.get(0)?.image)?;
+            (pixels.height(), pixels.width())
+        }
+    };
+    if found != (side, side) {
+        bail!("original.preprocess `{text}` gives images of {}x{}, the model takes {side}x{side}", found.1, found.0);
+    }
+    Ok(())
 }
 
 /// The small model, trained to be robust.
@@ -238,11 +295,20 @@ fn teacher(context: &Context, images: &Images, classes: usize) -> anyhow::Result
     let config = &context.config.teacher;
     let network = config.network.with_classes(classes);
     let pixels = &context.config.original.preprocess;
-    let inputs = (context.config.seed, &network, &config.preprocess, pixels, &config.training, images.fingerprint(), context.machine.shard_rows);
+    let inputs = (
+        context.config.seed,
+        &network,
+        &config.preprocess,
+        pixels,
+        &config.training,
+        images.fingerprint(),
+        context.machine.shard_rows,
+    );
     let stage = Stage::open(context, "teacher", &inputs)?;
     // The teacher gets the large model's pixels, normalised in its own way.
     let preprocess: Preprocess = format!("{}{}", pixel_steps(pixels), config.preprocess).parse()?;
-    let objective = context.machine.image_training(&config.training, images.clone(), preprocess, context.config.seed)?;
+    let objective =
+        context.machine.image_training(&config.training, images.clone(), preprocess, context.config.seed)?;
     let model = Model::new(&network, context.config.seed, &context.machine.device)?;
     let model = stage.trained(context, &objective, model, config.training.epochs, &config.training.optimizer)?;
     Ok((model, stage.hash))
@@ -261,16 +327,9 @@ fn cached_views(
     (original, original_hash): (&Model, &str),
     (teacher, teacher_hash): (&Model, &str),
 ) -> anyhow::Result<(ViewCache, String)> {
-    let Config { views: config, split, original: large, teacher: small, seed, .. } = &context.config;
+    let Config { views: config, split, teacher: small, seed, .. } = &context.config;
     let Machine { workers, device, .. } = &context.machine;
-    let spec = ViewSpec {
-        preprocess: large.preprocess.parse()?,
-        clean_view: config.clean_view.parse()?,
-        policy: config.policy.parse()?,
-        clean: config.clean,
-        augmented: config.augmented,
-        seed: *seed,
-    };
+    let spec = view_spec(context)?;
     let rows = images.len() * spec.count();
     let depth = split.shared_blocks + split.head_blocks;
     let stage = Stage::open(context, "features", &(original_hash, config, seed, depth, images.fingerprint()))?;
@@ -282,7 +341,8 @@ fn cached_views(
             context.interrupt.is_set()
         };
         let cut = split.backbone_end(original)?;
-        let (logits, dims) = views::write_features(&spec, images, original, cut, &features, workers, device, &mut report)?;
+        let (logits, dims) =
+            views::write_features(&spec, images, original, cut, &features, workers, device, &mut report)?;
         let state = State::from([
             ("logits".into(), Entry { shape: vec![rows, logits.len() / rows], values: logits }),
             ("dims".into(), Entry { shape: vec![dims.len()], values: dims.iter().map(|&dim| dim as f32).collect() }),
@@ -293,7 +353,9 @@ fn cached_views(
         context.console.say(&format!("features of views: done before, from {}", stage.folder.display()));
     }
     let mut state = weights::read(&said)?;
-    let mut take = |name: &str| state.remove(name).map(|entry| entry.values).with_context(|| format!("{}: no {name}", said.display()));
+    let mut take = |name: &str| {
+        state.remove(name).map(|entry| entry.values).with_context(|| format!("{}: no {name}", said.display()))
+    };
     let (own, dims) = (take("logits")?, take("dims")?.into_iter().map(|dim| dim as usize).collect());
 
     let taught = Stage::open(context, "teacher-logits", &(&stage.hash, teacher_hash))?;
@@ -315,7 +377,13 @@ fn cached_views(
 }
 
 /// A method on cached views.
-fn tune<O: Objective>(context: &Context, name: &str, inputs: &impl Serialize, objective: &O, model: O::Model) -> anyhow::Result<(O::Model, String)> {
+fn tune<O: Objective>(
+    context: &Context,
+    name: &str,
+    inputs: &impl Serialize,
+    objective: &O,
+    model: O::Model,
+) -> anyhow::Result<(O::Model, String)> {
     let config = &context.config.tuning;
     let stage = Stage::open(context, name, &(inputs, config, context.machine.shard_rows))?;
     let model = stage.trained(context, objective, model, config.epochs, &config.optimizer)?;
@@ -329,17 +397,22 @@ fn warn_of_weak_teacher(context: &Context, cache: &ViewCache, heads: &ThreeHeads
     let rows: Vec<usize> = rows.into_iter().step_by(step).collect();
     let Machine { workers, device, .. } = &context.machine;
     let chunks: Vec<&[usize]> = rows.chunks(evaluate::ROWS).collect();
-    let right: usize = workers.map(chunks, |chunk| {
-        let logits = heads.forward(cache.features(chunk, device), 1, &robustify_zoo::Pass::eval());
-        let [_, _, robust] = logits;
-        let predictions = evaluate::argmax(robust);
-        predictions.iter().zip(chunk).filter(|(class, row)| **class == cache.labels[**row / cache.views()]).count()
-    }).into_iter().sum();
+    let right: usize = workers
+        .map(chunks, |chunk| {
+            let logits = heads.forward(cache.features(chunk, device), 1, &robustify_zoo::Pass::eval());
+            let [_, _, robust] = logits;
+            let predictions = evaluate::argmax(robust);
+            predictions.iter().zip(chunk).filter(|(class, row)| **class == cache.labels[**row / cache.views()]).count()
+        })
+        .into_iter()
+        .sum();
     let robust = right as f64 / rows.len().max(1) as f64;
     let teacher = cache.teacher_accuracy(Teacher::Robust, rows.iter().copied());
     let text = format!("augmented tuning views: teacher {:.1} %, robust head {:.1} %", 100.0 * teacher, 100.0 * robust);
     if teacher < robust {
-        context.console.warn(&format!("{text}; the teacher is the weaker one: train it longer, or on the views' augmentations"));
+        context
+            .console
+            .warn(&format!("{text}; the teacher is the weaker one: train it longer, or on the views' augmentations"));
     } else {
         context.console.say(&text);
     }

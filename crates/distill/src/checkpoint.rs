@@ -14,9 +14,9 @@ use robustify_zoo::weights::{self, State};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
+use crate::DistillError;
 use crate::optimizer::AdamW;
 use crate::trainer::EpochRecord;
-use crate::DistillError;
 
 const FORMAT: &str = "robustify-checkpoint-1";
 
@@ -130,6 +130,12 @@ pub fn load<M: Module>(path: &Path, identity: &str, model: M, device: &Device) -
             Some(("adamw", rest)) => moments.insert(rest.to_owned(), entry),
             _ => return Err(broken(format!("unexpected tensor {name}"))),
         };
+    }
+    for (name, moment) in &moments {
+        let parameter = name.split_once('.').and_then(|(_, parameter)| model_state.get(parameter));
+        if parameter.is_none_or(|parameter| parameter.values.len() != moment.values.len()) {
+            return Err(broken(format!("its optimizer moment {name} fits no parameter")));
+        }
     }
     let model = weights::with_state(model, model_state).map_err(|faults| broken(faults.join("; ")))?;
     let optimizer = AdamW::with_state(moments, position.optimizer_steps, device)

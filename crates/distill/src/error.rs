@@ -28,6 +28,19 @@ pub enum DistillError {
     /// Settings that make no sense together.
     #[error("{0}")]
     Config(String),
+    /// A loss or gradient that is no number.
+    #[error(
+        "training diverged: at step {step} the loss is {loss} and the gradients' norm {norm}; lower the learning rate, or \
+         check the data and the initial weights for values that are no numbers"
+    )]
+    Diverged {
+        /// The step, from one.
+        step: usize,
+        /// The batch's mean loss.
+        loss: f64,
+        /// Norm of all gradients together.
+        norm: f64,
+    },
     /// The user asked to stop; the state is saved.
     #[error("interrupted; the state is saved, run the same command again to continue")]
     Interrupted,

@@ -9,11 +9,14 @@ use robustify_data::{CleanView, Images, Job, Loader, Preprocess, batch, epoch_or
 use robustify_rng::Key;
 use robustify_zoo::{BatchStatistics, Model, Pass};
 
+use crate::DistillError;
 use crate::losses;
 use crate::trainer::{BatchSource, Batches, Objective, Outcome};
-use crate::DistillError;
 
 /// Cross-entropy on clean views, and on an augmented view of the same images beside them when there is a policy.
+///
+/// BatchNorm normalises each shard by its own statistics ("ghost batch normalisation", Hoffer et al. 2017, arXiv:1705.08741);
+/// its running statistics move once a step, towards the mean over the shards.
 pub struct ImageTraining {
     /// The training images.
     pub images: Images,
@@ -128,6 +131,6 @@ impl Objective for ImageTraining {
     }
 
     fn with_statistics(&self, model: Model, statistics: Vec<BatchStatistics>) -> Model {
-        statistics.into_iter().fold(model, Model::with_statistics)
+        model.with_statistics(BatchStatistics::average(statistics))
     }
 }

@@ -6,6 +6,7 @@ mod error;
 pub mod images;
 pub mod losses;
 pub mod optimizer;
+pub mod probe;
 pub mod student;
 pub mod trainer;
 pub mod views;

@@ -152,7 +152,15 @@ impl AdamW {
         module.map(&mut stepper)
     }
 
-    fn update(&mut self, config: &AdamWConfig, rate: f64, decay: bool, name: &str, old: Tensor<1>, g: Tensor<1>) -> Tensor<1> {
+    fn update(
+        &mut self,
+        config: &AdamWConfig,
+        rate: f64,
+        decay: bool,
+        name: &str,
+        old: Tensor<1>,
+        g: Tensor<1>,
+    ) -> Tensor<1> {
         let [beta1, beta2] = config.betas;
         let [m, v] = match self.moments.remove(name) {
             Some([m, v]) => [m * beta1 + g.clone() * (1.0 - beta1), v * beta2 + g.clone() * g * (1.0 - beta2)],
@@ -179,13 +187,13 @@ impl AdamW {
         state
     }
 
-    /// The optimizer with the moments of a checkpoint. `None` when a moment lacks its other half.
+    /// The optimizer with the moments of a checkpoint. `None` when a moment lacks its other half or is no vector.
     pub fn with_state(mut state: State, steps: usize, device: &Device) -> Option<Self> {
         let names: Vec<String> = state.keys().filter_map(|key| key.strip_prefix("m.").map(str::to_owned)).collect();
         let mut moments = BTreeMap::new();
         for name in names {
             let mut take = |prefix: &str| {
-                let entry = state.remove(&format!("{prefix}.{name}"))?;
+                let entry = state.remove(&format!("{prefix}.{name}")).filter(|entry| entry.shape.len() == 1)?;
                 Some(Tensor::from_data(TensorData::new(entry.values, entry.shape), device))
             };
             moments.insert(name.clone(), [take("m")?, take("v")?]);

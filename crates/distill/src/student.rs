@@ -12,11 +12,11 @@ use robustify_select::{KeyedMasks, OneHead, ThreeHeads};
 use robustify_zoo::{BatchStatistics, Pass};
 use serde::{Deserialize, Serialize};
 
+use crate::DistillError;
 use crate::losses::{cross_entropy, distillation, right};
 use crate::optimizer::{AdamWConfig, Group};
 use crate::trainer::{BatchSource, Batches, Objective, Outcome};
 use crate::views::{Teacher, ViewCache};
-use crate::DistillError;
 
 /// Who teaches the combined head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,10 +73,14 @@ impl TuningConfig {
         };
         check(self.epochs > 0 && self.pairs > 0, "epochs and pairs are at least 1".into());
         check((0.0..1.0).contains(&self.dropout), format!("dropout {} is not in [0, 1)", self.dropout));
-        let weights = [self.ce_weight, self.kd_weight, self.head_weights[0], self.head_weights[1], self.head_weights[2]];
+        let weights =
+            [self.ce_weight, self.kd_weight, self.head_weights[0], self.head_weights[1], self.head_weights[2]];
         check(weights.iter().all(|w| w.is_finite() && *w >= 0.0), "weights of losses are at least 0".into());
         check(self.ce_weight + self.kd_weight > 0.0, "ce_weight and kd_weight are both 0".into());
-        check(self.temperature > 0.0 && self.temperature.is_finite(), format!("temperature {} is not positive", self.temperature));
+        check(
+            self.temperature > 0.0 && self.temperature.is_finite(),
+            format!("temperature {} is not positive", self.temperature),
+        );
         check(self.shared_rate_scale >= 0.0, format!("shared_rate_scale {} is negative", self.shared_rate_scale));
         faults
     }
@@ -130,7 +134,8 @@ impl CachedPairs<'_> {
     fn masks(&self, shard: &PairShard) -> [KeyedMasks; 3] {
         let key = Key::new(self.config.seed, "tuning dropout").with(shard.epoch as u64);
         // A clean row may be the partner of several augmented ones, so its key holds the partner.
-        let clean = shard.clean.iter().zip(&shard.augmented).map(|(&row, &partner)| key.with(row as u64).with(partner as u64));
+        let clean =
+            shard.clean.iter().zip(&shard.augmented).map(|(&row, &partner)| key.with(row as u64).with(partner as u64));
         let augmented = shard.augmented.iter().map(|&row| key.with(row as u64));
         let (clean, augmented): (Vec<Key>, Vec<Key>) = (clean.collect(), augmented.collect());
         let all = clean.iter().chain(&augmented).copied().collect();
@@ -138,10 +143,15 @@ impl CachedPairs<'_> {
     }
 
     fn labels(&self, rows: &[usize]) -> Tensor<1, Int> {
-        let labels: Vec<i64> = rows.iter().map(|row| self.cache.labels[row / self.cache.views()] as i64).collect();
-        let count = labels.len();
-        Tensor::from_data(TensorData::new(labels, [count]), self.device)
+        labels(self.cache, rows, self.device)
     }
+}
+
+/// Labels of rows of the cache.
+pub(crate) fn labels(cache: &ViewCache, rows: &[usize], device: &Device) -> Tensor<1, Int> {
+    let labels: Vec<i64> = rows.iter().map(|row| cache.labels[row / cache.views()] as i64).collect();
+    let count = labels.len();
+    Tensor::from_data(TensorData::new(labels, [count]), device)
 }
 
 struct PairBatches<'a> {
@@ -156,7 +166,8 @@ impl BatchSource<PairShard> for PairBatches<'_> {
         if count == 0 {
             return Ok(None);
         }
-        let batch: Vec<(usize, usize)> = self.order.drain(..count).map(|position| self.pairs.pair(self.epoch, position)).collect();
+        let batch: Vec<(usize, usize)> =
+            self.order.drain(..count).map(|position| self.pairs.pair(self.epoch, position)).collect();
         let shards = batch.chunks(self.pairs.shard_pairs).map(|shard| {
             let (clean, augmented) = shard.iter().copied().unzip();
             PairShard { epoch: self.epoch, clean, augmented, batch_pairs: count }

@@ -8,9 +8,9 @@ use burn::tensor::{Device, Tensor};
 use robustify_zoo::{BatchStatistics, Workers};
 use serde::{Deserialize, Serialize};
 
+use crate::DistillError;
 use crate::checkpoint::{self, Position};
 use crate::optimizer::{self, AdamW, AdamWConfig, Group};
-use crate::DistillError;
 
 /// What is trained, on what, and for which loss.
 pub trait Objective: Sync {
@@ -136,7 +136,8 @@ pub trait Watch {
 /// Trains `model` on `objective`; from the checkpoint of `plan` when there is one, and then to the same bits as without a break.
 ///
 /// # Errors
-/// Data that cannot be read, a checkpoint that cannot be written or does not fit, or an interruption (which leaves a checkpoint).
+/// Data that cannot be read, a checkpoint that cannot be written or does not fit, a loss or gradient that is no number (the
+/// last checkpoint stays), or an interruption (which leaves a checkpoint).
 pub fn train<O: Objective>(
     objective: &O,
     model: O::Model,
@@ -188,7 +189,7 @@ impl<M: Module + Sync> Run<M> {
         let mut batches = objective.epoch(self.position.epoch, self.position.step)?;
         let mut saved = Instant::now();
         while let Some(shards) = batches.next_batch()? {
-            self.step(objective, plan, workers, total, shards);
+            self.step(objective, plan, workers, total, shards)?;
             watch.event(Event::Step(self.optimizer.steps(), total, self.position.mean_loss()));
             let interrupted = watch.interrupted();
             if interrupted || saved.elapsed() >= plan.checkpoint_every {
@@ -207,7 +208,14 @@ impl<M: Module + Sync> Run<M> {
         Ok(waited)
     }
 
-    fn step<O: Objective<Model = M>>(&mut self, objective: &O, plan: &Plan, workers: &Workers, total: usize, shards: Vec<O::Shard>) {
+    fn step<O: Objective<Model = M>>(
+        &mut self,
+        objective: &O,
+        plan: &Plan,
+        workers: &Workers,
+        total: usize,
+        shards: Vec<O::Shard>,
+    ) -> Result<(), DistillError> {
         let model = self.model.take().expect("present between steps");
         let results = workers.map(shards, |shard| {
             // Leaves of its own for every shard: backward passes of graphs that share a node can deadlock in burn-autodiff
@@ -219,18 +227,26 @@ impl<M: Module + Sync> Run<M> {
             let loss = f64::from(outcome.loss.into_scalar::<f32>());
             (gradients, loss, outcome.rows, outcome.right, outcome.statistics)
         });
-        let (mut gradients, mut statistics) = (Vec::new(), Vec::new());
+        let (mut gradients, mut statistics, mut batch_loss) = (Vec::new(), Vec::new(), 0.0);
         for (shard_gradients, loss, rows, right, shard_statistics) in results {
             gradients.push(shard_gradients);
             statistics.push(shard_statistics);
+            batch_loss += loss;
             self.position.add(loss, rows, right);
         }
-        let (gradients, norm) = optimizer::clip(optimizer::sum(gradients), plan.optimizer.clip_norm);
+        // On a thread of the workers, since a sum over a large tensor would otherwise be cut up by whoever is idle.
+        let clipped = workers
+            .map(vec![gradients], |gradients| optimizer::clip(optimizer::sum(gradients), plan.optimizer.clip_norm));
+        let (gradients, norm) = clipped.into_iter().next().expect("one item, one result");
+        if !(batch_loss.is_finite() && norm.is_finite()) {
+            return Err(DistillError::Diverged { step: self.optimizer.steps() + 1, loss: batch_loss, norm });
+        }
         self.position.finish_step(norm);
         let rate = plan.optimizer.rate(self.optimizer.steps(), total);
         let group = |name: &str, rank: usize| objective.group(name, rank);
         let model = self.optimizer.step(&plan.optimizer, rate, &group, model, gradients);
         self.model = Some(objective.with_statistics(model, statistics));
+        Ok(())
     }
 
     fn save(&self, plan: &Plan) -> Result<(), DistillError> {

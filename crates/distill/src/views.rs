@@ -204,7 +204,8 @@ impl ViewCache {
     /// Reads what [`write_features`] wrote.
     ///
     /// # Errors
-    /// A file that cannot be read or is of another size than the views need.
+    /// A file that cannot be read or is of another size than the views need; logits that are not as many for both teachers,
+    /// or too few for the labels.
     pub fn read(
         path: &Path,
         spec: &ViewSpec,
@@ -231,6 +232,19 @@ impl ViewCache {
             }
         }
         let classes = original.len() / rows.max(1);
+        if original.len() != rows * classes
+            || teacher.len() != original.len()
+            || labels.iter().any(|&label| label >= classes)
+        {
+            let reason = format!(
+                "{rows} views with labels up to {} need as many logits of one number of classes from the original model and \
+                 from the teacher; they gave {} and {}",
+                labels.iter().max().unwrap_or(&0),
+                original.len(),
+                teacher.len()
+            );
+            return Err(DistillError::Config(reason));
+        }
         Ok(Self { clean: spec.clean, augmented: spec.augmented, labels, original, teacher, classes, dims, features })
     }
 
@@ -256,7 +270,8 @@ impl ViewCache {
             Teacher::Original => &self.original,
             Teacher::Robust => &self.teacher,
         };
-        let values: Vec<f32> = rows.iter().flat_map(|row| &all[row * self.classes..(row + 1) * self.classes]).copied().collect();
+        let values: Vec<f32> =
+            rows.iter().flat_map(|row| &all[row * self.classes..(row + 1) * self.classes]).copied().collect();
         Tensor::from_data(TensorData::new(values, [rows.len(), self.classes]), device)
     }
 

@@ -37,9 +37,12 @@ impl Key {
     pub fn with(self, value: u64) -> Self {
         let Self([a, b, c, d]) = self;
         let mixed = finalise(a ^ value);
-        Self([finalise(mixed.wrapping_add(b)), finalise(b ^ mixed.rotate_left(17)), finalise(c ^ mixed.rotate_left(31)), {
-            finalise(d.wrapping_add(mixed))
-        }])
+        Self([
+            finalise(mixed.wrapping_add(b)),
+            finalise(b ^ mixed.rotate_left(17)),
+            finalise(c ^ mixed.rotate_left(31)),
+            { finalise(d.wrapping_add(mixed)) },
+        ])
     }
 
     /// The key extended by a text (a path, a name).
@@ -236,7 +239,12 @@ mod tests {
     #[test]
     fn quantiles_match_tables() {
         // R 4.3: qnorm(c(0.5, 0.975, 0.001, 1e-12, 1 - 1e-3))
-        let cases = [(0.5, 0.0), (0.975, 1.959_963_984_540_054), (0.001, -3.090_232_306_167_813_5), (1e-12, -7.034_483_825_301_131)];
+        let cases = [
+            (0.5, 0.0),
+            (0.975, 1.959_963_984_540_054),
+            (0.001, -3.090_232_306_167_813_5),
+            (1e-12, -7.034_483_825_301_131),
+        ];
         for (p, expected) in cases {
             assert!((normal_quantile(p) - expected).abs() < 1e-12, "{p}: {}", normal_quantile(p));
         }
@@ -259,8 +267,18 @@ mod tests {
     #[test]
     fn keys_differ_in_every_part() {
         let base = Key::new(1, "a").with(2);
-        let others = [Key::new(2, "a").with(2), Key::new(1, "b").with(2), Key::new(1, "a").with(3), base.with(0), base.with_str("")];
-        assert!(others.iter().all(|other| other.digest() != base.digest() && other.stream().bits64() != base.stream().bits64()));
+        let others = [
+            Key::new(2, "a").with(2),
+            Key::new(1, "b").with(2),
+            Key::new(1, "a").with(3),
+            base.with(0),
+            base.with_str(""),
+        ];
+        assert!(
+            others
+                .iter()
+                .all(|other| other.digest() != base.digest() && other.stream().bits64() != base.stream().bits64())
+        );
         assert_ne!(Key::new(0, "ab").with_str("c").digest(), Key::new(0, "a").with_str("bc").digest());
     }
 

@@ -38,6 +38,20 @@ pub struct SplitConfig {
     pub shared_blocks: usize,
     /// Last blocks or stages of which every head owns a copy, besides norm and classifier.
     pub head_blocks: usize,
+    /// The first tunable layers with dropout, in tuning and in Monte Carlo passes.
+    #[serde(default)]
+    pub dropout_from: DropoutFrom,
+}
+
+/// Where dropout begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DropoutFrom {
+    /// In the shared part, as in the paper; T passes then repeat it T times.
+    #[default]
+    Shared,
+    /// In the heads; the shared part is computed once for all passes.
+    Heads,
 }
 
 impl SplitConfig {
@@ -57,6 +71,8 @@ pub struct ThreeHeads {
     clean: Segment,
     combined: Segment,
     robust: Segment,
+    #[module(skip)]
+    dropout_from: DropoutFrom,
 }
 
 impl ThreeHeads {
@@ -65,9 +81,16 @@ impl ThreeHeads {
     /// # Errors
     /// More tunable blocks than the model has.
     pub fn new(model: &Model, split: SplitConfig) -> Result<Self, ZooError> {
-        let head = |()| Ok::<_, ZooError>(owned(model.segment(model.cut_before_last(split.head_blocks)?, model.last_cut())));
+        let head =
+            |()| Ok::<_, ZooError>(owned(model.segment(model.cut_before_last(split.head_blocks)?, model.last_cut())));
         let shared = model.segment(split.backbone_end(model)?, model.cut_before_last(split.head_blocks)?);
-        Ok(Self { shared: owned(shared), clean: head(())?, combined: head(())?, robust: head(())? })
+        Ok(Self {
+            shared: owned(shared),
+            clean: head(())?,
+            combined: head(())?,
+            robust: head(())?,
+            dropout_from: split.dropout_from,
+        })
     }
 
     /// Logits of the clean, the combined and the robust head.
@@ -88,10 +111,18 @@ impl ThreeHeads {
     /// # Shapes
     /// - features: `rows` rows; `clean` and `robust` index them
     /// - output: `[clean rows, classes]`, `[rows, classes]`, `[robust rows, classes]`
-    pub fn forward_split(&self, features: Features, clean: Tensor<1, Int>, robust: Tensor<1, Int>, passes: [&Pass<'_>; 3]) -> [Tensor<2>; 3] {
+    pub fn forward_split(
+        &self,
+        features: Features,
+        clean: Tensor<1, Int>,
+        robust: Tensor<1, Int>,
+        passes: [&Pass<'_>; 3],
+    ) -> [Tensor<2>; 3] {
         let [clean_pass, pass, robust_pass] = passes;
         let (state, _) = self.shared(features, 1, pass);
-        let head = |head: Head, state: Features, pass: &Pass<'_>| self.head(head).forward(state, &pass.scoped(head.name())).logits();
+        let head = |head: Head, state: Features, pass: &Pass<'_>| {
+            self.head(head).forward(state, &pass.scoped(head.name())).logits()
+        };
         let clean = head(Head::Clean, state.clone().select(clean), clean_pass);
         let robust = head(Head::Robust, state.clone().select(robust), robust_pass);
         [clean, head(Head::Combined, state, pass), robust]
@@ -101,6 +132,9 @@ impl ThreeHeads {
     fn shared(&self, features: Features, passes: usize, pass: &Pass<'_>) -> (Features, usize) {
         if self.shared.is_empty() {
             return (features, passes);
+        }
+        if self.dropout_from == DropoutFrom::Heads {
+            return (self.shared.forward(features, &Pass::eval()), passes);
         }
         (self.shared.forward_passes(features, passes, &pass.scoped("shared")), 1)
     }

@@ -23,7 +23,7 @@ mod masks;
 pub mod mc;
 mod rules;
 
-pub use heads::{Head, OneHead, SplitConfig, ThreeHeads};
+pub use heads::{DropoutFrom, Head, OneHead, SplitConfig, ThreeHeads};
 pub use masks::KeyedMasks;
 pub use mc::{McConfig, SampleStatistics, Uncertainty};
 pub use rules::{Calibration, KlDirection, Route, SelectConfig};

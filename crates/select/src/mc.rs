@@ -102,7 +102,13 @@ fn entropy(probabilities: impl Iterator<Item = f64>) -> f64 {
 ///
 /// # Shapes
 /// - features: at the backbone's end, one row for each of `samples` (their identities, which key the masks)
-pub fn statistics(heads: &ThreeHeads, features: Features, samples: &[u64], config: &McConfig, device: &Device) -> Vec<SampleStatistics> {
+pub fn statistics(
+    heads: &ThreeHeads,
+    features: Features,
+    samples: &[u64],
+    config: &McConfig,
+    device: &Device,
+) -> Vec<SampleStatistics> {
     let masks = KeyedMasks::for_passes(config.seed, samples, config.passes, config.dropout);
     let logits = heads.forward(features, config.passes, &Pass::eval().with_masks(&masks));
     let classes = logits[0].dims()[1];

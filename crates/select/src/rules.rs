@@ -151,7 +151,8 @@ impl SelectConfig {
             Route::Sum => by_least([0, 1].map(|k| self.sum_weight * u()[k] + (1.0 - self.sum_weight) * kl()[k])),
             Route::MaxProb => by_least([-f64::from(most(Head::Clean)), -f64::from(most(Head::Robust))]),
             Route::Entropy => {
-                let entropy = |head: Head| f64::from(sample.uncertainty[head.index()][Uncertainty::PredictiveEntropy as usize]);
+                let entropy =
+                    |head: Head| f64::from(sample.uncertainty[head.index()][Uncertainty::PredictiveEntropy as usize]);
                 by_least([entropy(Head::Clean), entropy(Head::Robust)])
             }
             Route::Random => {
@@ -187,9 +188,12 @@ impl SelectConfig {
 }
 
 /// `KL(p || q)` in nats, probabilities clamped at 1e-8.
+///
+/// Written as the sum of `p ln(p/q) - p + q`, which is the same when both sum to one. No term is negative, and the rounding
+/// of 32-bit sums does not enter: without it, noise of 1e-7 would decide between heads that both all but agree.
 fn kl(p: &[f32], q: &[f32]) -> f64 {
     let clamped = |x: f32| f64::from(x).max(1e-8);
-    p.iter().zip(q).map(|(&p, &q)| clamped(p) * (clamped(p) / clamped(q)).ln()).sum()
+    p.iter().zip(q).map(|(&p, &q)| (clamped(p), clamped(q))).map(|(p, q)| (p * (p / q).ln() - p + q).max(0.0)).sum()
 }
 
 #[cfg(test)]
@@ -219,16 +223,30 @@ mod tests {
     #[test]
     fn equal_evidence_goes_to_the_clean_head() {
         let s = sample([0.5, 0.5], [0.5, 0.5], [0.5, 0.5], [0.1, 0.1]);
-        for route in [Route::Product, Route::Kl, Route::Uncertainty, Route::Sum, Route::MaxProb, Route::Entropy, Route::Oracle] {
+        for route in
+            [Route::Product, Route::Kl, Route::Uncertainty, Route::Sum, Route::MaxProb, Route::Entropy, Route::Oracle]
+        {
             assert_eq!(SelectConfig::default().choose(route, &s, 0, 0), Head::Clean, "{route:?}");
         }
+    }
+
+    #[test]
+    fn a_divergence_is_never_negative_and_small_ones_keep_their_order() {
+        let divergence =
+            |p: [f32; 2], q: [f32; 2]| SelectConfig::default().divergences(&sample(p, q, q, [0.1, 0.1]))[0];
+        // As 32-bit softmax gives them: sums are off by a rounding.
+        assert!(divergence([0.999_999_8, 1e-7], [0.999_999_94, 1.2e-7]) >= 0.0);
+        let near = divergence([0.999_999_9, 2e-7], [0.999_999_9, 1e-7]);
+        let far = divergence([0.999_999_8, 4e-7], [0.999_999_9, 1e-7]);
+        assert!(0.0 < near && near < far, "{near} {far}");
     }
 
     #[test]
     fn directions_of_the_divergence_differ() {
         let s = sample([0.99, 0.01], [0.5, 0.5], [0.6, 0.4], [0.1, 0.1]);
         let there = SelectConfig::default().divergences(&s);
-        let back = SelectConfig { kl_direction: KlDirection::CombinedToHead, ..SelectConfig::default() }.divergences(&s);
+        let back =
+            SelectConfig { kl_direction: KlDirection::CombinedToHead, ..SelectConfig::default() }.divergences(&s);
         assert!((there[0] - (0.99 * 1.98_f64.ln() + 0.01 * 0.02_f64.ln())).abs() < 1e-6);
         assert!(back[0] > there[0]);
     }

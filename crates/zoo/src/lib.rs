@@ -6,8 +6,9 @@
 //! [`Model::segment`] clones the part after it, which is how a frozen backbone and its tunable rest are made.
 //! A [`Pass`] tells a forward what is stochastic in it: the keyed dropout masks and where batch statistics go.
 //!
-//! Modules live on a plain device. Training takes `segment.clone().train()` for the time of a step; its inputs and masks may
-//! stay plain, since Burn treats a plain tensor as a constant beside an autodiff one. Gradients come back as plain tensors.
+//! Modules live on a plain device. Training takes `segment.clone().train()` for the time of a step, a clone for every
+//! thread: graphs that share a leaf can deadlock. Inputs and masks may stay plain, since Burn treats a plain tensor as a
+//! constant beside an autodiff one. Gradients come back as plain tensors.
 //!
 //! ```
 //! use robustify_zoo::{Model, ModelConfig, Pass};

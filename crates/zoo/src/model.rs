@@ -2,7 +2,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::layers::Init;
+use crate::layers::{Init, Linear};
 use crate::resnet::{ResNet, ResNetConfig, ResNetSegment};
 use crate::vit::{Vit, VitConfig, VitSegment, VitState, repeat};
 use crate::{BatchStatistics, Pass, ZooError};
@@ -97,6 +97,28 @@ impl Model {
         }
     }
 
+    /// The model with a fresh classifier for another number of classes, all its weights zero.
+    #[must_use]
+    pub fn with_classifier(self, classes: usize, device: &Device) -> Self {
+        let mut init = Init::new(0, device);
+        let mut fresh = |old: &Linear| {
+            let [_, inputs] = old.weight.dims();
+            Linear { weight: init.constant([classes, inputs], 0.0), bias: Some(init.constant([classes], 0.0)) }
+        };
+        match self {
+            Self::Vit(mut model) => {
+                model.head = fresh(&model.head);
+                model.config.classes = classes;
+                Self::Vit(model)
+            }
+            Self::ResNet(mut model) => {
+                model.fc = fresh(&model.fc);
+                model.config.classes = classes;
+                Self::ResNet(model)
+            }
+        }
+    }
+
     /// Every place the model may be cut at, from after the stem to after the classifier.
     pub fn cut_points(&self) -> Vec<CutPoint> {
         let blocks = match self {
@@ -117,9 +139,10 @@ impl Model {
     /// More blocks than the model has.
     pub fn cut_before_last(&self, blocks: usize) -> Result<CutPoint, ZooError> {
         let available = self.cut_points().len() - 2;
-        available.checked_sub(blocks).map(CutPoint).ok_or_else(|| {
-            ZooError::Config(format!("{blocks} tunable blocks asked for, the model has {available}"))
-        })
+        available
+            .checked_sub(blocks)
+            .map(CutPoint)
+            .ok_or_else(|| ZooError::Config(format!("{blocks} tunable blocks asked for, the model has {available}")))
     }
 
     /// Runs the model from the image to `cut`.
@@ -188,7 +211,7 @@ impl Segment {
                 segment.forward(VitState::Tokens(tokens), passes, pass).into()
             }
             (Self::Vit(segment), Features::Rows(rows)) => segment.forward(VitState::Cls(rows), passes, pass).into(),
-            (Self::ResNet(segment), Features::Map(map)) => segment.forward(repeat(map, passes), pass),
+            (Self::ResNet(segment), Features::Map(map)) => segment.forward(map, passes, pass),
             (Self::ResNet(segment), Features::Rows(rows)) if segment.is_empty() => Features::Rows(repeat(rows, passes)),
             (_, features) => unreachable!("features {:?} of another architecture", features.dims()),
         }

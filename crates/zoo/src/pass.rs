@@ -24,6 +24,18 @@ impl BatchStatistics {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((mean, unbiased_variance));
     }
 
+    /// One report for the shards of a batch: the means of their statistics, the shards weighing alike.
+    pub fn average(shards: Vec<Self>) -> Self {
+        let count = shards.len() as f64;
+        let mut layers = shards.into_iter().map(Self::into_layers);
+        let mut sums = layers.next().unwrap_or_default();
+        for shard in layers {
+            let pairs = sums.into_iter().zip(shard);
+            sums = pairs.map(|((mean, variance), (m, v))| (mean + m, variance + v)).collect();
+        }
+        Self(Mutex::new(sums.into_iter().map(|(mean, variance)| (mean / count, variance / count)).collect()))
+    }
+
     /// Mean and unbiased variance of every layer, in order; each of shape `[channels]`.
     pub fn into_layers(self) -> Vec<(Tensor<1>, Tensor<1>)> {
         self.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)

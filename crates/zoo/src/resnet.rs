@@ -8,6 +8,7 @@ use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
 
 use crate::layers::{BatchNorm2d, Conv2d, Init, Linear};
+use crate::vit::repeat;
 use crate::{Features, Pass, ZooError};
 
 /// The kind of residual block.
@@ -78,7 +79,7 @@ pub struct ResNet {
     layer2: Vec<ResidualBlock>,
     layer3: Vec<ResidualBlock>,
     layer4: Vec<ResidualBlock>,
-    fc: Linear,
+    pub(crate) fc: Linear,
     #[module(skip)]
     pub(crate) config: ResNetConfig,
 }
@@ -136,7 +137,10 @@ impl ResNet {
     pub(crate) fn with_statistics(mut self, layers: &mut impl Iterator<Item = (Tensor<1>, Tensor<1>)>) -> Self {
         self.bn1 = moved(self.bn1, layers);
         for stage in [&mut self.layer1, &mut self.layer2, &mut self.layer3, &mut self.layer4] {
-            *stage = std::mem::take(stage).into_iter().map(|block| block.map_norms(&mut |norm| moved(norm, layers))).collect();
+            *stage = std::mem::take(stage)
+                .into_iter()
+                .map(|block| block.map_norms(&mut |norm| moved(norm, layers)))
+                .collect();
         }
         self
     }
@@ -175,9 +179,8 @@ impl ResidualBlock {
                 (first, second, Some(Conv2d::new(init, [planes, outputs], 1, 1, 0, false)))
             }
         };
-        let downsample = (stride != 1 || inputs != outputs).then(|| {
-            (Conv2d::new(init, [inputs, outputs], 1, stride, 0, false), BatchNorm2d::new(init, outputs))
-        });
+        let downsample = (stride != 1 || inputs != outputs)
+            .then(|| (Conv2d::new(init, [inputs, outputs], 1, stride, 0, false), BatchNorm2d::new(init, outputs)));
         Self {
             conv1: first,
             bn1: BatchNorm2d::new(init, planes),
@@ -238,12 +241,13 @@ impl ResNetSegment {
         self.fc.is_none() && self.stages.iter().all(Vec::is_empty)
     }
 
-    pub(crate) fn forward(&self, map: Tensor<4>, pass: &Pass<'_>) -> Features {
+    /// Only the classifier's dropout is stochastic, so rows are repeated after the stages.
+    pub(crate) fn forward(&self, map: Tensor<4>, passes: usize, pass: &Pass<'_>) -> Features {
         let x = self.stages.iter().flatten().fold(map, |x, block| block.forward(x, pass));
-        let Some(fc) = &self.fc else { return Features::Map(x) };
+        let Some(fc) = &self.fc else { return Features::Map(repeat(x, passes)) };
         let [rows, channels, height, width] = x.dims();
         let pooled = x.reshape([rows, channels, height * width]).mean_dim(2).reshape([rows, channels]);
-        Features::Rows(fc.forward(pass.dropout(pooled, "head_drop")))
+        Features::Rows(fc.forward(pass.dropout(repeat(pooled, passes), "head_drop")))
     }
 }
 
@@ -270,7 +274,7 @@ mod tests {
         let statistics = BatchStatistics::default();
         let pass = Pass::eval().with_statistics(&statistics);
         let stem = model.stem(images, &pass);
-        ResNetSegment::new(&model, 0, 5).forward(stem, &pass);
+        ResNetSegment::new(&model, 0, 5).forward(stem, 1, &pass);
         let layers = statistics.into_layers();
         assert_eq!(layers.len(), 1 + 3 * 4, "the stem's, and three and a shortcut's of every block");
         let before = model.bn1.running_mean.val().into_data();

@@ -84,11 +84,17 @@ impl VitConfig {
         check(self.image_size.is_multiple_of(patch), {
             format!("image_size {} is not a multiple of patch_size {patch}", self.image_size)
         });
-        check(self.mlp_ratio > 0.0 && self.mlp_ratio.is_finite(), format!("mlp_ratio {} is not positive", self.mlp_ratio));
+        check(
+            self.mlp_ratio > 0.0 && self.mlp_ratio.is_finite(),
+            format!("mlp_ratio {} is not positive", self.mlp_ratio),
+        );
         if let Some(last) = self.stem.last() {
             let stride: usize = self.stem.iter().map(|conv| conv.stride).product();
             check(stride == patch, format!("the stem's strides multiply to {stride}, patch_size is {patch}"));
-            check(last.channels == self.width, format!("the stem ends in {} channels, width is {}", last.channels, self.width));
+            check(
+                last.channels == self.width,
+                format!("the stem ends in {} channels, width is {}", last.channels, self.width),
+            );
             let sound = self.stem.iter().all(|conv| conv.kernel % 2 == 1 && conv.channels > 0 && conv.stride > 0);
             check(sound, "stem convolutions need odd kernels, channels and strides of at least 1".into());
         }
@@ -227,7 +233,8 @@ impl Block {
         let site = format!("blocks.{}", self.index);
         let attended = self.attn.forward_cls(input, &self.norm1, passes, pass, &site);
         let [batch, width] = input.cls.dims();
-        let cls = input.cls.clone().unsqueeze_dim::<3>(1).expand([batch, passes, width]).reshape([batch * passes, width]);
+        let cls =
+            input.cls.clone().unsqueeze_dim::<3>(1).expand([batch, passes, width]).reshape([batch * passes, width]);
         let x = cls + attended;
         x.clone() + self.mlp.forward(self.norm2.forward(x), pass, &site)
     }
@@ -297,12 +304,14 @@ impl Attention {
         let probe = q.matmul(part(1).reshape([heads, size, width])).swap_dims(0, 1) * gain.clone().unsqueeze::<3>();
         let scores = probe.matmul(input.normalised.clone().transpose());
         let weights = activation::softmax(scores, 2);
-        let weights = weights.unsqueeze_dim::<4>(1).expand([batch, passes, heads, tokens]).reshape([rows, heads, tokens]);
+        let weights =
+            weights.unsqueeze_dim::<4>(1).expand([batch, passes, heads, tokens]).reshape([rows, heads, tokens]);
         let weights = pass.dropout(weights, &format!("{site}.attn.attn_drop"));
 
         let total = weights.clone().sum_dim(2);
         let mixed = weights.reshape([batch, passes * heads, tokens]).matmul(input.normalised.clone());
-        let mixed = mixed.reshape([rows, heads, width]) * gain.unsqueeze::<3>() + total.clone() * shift.unsqueeze::<3>();
+        let mixed =
+            mixed.reshape([rows, heads, width]) * gain.unsqueeze::<3>() + total.clone() * shift.unsqueeze::<3>();
         // [heads, rows, width] x [heads, width, size]
         let values = part(2).reshape([heads, size, width]).transpose();
         let mut mixed = mixed.swap_dims(0, 1).matmul(values).swap_dims(0, 1);

@@ -17,7 +17,7 @@ const BUILT_ON: [(&str, &[&str]); 12] = [
     ("zoo", &["rng"]),
     ("select", &["zoo"]),
     ("distill", &["zoo", "select", "data"]),
-    ("bench", &["zoo", "select", "data"]),
+    ("bench", &["report", "zoo", "select", "data"]),
     ("diagnose", &["zoo", "data"]),
     ("report", &[]),
     (

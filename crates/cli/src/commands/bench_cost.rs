@@ -38,7 +38,13 @@ pub fn run(options: &BenchCost) -> anyhow::Result<()> {
 }
 
 /// Full fine-tuning against tuning on cached views: the same images, augmentations, batch size and optimizer.
-fn training(config: &Config, machine: &Machine, original: &Model, images: &Images, rounds: usize) -> anyhow::Result<String> {
+fn training(
+    config: &Config,
+    machine: &Machine,
+    original: &Model,
+    images: &Images,
+    rounds: usize,
+) -> anyhow::Result<String> {
     let folder = tempfile::tempdir()?;
     let section = ImageTrainingConfig {
         epochs: 1,
@@ -62,30 +68,54 @@ fn training(config: &Config, machine: &Machine, original: &Model, images: &Image
     let path = folder.path().join("features");
     let clock = Instant::now();
     let mut go_on = |_| false;
-    let (said, dims) = views::write_features(&spec, images, original, cut, &path, &machine.workers, &machine.device, &mut go_on)?;
+    let (said, dims) =
+        views::write_features(&spec, images, original, cut, &path, &machine.workers, &machine.device, &mut go_on)?;
     let caching = clock.elapsed();
     let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims, [said.clone(), said])?;
-    let pairs = || CachedPairs { cache: &cache, config: &config.tuning, shard_pairs: machine.shard_rows, device: &machine.device };
+    let pairs = || CachedPairs {
+        cache: &cache,
+        config: &config.tuning,
+        shard_pairs: machine.shard_rows,
+        device: &machine.device,
+    };
 
     let mut steps = [Vec::new(), Vec::new(), Vec::new()];
     for round in 0..rounds.max(1) {
         let time = |name: &str| folder.path().join(format!("{name}-{round}"));
         steps[0].push(step(&full, original.clone(), config, machine, time("full"))?);
         steps[1].push(step(&Apt(pairs()), OneHead::new(original, config.split)?, config, machine, time("apt"))?);
-        steps[2].push(step(&Robustify(pairs()), ThreeHeads::new(original, config.split)?, config, machine, time("robustify"))?);
+        steps[2].push(step(
+            &Robustify(pairs()),
+            ThreeHeads::new(original, config.split)?,
+            config,
+            machine,
+            time("robustify"),
+        )?);
     }
     let [full, apt, robustify] = steps.map(|times| times.into_iter().fold(f64::INFINITY, f64::min));
-    let mut table = Table::new(["training step".to_owned(), "ms".into(), "ms an image".into(), "of full fine-tuning".into()]);
+    let mut table =
+        Table::new(["training step".to_owned(), "ms".into(), "ms an image".into(), "of full fine-tuning".into()]);
     for (name, time) in [("full fine-tuning", full), ("APT, cached", apt), ("robustify, cached", robustify)] {
         let per_image = 1e3 * time / (2 * config.tuning.pairs) as f64;
-        table.row([name.to_owned(), format!("{:.1}", 1e3 * time), format!("{per_image:.3}"), format!("{:.3}", time / full)]);
+        table.row([
+            name.to_owned(),
+            format!("{:.1}", 1e3 * time),
+            format!("{per_image:.3}"),
+            format!("{:.3}", time / full),
+        ]);
     }
     let per_view = 1e3 * caching.as_secs_f64() / (images.len() * spec.count()) as f64;
     Ok(format!("{}caching a view once: {per_view:.3} ms\n", table.render(Style::Box)))
 }
 
 /// Seconds of one optimizer step, data included, over an epoch.
-fn step<O: Objective>(objective: &O, model: O::Model, config: &Config, machine: &Machine, checkpoint: std::path::PathBuf) -> anyhow::Result<f64> {
+fn step<O: Objective>(
+    objective: &O,
+    model: O::Model,
+    config: &Config,
+    machine: &Machine,
+    checkpoint: std::path::PathBuf,
+) -> anyhow::Result<f64> {
     struct Clock(f64);
     impl Watch for Clock {
         fn event(&mut self, event: Event) {
@@ -108,7 +138,13 @@ fn step<O: Objective>(objective: &O, model: O::Model, config: &Config, machine: 
 }
 
 /// The original model against T passes of three heads.
-fn inference(config: &Config, machine: &Machine, original: &Model, images: &Images, rounds: usize) -> anyhow::Result<String> {
+fn inference(
+    config: &Config,
+    machine: &Machine,
+    original: &Model,
+    images: &Images,
+    rounds: usize,
+) -> anyhow::Result<String> {
     let preprocess: Preprocess = config.original.preprocess.parse()?;
     let cut = config.split.backbone_end(original)?;
     let tail = original.segment(cut, original.last_cut());
@@ -123,11 +159,13 @@ fn inference(config: &Config, machine: &Machine, original: &Model, images: &Imag
     let best = |work: &(dyn Fn() + Sync)| {
         // One thread, like one shard of a benchmark.
         let times = machine.workers.map(vec![()], |()| {
-            (0..4 * rounds.max(1)).map(|_| {
-                let clock = Instant::now();
-                work();
-                clock.elapsed().as_secs_f64()
-            }).fold(f64::INFINITY, f64::min)
+            (0..4 * rounds.max(1))
+                .map(|_| {
+                    let clock = Instant::now();
+                    work();
+                    clock.elapsed().as_secs_f64()
+                })
+                .fold(f64::INFINITY, f64::min)
         });
         1e3 * times[0] / samples.len() as f64
     };

@@ -136,14 +136,14 @@ impl<'a> Bench<'a> {
 
     fn train(&mut self) -> anyhow::Result<()> {
         let model = self.model.take().context("the model is present between steps")?;
-        let trained = model.clone().train();
         let results = self.each(|(images, labels)| {
+            // Leaves of its own for every shard, as in the trainer.
+            let trained = model.clone().train();
             let statistics = BatchStatistics::default();
             let logits = trained.forward(images, &Pass::eval().with_statistics(&statistics));
             let mut backward = (losses::cross_entropy(logits, labels) / BATCH as f64).backward();
             (optimizer::gradients(&trained, &mut backward), statistics)
         });
-        drop(trained);
         let (gradients, statistics): (Vec<_>, Vec<_>) = results.into_iter().unzip();
         let config = AdamWConfig {
             learning_rate: 1e-3,
@@ -155,7 +155,7 @@ impl<'a> Bench<'a> {
         };
         let (gradients, _) = optimizer::clip(optimizer::sum(gradients), config.clip_norm);
         let model = self.optimizer.step(&config, config.learning_rate, &Group::by_shape, model, gradients);
-        self.model = Some(statistics.into_iter().fold(model, Model::with_statistics));
+        self.model = Some(model.with_statistics(BatchStatistics::average(statistics)));
         self.device.sync().context("the backend cannot finish a step")
     }
 }

@@ -4,6 +4,7 @@ use crate::args::BenchRobustness;
 use crate::commands::Machine;
 use crate::config;
 use crate::console::{Console, Interrupt};
+use crate::dataset::Splits;
 use crate::{results, rundir, stages};
 
 /// Measures the models in a run's folder and prints the table.
@@ -13,10 +14,12 @@ pub fn run(options: &BenchRobustness, interrupt: &Interrupt) -> anyhow::Result<(
     let machine = Machine::open(&options.common)?;
     let out = options.out.clone().unwrap_or_else(|| options.run.join("bench"));
     let _lock = rundir::lock(&out)?;
-    let context = stages::Context { config, machine, cache: out.clone(), console, interrupt: interrupt.clone(), fresh: false };
+    let context =
+        stages::Context { config, machine, cache: out.clone(), console, interrupt: interrupt.clone(), fresh: false };
     let trained = stages::load(&context, &options.run)?;
-    let images = stages::open_test(&context)?;
-    let (rows, timings) = results::measure(&context, &trained.entrants, &trained.identity, &images, &out.join("cells"))?;
+    let images = Splits::open(&context.config.data, &context.console)?.test;
+    let (rows, timings) =
+        results::measure(&context, &trained.entrants, &trained.identity, &images, &out.join("cells"))?;
     results::write(&out, &context, &trained.identity, &rows)?;
     results::write_timings(&out, &timings)?;
     print!("{}", results::table(&[rows]));

@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub mod bench_cost;
+pub mod bench_models;
 pub mod bench_robustness;
 pub mod pretrain;
 pub mod train;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::Context;
 use robustify_bench::evaluate;
 use robustify_data::Preprocess;
+use robustify_distill::checkpoint::write_atomic;
 use robustify_distill::images::ImageTraining;
 use robustify_distill::trainer::{self, Objective, Plan};
-use robustify_distill::checkpoint::write_atomic;
 use robustify_zoo::{Model, weights};
 
 use crate::args::Pretrain;
@@ -40,7 +40,8 @@ pub fn run(options: &Pretrain, interrupt: &Interrupt) -> anyhow::Result<()> {
         checkpoint_every: Duration::from_secs(60),
     };
     let mut watch = TrainingProgress::new(&console, interrupt, "pretrain", training.steps() * plan.epochs);
-    let (model, _) = trainer::train::<ImageTraining>(&training, model, &plan, &machine.workers, &machine.device, &mut watch)?;
+    let (model, _) =
+        trainer::train::<ImageTraining>(&training, model, &plan, &machine.workers, &machine.device, &mut watch)?;
     let accuracy = evaluate::accuracy(&model, &test, &preprocess, &machine.workers, &machine.device)?;
     let bytes = weights::to_bytes(&weights::state(&model));
     write_atomic(&output, &bytes).with_context(|| output.display().to_string())?;

@@ -8,6 +8,7 @@ use crate::args::Train;
 use crate::commands::Machine;
 use crate::config::{self, Config};
 use crate::console::{Console, Interrupt};
+use crate::dataset::Splits;
 use crate::{results, rundir, stages};
 
 /// Runs every stage that is not done yet, for one or several seeds, and prints what came of it.
@@ -25,7 +26,9 @@ pub fn run(options: &Train, interrupt: &Interrupt) -> anyhow::Result<()> {
     };
     let _lock = rundir::lock(&folder)?;
     let machine = Machine::open(&options.common)?;
-    let mut context = stages::Context { config, machine, cache, console, interrupt: interrupt.clone(), fresh: options.fresh };
+    let splits = Splits::open(&config.data, &console)?;
+    let mut context =
+        stages::Context { config, machine, cache, console, interrupt: interrupt.clone(), fresh: options.fresh };
 
     let seeds = options.seeds.max(1);
     let first = context.config.tuning.seed;
@@ -33,7 +36,7 @@ pub fn run(options: &Train, interrupt: &Interrupt) -> anyhow::Result<()> {
     for seed in first..first + seeds {
         context.config.tuning.seed = seed;
         let run = if seeds == 1 { folder.clone() } else { folder.join(format!("seed-{seed}")) };
-        all.push(one_seed(&context, &run).with_context(|| format!("run {}", run.display()))?);
+        all.push(one_seed(&context, &splits, &run).with_context(|| format!("run {}", run.display()))?);
     }
     print!("{}", results::table(&all));
     if seeds > 1 {
@@ -54,13 +57,12 @@ fn configuration(options: &Train) -> anyhow::Result<Config> {
 }
 
 /// All stages for one seed of the heads; writes the run's folder.
-fn one_seed(context: &stages::Context, run: &Path) -> anyhow::Result<Vec<robustify_report::Row>> {
+fn one_seed(context: &stages::Context, splits: &Splits, run: &Path) -> anyhow::Result<Vec<robustify_report::Row>> {
     rundir::write_config(run, &context.config)?;
-    let trained = stages::train(context)?;
+    let trained = stages::train(context, splits)?;
     trained.write(run)?;
     let cells: PathBuf = context.cache.join(format!("cells-{}", &trained.identity[..16]));
-    let data = stages::open_test(context)?;
-    let (rows, timings) = results::measure(context, &trained.entrants, &trained.identity, &data, &cells)?;
+    let (rows, timings) = results::measure(context, &trained.entrants, &trained.identity, &splits.test, &cells)?;
     results::write(run, context, &trained.identity, &rows)?;
     results::write_timings(run, &timings)?;
     context.console.say(&results::timing_table(&timings));

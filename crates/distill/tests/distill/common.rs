@@ -60,16 +60,14 @@ pub fn images(count: usize) -> Images {
     Arc::new(MemorySet::from_images("noise", &all, labels, classes).unwrap())
 }
 
-/// Fresh parameters are near zero, and a signal hardly passes: this makes all matrices large enough to tell things apart.
+/// Fresh parameters are near zero, and a signal hardly passes: this makes all of them large enough to tell things apart.
 pub fn stirred<M: Module>(model: M) -> M {
     let mut state = weights::state(&model);
     for (name, entry) in &mut state {
-        if entry.shape.len() < 2 {
-            let mut stream = Key::new(5, name).stream();
-            let running_variance = name.ends_with("running_var");
-            entry.values.iter_mut().for_each(|value| *value += stream.uniform(0.0, 0.2) as f32 * if running_variance { 5.0 } else { 1.0 });
-        } else {
-            entry.values.iter_mut().for_each(|value| *value *= 8.0);
+        let mut stream = Key::new(5, name).stream();
+        let vector = entry.shape.len() < 2;
+        for value in &mut entry.values {
+            *value = if vector { *value + stream.uniform(0.0, 0.2) as f32 } else { *value * 8.0 };
         }
     }
     weights::with_state(model, state).unwrap()
@@ -118,7 +116,7 @@ pub struct Cached {
 impl Cached {
     pub fn new(original: Model, [shared_blocks, head_blocks]: [usize; 2], clean_views: usize) -> Self {
         let device = flex();
-        let split = SplitConfig { shared_blocks, head_blocks };
+        let split = SplitConfig { shared_blocks, head_blocks, dropout_from: robustify_select::DropoutFrom::Shared };
         let images = images(8);
         let spec = ViewSpec {
             preprocess: "normalize(half)".parse().unwrap(),
@@ -194,10 +192,16 @@ pub fn difference(a: &State, b: &State) -> f32 {
 /// Counts steps, and interrupts after some of them.
 #[derive(Default)]
 pub struct Watcher {
-    pub stop_after: Option<usize>,
+    stop_after: Option<usize>,
     steps: usize,
     pub epochs: Vec<EpochRecord>,
     pub resumed: Option<usize>,
+}
+
+impl Watcher {
+    pub fn stopping_after(steps: usize) -> Self {
+        Self { stop_after: Some(steps), ..Self::default() }
+    }
 }
 
 impl Watch for Watcher {
@@ -239,7 +243,7 @@ pub fn train<O: Objective>(objective: &O, fresh: &O::Model, threads: usize, stop
     let plan = plan(2, &folder.path().join("checkpoint.safetensors"));
     let mut before = 0;
     for &stop in stops {
-        let mut watcher = Watcher { stop_after: Some(stop), ..Watcher::default() };
+        let mut watcher = Watcher::stopping_after(stop);
         let result = trainer::train(objective, fresh.clone(), &plan, &workers, &device, &mut watcher);
         assert!(matches!(result, Err(DistillError::Interrupted)), "no interruption after {stop} steps");
         assert_eq!(watcher.resumed.unwrap_or(0), before);

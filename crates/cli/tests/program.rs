@@ -1,0 +1,242 @@
+//! The built program, from outside: a whole tiny run, its interruption, and the errors a user meets.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+const NETWORK: &str = r#"architecture = "vit"
+image_size = 16
+patch_size = 4
+width = 16
+depth = 2
+heads = 2
+mlp_ratio = 2.0
+classes = 10
+"#;
+
+const OPTIMIZER: &str = "learning_rate = 3e-3\nweight_decay = 0.05\nwarmup_fraction = 0.1\nclip_norm = 1.0\n";
+
+/// A folder with tiny images, a pre-trained model for them, and a configuration of the main job.
+struct Fixture(tempfile::TempDir);
+
+impl Fixture {
+    fn new() -> Self {
+        let fixture = Self(tempfile::tempdir().unwrap());
+        let data = fixture.path("data");
+        fs::create_dir(&data).unwrap();
+        for (split, count) in [("train", 60), ("test", 20)] {
+            let (images, labels) = idx(count);
+            fs::write(data.join(format!("{split}-images-idx3-ubyte")), images).unwrap();
+            fs::write(data.join(format!("{split}-labels-idx1-ubyte")), labels).unwrap();
+        }
+        let data = format!("[data]\nformat = \"idx\"\npath = {:?}\n", data.display().to_string());
+        let pretrain = format!(
+            "seed = 1\npreprocess = \"normalize(half)\"\noutput = \"unused\"\n{data}[network]\n{NETWORK}[training]\nepochs = 1\n\
+             batch_size = 16\n[training.optimizer]\n{OPTIMIZER}"
+        );
+        fs::write(fixture.path("pretrain.toml"), pretrain).unwrap();
+        let weights = fixture.path("vit.safetensors");
+        let main = format!(
+            "name = \"tiny\"\nseed = 1\n{data}[original]\nweights = {:?}\npreprocess = \"normalize(half)\"\n[original.network]\n{NETWORK}\
+             [teacher]\npreprocess = \"normalize(half)\"\n[teacher.network]\n{TEACHER}[teacher.training]\nepochs = 2\nbatch_size = 16\n\
+             policy = \"augmix\"\n[teacher.training.optimizer]\n{OPTIMIZER}[views]\npolicy = \"augmix|rand_conv\"\nclean = 1\naugmented = 2\n\
+             [split]\nshared_blocks = 0\nhead_blocks = 1\n[tuning]\nseed = 1\nepochs = 3\npairs = 16\ndropout = 0.1\nce_weight = 0.5\n\
+             kd_weight = 0.5\ntemperature = 1.0\ncombined_teacher = \"matched\"\nhead_weights = [1.0, 1.0, 1.0]\nshared_rate_scale = 0.5\n\
+             [tuning.optimizer]\n{OPTIMIZER}[select]\npasses = 4\n[select.rule]\nrule = \"product\"\n\
+             [benchmark]\nprofile = \"cifar-c\"\nseverities = [3]\ncorruptions = [\"fog\", \"contrast\"]\n",
+            weights.display().to_string()
+        );
+        fs::write(fixture.path("main.toml"), main).unwrap();
+        let output = fixture.run(&["pretrain", "--config", "pretrain.toml", "--output", "vit.safetensors", "--quiet"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        fixture
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_robustify"));
+        command.args(arguments).current_dir(self.0.path()).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs, expects an error, and returns what it says.
+    fn error(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(!said.contains("panicked"), "{said}");
+        said
+    }
+}
+
+const TEACHER: &str = "architecture = \"resnet\"\nimage_size = 16\nstem_kernel = 3\nstem_stride = 2\nwidth = 4\nlayers = [1, 1]\n\
+                       block = \"basic\"\nclasses = 10\n";
+
+/// Images of 16x16 whose class shows in their pattern.
+fn idx(count: u32) -> (Vec<u8>, Vec<u8>) {
+    let mut images: Vec<u8> = [0x803, count, 16, 16].iter().flat_map(|word| word.to_be_bytes()).collect();
+    let mut labels: Vec<u8> = [0x801, count].iter().flat_map(|word| word.to_be_bytes()).collect();
+    for index in 0..count {
+        let class = (index % 10) as u8;
+        labels.push(class);
+        images.extend((0..=255u8).map(|pixel| if pixel % 10 == class { 220 } else { (index % 7) as u8 * 9 }));
+    }
+    (images, labels)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn bytes(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn a_run_trains_measures_and_survives_being_killed() {
+    let fixture = Fixture::new();
+    let train = |folder: &str, threads: &str| {
+        fixture.command(&["train", "--config", "main.toml", "--run-dir", folder, "--threads", threads, "--quiet"])
+    };
+    let whole = train("whole", "2").output().unwrap();
+    assert!(whole.status.success(), "{}", text(&whole.stderr));
+    let table = text(&whole.stdout);
+    for line in ["original", "teacher", "APT", "robustify", "KL only", "oracle"] {
+        assert!(table.contains(line), "no {line} in\n{table}");
+    }
+
+    // Killed again and again, on another number of threads: the same bits in the end.
+    for wait in [150, 400, 700] {
+        let mut child = train("killed", "1").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(wait));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let last = fixture.run(&[
+        "train",
+        "--config",
+        "main.toml",
+        "--run-dir",
+        "killed",
+        "--resume",
+        "--threads",
+        "1",
+        "--quiet",
+    ]);
+    assert!(last.status.success(), "{}", text(&last.stderr));
+    for file in ["weights.safetensors", "apt.safetensors", "teacher.safetensors", "results.csv"] {
+        assert_eq!(bytes(&fixture.path("whole").join(file)), bytes(&fixture.path("killed").join(file)), "{file}");
+    }
+
+    // The benchmark alone prints the same numbers and writes the same rows.
+    let again = fixture.run(&["bench-robustness", "--run", "whole", "--out", "again", "--threads", "1", "--quiet"]);
+    assert_eq!(text(&again.stdout), table, "{}", text(&again.stderr));
+    assert_eq!(bytes(&fixture.path("again/results.csv")), bytes(&fixture.path("whole/results.csv")));
+
+    // Another rule reuses every stage: its table differs in the chosen route alone.
+    let other = fixture.run(&["train", "--config", "main.toml", "--run-dir", "whole", "select.rule.rule=kl"]);
+    let said = text(&other.stderr);
+    assert!(said.contains("robustify: done before") && said.contains("teacher: done before"), "{said}");
+}
+
+#[test]
+fn several_seeds_give_a_spread() {
+    let fixture = Fixture::new();
+    let output = fixture.run(&["train", "--config", "main.toml", "--run-dir", "seeds", "--seeds", "2", "--quiet"]);
+    let said = text(&output.stdout);
+    assert!(
+        output.status.success() && said.contains('±') && said.contains("robustify against APT"),
+        "{said}{}",
+        text(&output.stderr)
+    );
+    assert!(fixture.path("seeds/seed-2/weights.safetensors").exists());
+}
+
+#[test]
+fn wrong_input_gets_an_error_that_says_what_and_where() {
+    let fixture = Fixture::new();
+    let train = ["train", "--config", "main.toml", "--run-dir", "run"];
+    let with = |setting: &str| fixture.error(&[&train[..], &[setting]].concat());
+
+    let said = with("tuning.epoch=3");
+    assert!(said.contains("main.toml") && said.contains("epoch") && said.contains("epochs"), "{said}");
+    let said = with("tuning.dropout=1.5");
+    assert!(said.contains("dropout 1.5 is not in [0, 1)"), "{said}");
+    let said = with("views.policy=augmax");
+    assert!(said.contains("views.policy") && said.contains("augmix"), "{said}");
+    let said = with("data.path=nowhere");
+    assert!(said.contains("nowhere"), "{said}");
+    let said = with("original.weights=absent.safetensors");
+    assert!(said.contains("absent.safetensors"), "{said}");
+    let said = with("original.preprocess=pad(2)|normalize(half)");
+    assert!(said.contains("20x20") && said.contains("16x16"), "{said}");
+    let said = with("split.head_blocks=9");
+    assert!(said.contains('9') && said.contains('2'), "{said}");
+    let said = fixture.error(&["train", "--config", "absent.toml"]);
+    assert!(said.contains("absent.toml"), "{said}");
+    let said = fixture.error(&["bench-robustness", "--run", "nothing"]);
+    assert!(said.contains("nothing"), "{said}");
+
+    fs::write(fixture.path("short.safetensors"), &bytes(&fixture.path("vit.safetensors"))[..1000]).unwrap();
+    let said = with("original.weights=short.safetensors");
+    assert!(said.contains("short.safetensors") && said.contains("truncated"), "{said}");
+
+    let mut labels = bytes(&fixture.path("data/train-labels-idx1-ubyte"));
+    labels[20] = 77;
+    fs::write(fixture.path("data/train-labels-idx1-ubyte"), labels).unwrap();
+    let said = with("seed=1");
+    assert!(said.contains("77") && said.contains("train-labels"), "{said}");
+}
+
+#[test]
+fn a_folder_with_broken_files_trains_and_names_them() {
+    let fixture = Fixture::new();
+    let root = fixture.path("images");
+    for class in ["cat", "dog", "empty"] {
+        fs::create_dir_all(root.join(class)).unwrap();
+    }
+    for index in 0..40u8 {
+        let class = if index % 2 == 0 { "cat" } else { "dog" };
+        let image = image::RgbImage::from_fn(20 + u32::from(index % 3), 24, |x, y| {
+            image::Rgb([index * 5, (x * 9) as u8, (y * 7 * u32::from(index % 2)) as u8])
+        });
+        image.save(root.join(class).join(format!("{index}.png"))).unwrap();
+    }
+    let whole = root.join("whole.jpg");
+    image::RgbImage::new(30, 30).save(&whole).unwrap();
+    fs::write(root.join("cat/cut.jpg"), &bytes(&whole)[..200]).unwrap();
+    fs::remove_file(whole).unwrap();
+    fs::write(root.join("cat/notes.txt"), "not an image").unwrap();
+    image::RgbImage::new(1, 1).save(root.join("dog/dot.png")).unwrap();
+
+    let settings = [
+        "data.format=folder",
+        "data.path=images",
+        "original.preprocess=resize(16)|center_crop(16)|normalize(half)",
+        "original.probe_epochs=2",
+    ];
+    let train = [&["train", "--config", "main.toml", "--run-dir", "run"], &settings[..]].concat();
+    let output = fixture.run(&train);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    for name in ["cut.jpg", "notes.txt", "empty", "dot.png"] {
+        assert!(
+            said.lines().any(|line| line.starts_with("warning") && line.contains(name)),
+            "no warning about {name} in\n{said}"
+        );
+    }
+    assert!(said.contains("linear probe"), "{said}");
+
+    let said = fixture.error(&[&train[..], &["--strict"]].concat());
+    assert!(said.contains("cut.jpg") || said.contains("dot.png"), "{said}");
+    let said = fixture.error(&["train", "--config", "main.toml", "data.format=folder", "data.path=images"]);
+    assert!(said.contains("original.preprocess"), "{said}");
+}

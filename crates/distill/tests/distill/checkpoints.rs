@@ -1,0 +1,175 @@
+//! A checkpoint is whole, of this training, or an error that names the file; a failed save leaves the old one.
+
+use std::path::Path;
+
+use burn::module::Module;
+use robustify_distill::DistillError;
+use robustify_distill::checkpoint::{self, Found, Position};
+use robustify_distill::optimizer::AdamW;
+use robustify_distill::student::Robustify;
+use robustify_distill::trainer;
+use robustify_select::{OneHead, SplitConfig, ThreeHeads};
+use robustify_zoo::Workers;
+use robustify_zoo::weights::{self, Entry, State};
+use tempfile::TempDir;
+
+use crate::common::{Cached, Watcher, flex, plan, stirred, tuning, vit};
+
+const IDENTITY: &str = "this training";
+
+fn heads() -> ThreeHeads {
+    ThreeHeads::new(
+        &vit(1),
+        SplitConfig { shared_blocks: 0, head_blocks: 1, dropout_from: robustify_select::DropoutFrom::Shared },
+    )
+    .unwrap()
+}
+
+fn moments<M: Module>(model: &M) -> AdamW {
+    let both = |(name, entry): (String, Entry)| {
+        let moment = Entry { shape: vec![entry.values.len()], values: entry.values };
+        [(format!("m.{name}"), moment.clone()), (format!("v.{name}"), moment)]
+    };
+    AdamW::with_state(weights::state(model).into_iter().flat_map(both).collect(), 7, &flex()).unwrap()
+}
+
+fn saved<M: Module>(path: &Path, model: &M) {
+    let config = serde_json::json!({"epochs": 1});
+    checkpoint::save(path, IDENTITY, &config, model, &moments(model), &Position::default()).unwrap();
+}
+
+/// The message of the error that loading gives.
+fn refusal(path: &Path, identity: &str) -> String {
+    let error = match checkpoint::load(path, identity, heads(), &flex()) {
+        Ok(_) => panic!("accepted"),
+        Err(error) => error,
+    };
+    assert!(matches!(error, DistillError::Checkpoint { .. }), "{error:?}");
+    let message = error.to_string();
+    assert!(message.contains(&path.display().to_string()) && message.contains("delete it"), "{message}");
+    message
+}
+
+#[test]
+fn what_is_saved_comes_back() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("new folder/checkpoint.safetensors");
+    assert!(matches!(checkpoint::load(&path, IDENTITY, heads(), &flex()), Ok(Found::Nothing(_))));
+    let (model, mut position) = (stirred(heads()), Position::default());
+    (position.epoch, position.step, position.optimizer_steps) = (1, 2, 7);
+    let config = serde_json::json!({"seed": 1});
+    checkpoint::save(&path, IDENTITY, &config, &model, &moments(&model), &position).unwrap();
+    let Ok(Found::Checkpoint(loaded, adamw, found)) = checkpoint::load(&path, IDENTITY, heads(), &flex()) else {
+        panic!("no checkpoint");
+    };
+    assert_eq!(weights::state(&loaded), weights::state(&model));
+    assert_eq!((adamw.state(), adamw.steps()), (moments(&model).state(), 7));
+    assert_eq!(found, position);
+}
+
+#[test]
+fn a_damaged_file_is_refused_wherever_it_ends() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    saved(&path, &heads());
+    let whole = std::fs::read(&path).unwrap();
+    for length in [0, 1, 7, 8, 9, 300, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        refusal(&path, IDENTITY);
+    }
+    for lie in [0, 1_u64 << 40, u64::MAX] {
+        let mut bytes = whole.clone();
+        bytes[..8].copy_from_slice(&lie.to_le_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        refusal(&path, IDENTITY);
+    }
+}
+
+#[test]
+fn a_checkpoint_of_something_else_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    saved(&path, &heads());
+    assert!(refusal(&path, "another training").contains("other settings"));
+
+    std::fs::write(&path, weights::to_bytes(&weights::state(&heads()))).unwrap();
+    assert!(refusal(&path, IDENTITY).contains("no format in its header"));
+
+    saved(
+        &path,
+        &OneHead::new(
+            &vit(1),
+            SplitConfig { shared_blocks: 0, head_blocks: 1, dropout_from: robustify_select::DropoutFrom::Shared },
+        )
+        .unwrap(),
+    );
+    assert!(refusal(&path, IDENTITY).contains("missing tensor clean."));
+}
+
+#[test]
+fn moments_that_do_not_fit_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    let model = heads();
+    let one = |shape: Vec<usize>| Entry { values: vec![0.0; shape.iter().product()], shape };
+    let save = |name: &str, moment: Entry| {
+        let state = State::from([(format!("m.{name}"), moment.clone()), (format!("v.{name}"), moment)]);
+        let adamw = AdamW::with_state(state, 1, &flex()).unwrap();
+        checkpoint::save(&path, IDENTITY, &serde_json::Value::Null, &model, &adamw, &Position::default()).unwrap();
+    };
+    save("clean.head.bias", one(vec![3]));
+    assert!(refusal(&path, IDENTITY).contains("clean.head.bias"));
+    save("clean.foot.bias", one(vec![4]));
+    assert!(refusal(&path, IDENTITY).contains("clean.foot.bias"));
+
+    let halves = State::from([("m.clean.head.bias".to_owned(), one(vec![4]))]);
+    assert!(AdamW::with_state(halves, 1, &flex()).is_none(), "half a pair of moments was accepted");
+    let matrix = one(vec![2, 2]);
+    let misshapen =
+        State::from([("m.clean.head.bias".to_owned(), matrix.clone()), ("v.clean.head.bias".to_owned(), matrix)]);
+    assert!(AdamW::with_state(misshapen, 1, &flex()).is_none(), "moments of rank two were accepted");
+}
+
+#[test]
+fn a_failed_save_leaves_the_old_file() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    saved(&path, &heads());
+    let before = std::fs::read(&path).unwrap();
+    // Nobody, not even the superuser, can write a file where a folder is.
+    std::fs::create_dir(folder.path().join("checkpoint.safetensors.tmp")).unwrap();
+    let other = stirred(heads());
+    let save = |path: &Path| {
+        checkpoint::save(path, IDENTITY, &serde_json::Value::Null, &other, &moments(&other), &Position::default())
+    };
+    let error = save(&path).unwrap_err();
+    assert!(
+        matches!(error, DistillError::Io { .. }) && error.to_string().contains("checkpoint.safetensors"),
+        "{error}"
+    );
+    assert!(std::fs::read(&path).unwrap() == before, "the old checkpoint is gone");
+
+    let under_a_file = path.join("checkpoint.safetensors");
+    let message = save(&under_a_file).unwrap_err().to_string();
+    assert!(message.contains(&under_a_file.display().to_string()), "{message}");
+}
+
+#[test]
+fn a_training_that_diverges_is_an_error_and_keeps_the_last_sound_state() {
+    let (device, folder, workers) = (flex(), TempDir::new().unwrap(), Workers::new(1).unwrap());
+    let config = tuning();
+    let mut cached = Cached::new(vit(1), [0, 1], 2);
+    let heads = ThreeHeads::new(&cached.original, cached.split).unwrap();
+    let plan = plan(1, &folder.path().join("checkpoint.safetensors"));
+    let mut watcher = Watcher::stopping_after(1);
+    let train = |cached: &Cached, watcher: &mut Watcher| {
+        let robustify = Robustify(cached.pairs(&config, 4, &device));
+        trainer::train(&robustify, heads.clone(), &plan, &workers, &device, watcher).map(|_| ())
+    };
+    assert!(matches!(train(&cached, &mut watcher), Err(DistillError::Interrupted)));
+    let before = std::fs::read(&plan.checkpoint).unwrap();
+    cached.cache.teacher.fill(f32::NAN);
+    let error = train(&cached, &mut Watcher::default()).unwrap_err();
+    assert!(matches!(error, DistillError::Diverged { step: 2, .. }), "{error:?}");
+    assert!(std::fs::read(&plan.checkpoint).unwrap() == before, "the last sound checkpoint is gone");
+}

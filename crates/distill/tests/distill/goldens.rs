@@ -1,0 +1,98 @@
+//! Parity with PyTorch: see `goldens/README.md`.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::{Int, Tensor, TensorData};
+use robustify_distill::losses;
+use robustify_distill::optimizer::{self, AdamW, AdamWConfig, Gradients, Group};
+use robustify_zoo::layers::{Init, Linear};
+use robustify_zoo::weights::{self, Entry, State};
+
+use crate::common::flex;
+
+fn golden(case: &str) -> State {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens").join(case).join("golden.safetensors");
+    weights::read(&path).unwrap()
+}
+
+fn under(state: &State, prefix: &str) -> State {
+    let own = state.iter().filter_map(|(name, entry)| Some((name.strip_prefix(prefix)?.to_owned(), entry.clone())));
+    own.collect()
+}
+
+fn tensor<const D: usize>(entry: &Entry) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(entry.values.clone(), entry.shape.clone()), &flex())
+}
+
+fn assert_close(what: &str, got: &[f32], want: &[f32], tolerance: f32) {
+    assert_eq!(got.len(), want.len(), "{what}");
+    for (got, want) in got.iter().zip(want) {
+        assert!((got - want).abs() <= tolerance * want.abs().max(1.0), "{what}: {got}, PyTorch has {want}");
+    }
+}
+
+/// Names as in a tuned model: `shared` learns at half the rate.
+#[derive(Module, Debug)]
+struct Pair {
+    shared: Linear,
+    clean: Linear,
+}
+
+#[test]
+fn adamw_takes_pytorchs_steps() {
+    let golden = golden("optimizer");
+    let mut init = Init::new(0, &flex());
+    let fresh = Pair { shared: Linear::new(&mut init, 3, 4, true), clean: Linear::new(&mut init, 4, 2, true) };
+    let mut model = weights::with_state(fresh, under(&golden, "start.")).unwrap();
+    let config = AdamWConfig {
+        learning_rate: 0.02,
+        weight_decay: 0.1,
+        betas: [0.9, 0.98],
+        eps: 1e-6,
+        warmup_fraction: 0.4,
+        clip_norm: 1.0,
+    };
+    assert_eq!(config.faults(), Vec::<String>::new());
+    let group = |name: &str, rank: usize| Group {
+        rate_scale: if name.starts_with("shared.") { 0.5 } else { 1.0 },
+        ..Group::by_shape(name, rank)
+    };
+    let mut adamw = AdamW::default();
+    for step in 0..5 {
+        let given = under(&golden, &format!("grad{step}."));
+        let flat = |entry: &Entry| tensor::<1>(&Entry { shape: vec![entry.values.len()], ..entry.clone() });
+        let gradients: Gradients = given.iter().map(|(name, entry)| (name.clone(), flat(entry))).collect();
+        let (gradients, norm) = optimizer::clip(gradients, config.clip_norm);
+        assert_close("norm", &[norm as f32], &golden["norm"].values[step..=step], 1e-6);
+        let rate = config.rate(adamw.steps(), 5);
+        assert_close("rate", &[rate as f32], &golden["rate"].values[step..=step], 1e-8);
+        model = adamw.step(&config, rate, &group, model, gradients);
+        let (state, want) = (weights::state(&model), under(&golden, &format!("step{step}.")));
+        assert!(state.keys().eq(want.keys()));
+        for (name, entry) in &state {
+            assert_close(&format!("{name} after step {step}"), &entry.values, &want[name].values, 1e-6);
+        }
+    }
+}
+
+#[test]
+fn losses_and_their_gradients_are_pytorchs() {
+    let golden = golden("losses");
+    let teacher = tensor::<2>(&golden["teacher"]);
+    let labels: Vec<i64> = golden["labels"].values.iter().map(|&label| label as i64).collect();
+    let labels = Tensor::<1, Int>::from_data(TensorData::from(labels.as_slice()), &flex());
+    let check = |name: &str, loss_of: &dyn Fn(Tensor<2>) -> Tensor<1>| {
+        let student = tensor::<2>(&golden["student"]).autodiff().require_grad();
+        let loss = loss_of(student.clone());
+        let gradient = student.grad(&loss.backward()).unwrap().into_data().try_to_vec::<f32>().unwrap();
+        assert_close(name, &[loss.into_scalar::<f32>()], &golden[&format!("{name}.loss")].values, 1e-5);
+        assert_close(name, &gradient, &golden[&format!("{name}.grad")].values, 2e-5);
+    };
+    for tau in [1, 2, 4] {
+        check(&format!("kd{tau}"), &|student| losses::distillation(student, teacher.clone(), f64::from(tau)));
+    }
+    check("ce0", &|student| losses::smoothed_cross_entropy(student, labels.clone(), 0.0));
+    check("ce0", &|student| losses::cross_entropy(student, labels.clone()));
+    check("ce10", &|student| losses::smoothed_cross_entropy(student, labels.clone(), 0.1));
+}

@@ -1,0 +1,133 @@
+//! The trainer: it learns, continues to the same bits, and no number of threads or shards changes what it does.
+
+use burn::tensor::Device;
+use robustify_distill::images::ImageTraining;
+use robustify_distill::student::{Apt, Robustify};
+use robustify_distill::trainer::{self, Objective};
+use robustify_select::{OneHead, ThreeHeads};
+use robustify_zoo::weights;
+use robustify_zoo::{Model, Pass, Workers};
+
+use crate::common::{Cached, Watcher, difference, flex, gradients, images, plan, resnet, stirred, train, tuning, vit};
+
+fn image_training(policy: Option<&str>, batch_size: usize, shard_rows: usize, loader_threads: usize) -> ImageTraining {
+    ImageTraining {
+        images: images(8),
+        preprocess: "normalize(half)".parse().unwrap(),
+        clean_view: if policy.is_some() { "random_crop(16,2)+hflip" } else { "identity" }.parse().unwrap(),
+        policy: policy.map(|policy| policy.parse().unwrap()),
+        batch_size,
+        shard_rows,
+        label_smoothing: 0.1,
+        seed: 1,
+        loader_threads,
+        device: flex(),
+    }
+}
+
+#[test]
+fn eight_images_are_learnt_by_heart() {
+    for fresh in [vit(1), resnet(1)] {
+        let training = image_training(None, 8, 4, 1);
+        let folder = tempfile::TempDir::new().unwrap();
+        let mut plan = plan(60, &folder.path().join("checkpoint.safetensors"));
+        plan.optimizer.learning_rate = 0.02;
+        let workers = Workers::new(2).unwrap();
+        let (model, history) =
+            trainer::train(&training, fresh, &plan, &workers, &flex(), &mut Watcher::default()).unwrap();
+        assert_eq!(history.len(), 60);
+        assert!(history[0].accuracy < 0.9 && history[0].loss > 1.0, "nothing to learn: {:?}", history[0]);
+        assert_eq!(history[59].accuracy, 1.0, "{:?}", history[59]);
+        // Running statistics and all: the model as it will be used.
+        assert_eq!(right(&model, &training, &flex()), 8);
+    }
+}
+
+fn right(model: &Model, training: &ImageTraining, device: &Device) -> usize {
+    let mut rows = Vec::new();
+    let mut labels = Vec::new();
+    for index in 0..training.images.len() {
+        let sample = training.images.get(index).unwrap();
+        let mut row = vec![0.0; 3 * 16 * 16];
+        training.preprocess.write_chw(&sample.image, &mut row).unwrap();
+        rows.push(row);
+        labels.push(sample.label);
+    }
+    let logits = model.forward(robustify_data::batch::images(&rows, [3, 16, 16], device).unwrap(), &Pass::eval());
+    robustify_distill::losses::right(&logits, &robustify_data::batch::labels(&labels, device))
+}
+
+/// Trainings that break off, with other numbers of threads, against one that does not.
+fn assert_same_bits<O: Objective>(name: &str, objective: &O, fresh: &O::Model) {
+    let whole = train(objective, fresh, 1, &[]);
+    assert_ne!(whole.state, weights::state(fresh), "{name} learns nothing");
+    let epoch = objective.steps();
+    assert!(epoch >= 2);
+    let breaks: [&[usize]; 5] = [&[1], &[epoch], &[epoch + 1], &[2 * epoch], &[1, epoch, epoch - 1]];
+    for (stops, threads) in breaks.into_iter().zip([1, 2, 3, 1, 2]) {
+        let resumed = train(objective, fresh, threads, stops);
+        assert_eq!(resumed.history, whole.history, "{name} interrupted after {stops:?}, {threads} threads");
+        let bytes = [&resumed, &whole].map(|trained| weights::to_bytes(&trained.state));
+        assert!(bytes[0] == bytes[1], "{name} interrupted after {stops:?}, {threads} threads");
+    }
+    for threads in [2, 3] {
+        assert_eq!(train(objective, fresh, threads, &[]), whole, "{name} with {threads} threads");
+    }
+}
+
+#[test]
+fn image_training_continues_to_the_same_bits_on_any_number_of_threads() {
+    for (name, fresh) in [("vit", vit(1)), ("resnet", resnet(1))] {
+        let training = image_training(Some("rand_conv"), 6, 2, 2);
+        assert_same_bits(name, &training, &fresh);
+        // The threads that prepare images do not matter either.
+        let other = image_training(Some("rand_conv"), 6, 2, 0);
+        assert_eq!(train(&other, &fresh, 1, &[]), train(&training, &fresh, 1, &[1]), "{name}");
+    }
+}
+
+#[test]
+fn tuning_continues_to_the_same_bits_on_any_number_of_threads() {
+    let (device, config) = (flex(), tuning());
+    let cached = Cached::new(stirred(vit(1)), [1, 1], 2);
+    let heads = ThreeHeads::new(&cached.original, cached.split).unwrap();
+    assert_same_bits("robustify", &Robustify(cached.pairs(&config, 2, &device)), &heads);
+    let head = OneHead::new(&cached.original, cached.split).unwrap();
+    assert_same_bits("apt", &Apt(cached.pairs(&config, 2, &device)), &head);
+}
+
+#[test]
+fn shards_add_up_to_the_batch() {
+    const TOLERANCE: f32 = 1e-5;
+    let (device, config) = (flex(), tuning());
+    let cached = Cached::new(stirred(vit(1)), [1, 1], 2);
+    let heads = ThreeHeads::new(&cached.original, cached.split).unwrap();
+    let head = OneHead::new(&cached.original, cached.split).unwrap();
+    let by_shards = |shard: usize| {
+        let robustify = gradients(&Robustify(cached.pairs(&config, shard, &device)), &heads);
+        let apt = gradients(&Apt(cached.pairs(&config, shard, &device)), &head);
+        let images = gradients(&image_training(Some("rand_conv"), 6, shard, 0), &stirred(vit(2)));
+        [robustify, apt, images]
+    };
+    let whole = by_shards(100);
+    for shard in [1, 4] {
+        for ((parts, part_loss), (whole, whole_loss)) in by_shards(shard).iter().zip(&whole) {
+            assert!((part_loss - whole_loss).abs() < f64::from(TOLERANCE) * whole_loss.abs());
+            let difference = difference(parts, whole);
+            assert!(difference < TOLERANCE, "shards of {shard}: {difference}");
+        }
+    }
+    // Compared by what the heads say, since Adam makes whole steps of the rounding in a gradient that is zero in truth, as that
+    // of the bias of keys, which changes nothing.
+    let features = cached.cache.features(&(0..32).collect::<Vec<_>>(), &device);
+    let logits = [1, 4].map(|shard| {
+        let end = train(&Robustify(cached.pairs(&config, shard, &device)), &heads, 1, &[]);
+        let tuned = weights::with_state(heads.clone(), end.state).unwrap();
+        let logits = tuned.forward(features.clone(), 1, &Pass::eval());
+        logits.map(|head| head.into_data().try_to_vec::<f32>().unwrap()).concat()
+    });
+    let largest = |values: &mut dyn Iterator<Item = f32>| values.fold(0.0_f32, |max, value| max.max(value.abs()));
+    let difference =
+        largest(&mut logits[0].iter().zip(&logits[1]).map(|(a, b)| a - b)) / largest(&mut logits[0].iter().copied());
+    assert!(difference < 1e-3, "after training: {difference}");
+}
