@@ -74,6 +74,9 @@ impl SuiteConfig {
     pub fn faults(&self) -> Vec<String> {
         let mut faults: Vec<String> =
             [self.profile().err(), self.cells().err()].into_iter().flatten().map(|e| e.to_string()).collect();
+        if self.cells().is_ok_and(|cells| cells.iter().enumerate().any(|(i, cell)| cells[..i].contains(cell))) {
+            faults.push("a corruption or severity is named twice".into());
+        }
         if self.severities.is_empty() {
             faults.push("severities is empty".into());
         }

@@ -33,9 +33,9 @@ pub struct Common {
     #[arg(long, value_name = "NAME")]
     pub backend: Option<String>,
     /// Threads to use; results do not depend on it. Default: all cores.
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-    /// Print nothing but results and errors.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Print nothing but results, warnings and errors.
     #[arg(long, short)]
     pub quiet: bool,
 }
@@ -52,14 +52,15 @@ pub struct Train {
     /// Folder for the stages that runs share.
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
-    /// Continue an interrupted run; with a folder, the run there with its own configuration.
+    /// Continue the run in a folder with the configuration it was started with. Without a folder it asks for what happens
+    /// anyway: the same command continues where it was interrupted.
     #[arg(long, value_name = "RUN_DIR", num_args = 0..=1)]
     pub resume: Option<Option<PathBuf>>,
     /// Start an unfinished stage over instead of continuing it.
     #[arg(long, conflicts_with = "resume")]
     pub fresh: bool,
     /// Tune the heads this many times, with seeds from `tuning.seed` on, and print mean ± standard deviation.
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
     /// Make an unusable file in the data an error instead of a warning.
     #[arg(long)]
@@ -94,8 +95,8 @@ pub struct BenchCost {
     #[arg(long, default_value = "configs/fashion-mini.toml", value_name = "FILE")]
     pub config: PathBuf,
     /// Times that each side is measured; the fastest counts.
-    #[arg(long, default_value_t = 3, value_name = "N")]
-    pub rounds: usize,
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub rounds: u16,
     #[command(flatten)]
     pub common: Common,
     /// Settings that replace those of the file.

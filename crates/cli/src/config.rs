@@ -142,6 +142,10 @@ pub struct OriginalConfig {
     pub weights: PathBuf,
     /// From files to the network's input.
     pub preprocess: String,
+    /// The classes that the weights know, in their order. Data with other names gets a linear probe; without this list,
+    /// data with another number of classes does.
+    #[serde(default)]
+    pub classes: Option<Vec<String>>,
     /// Passes of a linear probe, which replaces the classifier when the data has other classes than the weights.
     #[serde(default = "probe_epochs")]
     pub probe_epochs: usize,
@@ -240,6 +244,13 @@ impl Validate for Config {
         check(&mut faults, self.views.clean > 0 && self.views.augmented > 0, || {
             "views.clean and views.augmented are at least 1".into()
         });
+        if let Some(classes) = &self.data.classes {
+            let twice = classes.iter().enumerate().any(|(index, class)| classes[..index].contains(class));
+            check(&mut faults, classes.len() > 1 && !twice, || {
+                "data.classes needs at least two different names".into()
+            });
+        }
+        check(&mut faults, self.tuning.head_weights != [0.0; 3], || "tuning.head_weights are all 0".into());
         check(&mut faults, self.select.passes > 0, || "select.passes is at least 1".into());
         check(&mut faults, self.checkpoint_seconds > 0, || "checkpoint_seconds is at least 1".into());
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);

@@ -1,10 +1,11 @@
 //! What a person sees while a command runs: bars with the time left on a terminal, plain lines elsewhere.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use robustify_distill::DistillError;
 use robustify_distill::trainer::{Event, Watch};
@@ -22,7 +23,7 @@ impl Interrupt {
             if flag.swap(true, Ordering::SeqCst) {
                 std::process::exit(130);
             }
-            eprintln!("stopping after this step; once more to stop at once");
+            message("stopping after this step; once more to stop at once");
         })?;
         Ok(interrupt)
     }
@@ -43,6 +44,19 @@ pub fn is_interruption(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(DistillError::Interrupted))
 }
 
+/// A line on standard error. A listener that went away is no reason to lose hours of work.
+pub fn message(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Results on standard output.
+pub fn result(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .context("results are computed, but standard output cannot be written")
+}
+
 /// Where messages go. Results go to standard output, everything else to standard error.
 #[derive(Clone, Debug)]
 pub struct Console {
@@ -59,13 +73,13 @@ impl Console {
     /// Says something.
     pub fn say(&self, text: &str) {
         if !self.quiet {
-            eprintln!("{text}");
+            message(text);
         }
     }
 
     /// Says what a person should look at, even when quiet.
     pub fn warn(&self, text: &str) {
-        eprintln!("warning: {text}");
+        message(&format!("warning: {text}"));
     }
 
     /// Progress of something with `total` parts.

@@ -45,7 +45,8 @@ impl Splits {
             train = leave_out(train, file)?;
         }
         let test = Self::open_test(config, &train, console)?;
-        let (train, validation) = match &config.validation {
+        let usual = (config.format == DataFormat::Folder && whole.join("validation").is_dir()).then_some("validation");
+        let (train, validation) = match config.validation.as_deref().or(usual) {
             Some(name) => (train, open(config, name, console)?),
             None => divide(train, 10, "validation images")?,
         };

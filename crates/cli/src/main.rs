@@ -1,5 +1,4 @@
 //! The `robustify` program: arguments, configuration, logging and progress. Everything else is in the crates it uses.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
 #![recursion_limit = "256"]
 
 mod allocator;
@@ -31,7 +30,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", chain(&error));
+            console::message(&format!("error: {}", chain(&error)));
             ExitCode::from(if console::is_interruption(&error) { 130 } else { 1 })
         }
     }

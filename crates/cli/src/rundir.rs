@@ -36,9 +36,20 @@ pub fn lock(folder: &Path) -> anyhow::Result<File> {
     }
 }
 
-/// Writes the merged configuration.
+/// Writes the merged configuration. What another configuration left in the folder goes first, so that weights and results
+/// always belong to the configuration beside them; its stages stay in the cache.
 pub fn write_config(folder: &Path, config: &Config) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("run folder {}", folder.display()))?;
     let text = toml::to_string_pretty(config)?;
+    if std::fs::read_to_string(folder.join(CONFIG)).is_ok_and(|old| old != text) {
+        for name in [ORIGINAL, TEACHER, APT, WEIGHTS, "results.csv", "results.json", "timings.json"] {
+            match std::fs::remove_file(folder.join(name)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| folder.join(name).display().to_string());
+                }
+                _ => {}
+            }
+        }
+    }
     Ok(write_atomic(&folder.join(CONFIG), text.as_bytes())?)
 }

@@ -99,13 +99,15 @@ pub fn load(context: &Context, folder: &Path) -> anyhow::Result<Trained> {
 }
 
 /// Runs or reads every stage up to the tuned heads.
-pub fn train(context: &Context, Splits { train: images, validation, .. }: &Splits) -> anyhow::Result<Trained> {
+pub fn train(context: &Context, Splits { train: images, validation, test }: &Splits) -> anyhow::Result<Trained> {
     let Config { original: original_config, teacher: teacher_config, select, tuning, split: cut_config, .. } =
         &context.config;
     let device = &context.machine.device;
     let classes = images.classes().len();
     let side = Model::new(&original_config.network, 0, device)?.image_size();
-    check_size(context, images, side)?;
+    for part in [images, validation, test] {
+        check_size(context, part, side)?;
+    }
     let (original, original_hash) = original(context, images, classes)?;
     let preprocess: Preprocess = original_config.preprocess.parse()?;
     let (teacher, teacher_hash) = teacher(context, images, classes)?;
@@ -153,6 +155,8 @@ struct Stage {
     name: String,
     hash: String,
     folder: PathBuf,
+    /// Keeps other runs that share the cache out of the stage.
+    _lock: std::fs::File,
 }
 
 impl Stage {
@@ -162,7 +166,8 @@ impl Stage {
         let hash = digest::of(&(env!("CARGO_PKG_VERSION"), name, backend, inputs))?;
         let folder = context.cache.join(format!("{name}-{}", &hash[..16]));
         std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        let stage = Self { name: name.into(), hash, folder };
+        let lock = rundir::lock(&folder)?;
+        let stage = Self { name: name.into(), hash, folder, _lock: lock };
         write_atomic(&stage.path("inputs.json"), serde_json::to_string_pretty(inputs)?.as_bytes())?;
         if context.fresh && stage.checkpoint().exists() {
             std::fs::remove_file(stage.checkpoint()).with_context(|| stage.checkpoint().display().to_string())?;
@@ -192,8 +197,13 @@ impl Stage {
         optimizer: &AdamWConfig,
     ) -> anyhow::Result<O::Model> {
         if self.weights().exists() {
-            context.console.say(&format!("{}: done before, from {}", self.name, self.folder.display()));
-            return Ok(weights::load(model, &self.weights())?);
+            match weights::load(model.clone(), &self.weights()) {
+                Ok(model) => {
+                    context.console.say(&format!("{}: done before, from {}", self.name, self.folder.display()));
+                    return Ok(model);
+                }
+                Err(error) => context.console.warn(&format!("{error}; this stage is computed again")),
+            }
         }
         let plan = Plan {
             epochs,
@@ -222,7 +232,8 @@ fn original(context: &Context, images: &Images, classes: usize) -> anyhow::Resul
     let bytes = std::fs::read(&config.weights).with_context(|| format!("weights {}", config.weights.display()))?;
     let model = weights::load(Model::new(&config.network, 0, device)?, &config.weights)?;
     let hash = digest::of(&(digest::of_bytes(&bytes), &config.network, &config.preprocess))?;
-    if model.classes() == classes {
+    let known = config.classes.as_ref().is_none_or(|known| known == images.classes());
+    if model.classes() == classes && known {
         return Ok((model, hash));
     }
     let model = model.with_classifier(classes, device);
@@ -230,9 +241,13 @@ fn original(context: &Context, images: &Images, classes: usize) -> anyhow::Resul
         (&hash, classes, config.probe_epochs, &context.config.views.clean_view, images.fingerprint(), shard_rows);
     let stage = Stage::open(context, "probe", &inputs)?;
     let text =
-        format!("the data has {classes} classes, the weights have another number: a linear probe makes the classifier");
+        format!("the {classes} classes of the data are not those of the weights: a linear probe makes the classifier");
     context.console.say(&text);
     let spec = ViewSpec { augmented: 0, ..view_spec(context)? };
+    let finished = stage.path("classifier.safetensors");
+    if is_readable(context, &finished) {
+        return Ok((weights::load(model, &finished)?, stage.hash));
+    }
     let mut progress = context.console.progress("features for the probe", images.len() * spec.count());
     let mut report = |done: usize| {
         progress.set(done, "");
@@ -251,6 +266,8 @@ fn original(context: &Context, images: &Images, classes: usize) -> anyhow::Resul
     for (name, entry) in weights::state(&tail) {
         state.insert(name.trim_start_matches("tail.").to_owned(), entry);
     }
+    write_atomic(&finished, &weights::to_bytes(&state))?;
+    std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
     let model = weights::with_state(model, state).map_err(|faults| anyhow::anyhow!("probe: {}", faults.join("; ")))?;
     Ok((model, stage.hash))
 }
@@ -334,7 +351,7 @@ fn cached_views(
     let depth = split.shared_blocks + split.head_blocks;
     let stage = Stage::open(context, "features", &(original_hash, config, seed, depth, images.fingerprint()))?;
     let (features, said) = (stage.path("features.f16"), stage.path("original.safetensors"));
-    if !said.exists() {
+    if !is_whole(context, &features, &said, rows) {
         let mut progress = context.console.progress("features of views", rows);
         let mut report = |done: usize| {
             progress.set(done, "");
@@ -360,7 +377,7 @@ fn cached_views(
 
     let taught = Stage::open(context, "teacher-logits", &(&stage.hash, teacher_hash))?;
     let path = taught.path("logits.safetensors");
-    if !path.exists() {
+    if !is_readable(context, &path) {
         let mut progress = context.console.progress("teacher on views", rows);
         let mut report = |done: usize| {
             progress.set(done, "");
@@ -374,6 +391,34 @@ fn cached_views(
     let said = weights::read(&path)?.remove("logits").with_context(|| format!("{}: no logits", path.display()))?.values;
     let cache = ViewCache::read(&features, &spec, images.labels().to_vec(), dims, [own, said])?;
     Ok((cache, taught.hash))
+}
+
+/// Whether the features and logits of `rows` views are there; damaged ones are computed again, with a warning.
+fn is_whole(context: &Context, features: &Path, said: &Path, rows: usize) -> bool {
+    if !is_readable(context, said) {
+        return false;
+    }
+    let dims = weights::read(said).ok().and_then(|mut state| state.remove("dims")).map(|entry| entry.values);
+    let elements: f32 = dims.unwrap_or_default().iter().product();
+    let expected = 2 * rows as u64 * elements as u64;
+    let found = std::fs::metadata(features).map_or(0, |metadata| metadata.len());
+    if found != expected {
+        let text = format!("{}: {found} bytes instead of {expected}; this stage is computed again", features.display());
+        context.console.warn(&text);
+    }
+    found == expected
+}
+
+/// Whether a file of tensors is there and whole; a damaged one is computed again, with a warning.
+fn is_readable(context: &Context, path: &Path) -> bool {
+    if !path.exists() {
+        return false;
+    }
+    let read = weights::read(path);
+    if let Err(error) = &read {
+        context.console.warn(&format!("{error}; this stage is computed again"));
+    }
+    read.is_ok()
 }
 
 /// A method on cached views.

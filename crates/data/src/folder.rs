@@ -183,7 +183,10 @@ fn identity(relative: &str) -> u64 {
 fn class_folders(root: &Path, skipped: &mut Vec<Skipped>) -> Result<BTreeMap<String, PathBuf>> {
     let mut folders = BTreeMap::new();
     for (name, path) in visible(root)? {
-        if path.is_dir() {
+        let around = || fs::canonicalize(root).ok().zip(fs::canonicalize(&path).ok());
+        if path.is_dir() && around().is_some_and(|(root, class)| root.starts_with(class)) {
+            skipped.push(skip(&path, "is a link to a folder around it"));
+        } else if path.is_dir() {
             folders.insert(name, path);
         } else {
             skipped.push(skip(&path, "lies outside any class folder"));
@@ -208,11 +211,11 @@ fn list(root: &Path, folder: &Path, label: usize, files: &mut Vec<Entry>, skippe
     while let Some((folder, depth)) = open.pop() {
         for (_, path) in visible(&folder)? {
             if path.is_dir() {
-                if depth == MAX_DEPTH {
-                    skipped.push(skip(
-                        &path,
-                        format!("lies more than {MAX_DEPTH} folders deep; is it a link to its own parent?"),
-                    ));
+                // Following links inside a class could walk in circles, and give one image to two classes.
+                if path.is_symlink() {
+                    skipped.push(skip(&path, "is a link to a folder; only class folders themselves may be links"));
+                } else if depth == MAX_DEPTH {
+                    skipped.push(skip(&path, format!("lies more than {MAX_DEPTH} folders deep")));
                 } else {
                     open.push((path, depth + 1));
                 }
@@ -224,6 +227,7 @@ fn list(root: &Path, folder: &Path, label: usize, files: &mut Vec<Entry>, skippe
                 continue;
             }
             match fs::metadata(&path) {
+                Ok(metadata) if !metadata.is_file() => skipped.push(skip(&path, "is not a regular file")),
                 Ok(metadata) => {
                     let relative = relative(root, &path);
                     files.push(Entry { relative, bytes: metadata.len(), label, path });

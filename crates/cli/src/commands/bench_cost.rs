@@ -15,7 +15,7 @@ use robustify_zoo::{Model, Pass, weights};
 use crate::args::BenchCost;
 use crate::commands::Machine;
 use crate::config::{self, Config, ImageTrainingConfig};
-use crate::console::Console;
+use crate::console::{self, Console};
 use crate::dataset;
 
 /// Images that training is measured on.
@@ -32,8 +32,8 @@ pub fn run(options: &BenchCost) -> anyhow::Result<()> {
     let images = dataset::open(&config.data, &config.data.train, &console)?;
     let chosen = split::sample(&*images, IMAGES.min(images.len()), Key::new(0, "cost"))?;
     let images: Images = Arc::new(Subset::new(images, chosen)?);
-    print!("{}", training(&config, &machine, &original, &images, options.rounds)?);
-    print!("{}", inference(&config, &machine, &original, &images, options.rounds)?);
+    console::result(&training(&config, &machine, &original, &images, options.rounds)?)?;
+    console::result(&inference(&config, &machine, &original, &images, options.rounds)?)?;
     Ok(())
 }
 
@@ -43,7 +43,7 @@ fn training(
     machine: &Machine,
     original: &Model,
     images: &Images,
-    rounds: usize,
+    rounds: u16,
 ) -> anyhow::Result<String> {
     let folder = tempfile::tempdir()?;
     let section = ImageTrainingConfig {
@@ -80,7 +80,7 @@ fn training(
     };
 
     let mut steps = [Vec::new(), Vec::new(), Vec::new()];
-    for round in 0..rounds.max(1) {
+    for round in 0..rounds {
         let time = |name: &str| folder.path().join(format!("{name}-{round}"));
         steps[0].push(step(&full, original.clone(), config, machine, time("full"))?);
         steps[1].push(step(&Apt(pairs()), OneHead::new(original, config.split)?, config, machine, time("apt"))?);
@@ -143,7 +143,7 @@ fn inference(
     machine: &Machine,
     original: &Model,
     images: &Images,
-    rounds: usize,
+    rounds: u16,
 ) -> anyhow::Result<String> {
     let preprocess: Preprocess = config.original.preprocess.parse()?;
     let cut = config.split.backbone_end(original)?;
@@ -159,7 +159,7 @@ fn inference(
     let best = |work: &(dyn Fn() + Sync)| {
         // One thread, like one shard of a benchmark.
         let times = machine.workers.map(vec![()], |()| {
-            (0..4 * rounds.max(1))
+            (0..4 * rounds)
                 .map(|_| {
                     let clock = Instant::now();
                     work();

@@ -3,7 +3,7 @@
 use crate::args::BenchRobustness;
 use crate::commands::Machine;
 use crate::config;
-use crate::console::{Console, Interrupt};
+use crate::console::{self, Console, Interrupt};
 use crate::dataset::Splits;
 use crate::{results, rundir, stages};
 
@@ -22,7 +22,7 @@ pub fn run(options: &BenchRobustness, interrupt: &Interrupt) -> anyhow::Result<(
         results::measure(&context, &trained.entrants, &trained.identity, &images, &out.join("cells"))?;
     results::write(&out, &context, &trained.identity, &rows)?;
     results::write_timings(&out, &timings)?;
-    print!("{}", results::table(&[rows]));
+    console::result(&results::table(&[rows]))?;
     context.console.say(&results::timing_table(&timings));
     Ok(())
 }

@@ -33,7 +33,7 @@ impl Machine {
         let device = robustify_device::open(options.backend.as_deref())?;
         let flex = robustify_device::backend_of(&device) == "flex";
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let threads = options.threads.unwrap_or(cores).max(1);
+        let threads = options.threads.map_or(cores, usize::from);
         let workers = Workers::new(if flex { threads } else { 1 })?;
         Ok(Self { device, workers, shard_rows: if flex { Self::FLEX_SHARD_ROWS } else { usize::MAX } })
     }

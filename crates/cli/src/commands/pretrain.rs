@@ -12,7 +12,7 @@ use robustify_zoo::{Model, weights};
 
 use crate::args::Pretrain;
 use crate::config::{self, PretrainConfig};
-use crate::console::{Console, Interrupt, TrainingProgress};
+use crate::console::{self, Console, Interrupt, TrainingProgress};
 use crate::{commands, dataset, digest};
 
 /// Trains, tests and writes the model that a configuration describes.
@@ -46,7 +46,7 @@ pub fn run(options: &Pretrain, interrupt: &Interrupt) -> anyhow::Result<()> {
     let bytes = weights::to_bytes(&weights::state(&model));
     write_atomic(&output, &bytes).with_context(|| output.display().to_string())?;
     std::fs::remove_file(&checkpoint).with_context(|| checkpoint.display().to_string())?;
-    println!("test accuracy {accuracy:.4} on {} images", test.len());
-    println!("{}  {}", digest::of_bytes(&bytes), output.display());
+    let sum = digest::of_bytes(&bytes);
+    console::result(&format!("test accuracy {accuracy:.4} on {} images\n{sum}  {}\n", test.len(), output.display()))?;
     Ok(())
 }

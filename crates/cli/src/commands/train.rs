@@ -2,27 +2,32 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use crate::args::Train;
 use crate::commands::Machine;
 use crate::config::{self, Config};
-use crate::console::{Console, Interrupt};
+use crate::console::{self, Console, Interrupt};
 use crate::dataset::Splits;
 use crate::{results, rundir, stages};
 
 /// Runs every stage that is not done yet, for one or several seeds, and prints what came of it.
 pub fn run(options: &Train, interrupt: &Interrupt) -> anyhow::Result<()> {
     let console = Console::new(options.common.quiet);
+    if let (Some(Some(resumed)), Some(other)) = (&options.resume, &options.run_dir) {
+        bail!("--resume {} names the run to continue; leave out --run-dir {}", resumed.display(), other.display());
+    }
     let config = configuration(options)?;
     let folder = match (&options.resume, &options.run_dir) {
         (Some(Some(folder)), _) | (_, Some(folder)) => folder.clone(),
         _ => Path::new("runs").join(&config.name),
     };
-    let cache = match (&options.cache_dir, &options.run_dir) {
-        (Some(cache), _) => cache.clone(),
-        (None, Some(folder)) => folder.join("stages"),
-        (None, None) => folder.parent().unwrap_or(Path::new("runs")).join("cache"),
+    let own = folder.join("stages");
+    let cache = match &options.cache_dir {
+        Some(cache) => cache.clone(),
+        // A run that was started with its own stages is continued with them.
+        None if options.run_dir.is_some() || own.is_dir() => own,
+        None => folder.parent().unwrap_or(Path::new("runs")).join("cache"),
     };
     let _lock = rundir::lock(&folder)?;
     let machine = Machine::open(&options.common)?;
@@ -30,17 +35,20 @@ pub fn run(options: &Train, interrupt: &Interrupt) -> anyhow::Result<()> {
     let mut context =
         stages::Context { config, machine, cache, console, interrupt: interrupt.clone(), fresh: options.fresh };
 
-    let seeds = options.seeds.max(1);
+    let seeds = options.seeds;
     let first = context.config.tuning.seed;
+    if seeds > 1 {
+        rundir::write_config(&folder, &context.config)?;
+    }
     let mut all = Vec::new();
     for seed in first..first + seeds {
         context.config.tuning.seed = seed;
         let run = if seeds == 1 { folder.clone() } else { folder.join(format!("seed-{seed}")) };
         all.push(one_seed(&context, &splits, &run).with_context(|| format!("run {}", run.display()))?);
     }
-    print!("{}", results::table(&all));
+    console::result(&results::table(&all))?;
     if seeds > 1 {
-        print!("{}", results::verdict(&all));
+        console::result(&results::verdict(&all))?;
     }
     Ok(())
 }
