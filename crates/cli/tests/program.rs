@@ -136,10 +136,42 @@ fn a_run_trains_measures_and_survives_being_killed() {
         assert_eq!(bytes(&fixture.path("whole").join(file)), bytes(&fixture.path("killed").join(file)), "{file}");
     }
 
+    // A run is continued by its folder alone, with its own stages.
+    let resumed = fixture.run(&["train", "--resume", "killed", "--threads", "1"]);
+    assert!(text(&resumed.stderr).contains("teacher: done before"), "{}", text(&resumed.stderr));
+    assert_eq!(text(&resumed.stdout), table);
+
+    // A damaged stage is named and computed again, to the same bits.
+    let stages: Vec<PathBuf> =
+        fs::read_dir(fixture.path("killed/stages")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let stage =
+        |name: &str| stages.iter().find(|path| path.file_name().unwrap().to_string_lossy().starts_with(name)).unwrap();
+    for file in [stage("robustify-").join("weights.safetensors"), stage("features-").join("features.f16")] {
+        let whole = bytes(&file);
+        fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    }
+    let repaired = fixture.run(&["train", "--resume", "killed", "--threads", "2"]);
+    let said = text(&repaired.stderr);
+    assert!(said.contains("warning") && said.contains("computed again"), "{said}");
+    assert_eq!(bytes(&fixture.path("whole/weights.safetensors")), bytes(&fixture.path("killed/weights.safetensors")));
+
     // The benchmark alone prints the same numbers and writes the same rows.
     let again = fixture.run(&["bench-robustness", "--run", "whole", "--out", "again", "--threads", "1", "--quiet"]);
     assert_eq!(text(&again.stdout), table, "{}", text(&again.stderr));
     assert_eq!(bytes(&fixture.path("again/results.csv")), bytes(&fixture.path("whole/results.csv")));
+
+    // A run that is stopped before it has weights leaves none of another configuration beside its own.
+    let said = fixture.error(&[
+        "train",
+        "--config",
+        "main.toml",
+        "--run-dir",
+        "again",
+        "tuning.optimizer.learning_rate=1e30",
+        "--cache-dir",
+        "again/stages",
+    ]);
+    assert!(said.contains("learning_rate") || said.contains("diverged"), "{said}");
 
     // Another rule reuses every stage: its table differs in the chosen route alone.
     let other = fixture.run(&["train", "--config", "main.toml", "--run-dir", "whole", "select.rule.rule=kl"]);
