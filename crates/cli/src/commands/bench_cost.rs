@@ -170,11 +170,9 @@ fn inference(
         1e3 * times[0] / samples.len() as f64
     };
     let reference = best(&|| drop(tail.forward(features(), &Pass::eval()).logits().into_data()));
-    let full = best(&|| drop(original.forward(input.clone(), &Pass::eval()).into_data()));
     let mut table = Table::new(["inference, one thread".to_owned(), "ms an image".into(), "of the original".into()]);
     let mut row = |name: String, time: f64| table.row([name, format!("{time:.3}"), format!("{:.2}", time / reference)]);
     row("original".into(), reference);
-    row("original, whole model object".into(), full);
     for passes in [1, config.select.passes] {
         let mc = McConfig { passes, dropout: config.tuning.dropout, seed: 0 };
         let time = best(&|| drop(mc::statistics(&heads, features(), &samples, &mc, &machine.device)));
