@@ -46,7 +46,7 @@ pub struct Train {
     /// Configuration file.
     #[arg(long, default_value = "configs/fashion-mini.toml", value_name = "FILE")]
     pub config: PathBuf,
-    /// Folder of the run, with its stages. Default: runs/<name>, with the stages in runs/cache.
+    /// Folder of the run, with its stages. Default: runs/NAME, with the stages in runs/cache.
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
     /// Folder for the stages that runs share.

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::args::BenchModels;
 use crate::commands::Machine;
+use crate::console;
 
 const MODELS: &str = include_str!("../../../bench/peers/models.json");
 
@@ -86,7 +87,7 @@ fn measure_model(
             images_per_second: per(start.elapsed()),
             images_per_cpu_second: per(processor.elapsed()),
         };
-        println!("{}", serde_json::to_string(&line)?);
+        console::result(&format!("{}\n", serde_json::to_string(&line)?))?;
     }
     Ok(())
 }
