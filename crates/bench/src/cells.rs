@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use burn::tensor::Device;
 use image::RgbImage;
 use robustify_augment::Corruptor;
-use robustify_data::{Images, Preprocess};
+use robustify_data::{Images, Preprocess, batch};
 use robustify_rng::Key;
 use robustify_select::{McConfig, OneHead, SampleStatistics, ThreeHeads, mc};
 use robustify_zoo::weights::{self, Entry, State};
 use robustify_zoo::{CutPoint, Model, Pass, Segment, Workers};
 use safetensors::SafeTensors;
 
-use crate::evaluate::{argmax, chunks, input};
+use crate::evaluate::{argmax, chunks};
 use crate::{BenchError, CellId, SuiteConfig};
 
 /// The models that a benchmark compares; those that share the backbone run it once together.
@@ -115,7 +115,8 @@ impl Part {
     ) -> Result<(), BenchError> {
         let mut clock = Instant::now();
         let mut lap = || std::mem::replace(&mut clock, Instant::now()).elapsed();
-        let features = entrants.original.features(input(pixels, &entrants.preprocess, device)?, entrants.cut);
+        let features =
+            entrants.original.features(batch::normalised(pixels, &entrants.preprocess, device)?, entrants.cut);
         // Reading one number waits for a device that computes asynchronously.
         features.clone().flatten().slice([0..1, 0..1]).into_data();
         let backbone = lap();
@@ -131,7 +132,7 @@ impl Part {
         }
         if let Some((teacher, preprocess)) = &entrants.teacher {
             let own = pixels.iter().map(|image| preprocess.pixels(image)).collect::<Result<Vec<_>, _>>()?;
-            self.single[1] = argmax(teacher.forward(input(&own, preprocess, device)?, &Pass::eval()));
+            self.single[1] = argmax(teacher.forward(batch::normalised(&own, preprocess, device)?, &Pass::eval()));
             self.times[1] = lap();
         }
         Ok(())

@@ -29,7 +29,7 @@ pub fn accuracy(
             rows.push(preprocess.pixels(&sample.image)?);
             labels.push(sample.label);
         }
-        let logits = model.forward(input(&rows, preprocess, device)?, &Pass::eval());
+        let logits = model.forward(batch::normalised(&rows, preprocess, device)?, &Pass::eval());
         Ok(argmax(logits).into_iter().zip(labels).filter(|(a, b)| a == b).count())
     });
     let mut right = 0;
@@ -42,24 +42,6 @@ pub fn accuracy(
 /// `0..count` in chunks of [`ROWS`].
 pub fn chunks(count: usize) -> Vec<std::ops::Range<usize>> {
     (0..count).step_by(ROWS).map(|start| start..(start + ROWS).min(count)).collect()
-}
-
-/// Pixels to a model's normalised input.
-///
-/// # Shapes
-/// - output: `[images, 3, height, width]`
-///
-/// # Errors
-/// Images of different sizes.
-pub fn input(pixels: &[image::RgbImage], preprocess: &Preprocess, device: &Device) -> Result<Tensor<4>, BenchError> {
-    let (width, height) = pixels.first().map_or((0, 0), image::RgbImage::dimensions);
-    let mut rows = Vec::with_capacity(pixels.len());
-    for image in pixels {
-        let mut row = vec![0.0; 3 * (image.width() * image.height()) as usize];
-        preprocess.write_chw(image, &mut row)?;
-        rows.push(row);
-    }
-    Ok(batch::images(&rows, [3, height as usize, width as usize], device)?)
 }
 
 /// Index of the largest logit of every row; the first of equals.

@@ -1,7 +1,9 @@
 //! Rows on the host to tensors on a device.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use image::RgbImage;
 
+use crate::Preprocess;
 use crate::error::{DataError, Result};
 
 /// Stacks images into one tensor.
@@ -30,6 +32,24 @@ pub fn images<R: AsRef<[f32]>>(
     let mut values = Vec::with_capacity(rows.len() * len);
     rows.iter().for_each(|row| values.extend_from_slice(row.as_ref()));
     Ok(Tensor::from_data(TensorData::new(values, [rows.len(), channels, height, width]), device))
+}
+
+/// A model's normalised input from pixels of one size.
+///
+/// # Shapes
+/// - output: `[images, 3, height, width]`
+///
+/// # Errors
+/// Images of different sizes.
+pub fn normalised(pixels: &[RgbImage], preprocess: &Preprocess, device: &Device) -> Result<Tensor<4>> {
+    let (width, height) = pixels.first().map_or((0, 0), RgbImage::dimensions);
+    let mut rows = Vec::with_capacity(pixels.len());
+    for image in pixels {
+        let mut row = vec![0.0; 3 * (image.width() * image.height()) as usize];
+        preprocess.write_chw(image, &mut row)?;
+        rows.push(row);
+    }
+    images(&rows, [3, height as usize, width as usize], device)
 }
 
 /// Labels as a tensor.

@@ -95,22 +95,6 @@ pub fn each<R: Send>(
     Ok(())
 }
 
-/// A model's normalised input.
-///
-/// # Errors
-/// Pixels that the preprocessing cannot take.
-pub fn input(pixels: &[RgbImage], preprocess: &Preprocess, device: &Device) -> Result<Tensor<4>, DistillError> {
-    let mut rows = Vec::with_capacity(pixels.len());
-    let mut size = (0, 0);
-    for image in pixels {
-        size = image.dimensions();
-        let mut row = vec![0.0; 3 * (size.0 * size.1) as usize];
-        preprocess.write_chw(image, &mut row)?;
-        rows.push(row);
-    }
-    Ok(batch::images(&rows, [3, size.1 as usize, size.0 as usize], device)?)
-}
-
 /// Writes the features of all views at `cut`, row after row as little-endian 16-bit floats, and returns the original
 /// model's logits of all views, `[rows * classes]`.
 ///
@@ -133,7 +117,7 @@ pub fn write_features(
     let mut file = BufWriter::new(File::create(&temporary).map_err(io)?);
     let (mut logits, mut dims) = (Vec::new(), Vec::new());
     let work = |pixels: &[RgbImage]| {
-        let features = original.features(input(pixels, &spec.preprocess, device)?, cut);
+        let features = original.features(batch::normalised(pixels, &spec.preprocess, device)?, cut);
         let dims = features.dims()[1..].to_vec();
         let own = host(tail.forward(features.clone(), &Pass::eval()).logits());
         let halves: Vec<f16> = host(features.flatten()).into_iter().map(f16::from_f32).collect();
@@ -168,7 +152,7 @@ pub fn logits(
     let mut all = Vec::new();
     let work = |pixels: &[RgbImage]| {
         let own = pixels.iter().map(|image| preprocess.pixels(image)).collect::<Result<Vec<_>, _>>()?;
-        Ok(host(model.forward(input(&own, preprocess, device)?, &Pass::eval())))
+        Ok(host(model.forward(batch::normalised(&own, preprocess, device)?, &Pass::eval())))
     };
     each(spec, images, workers, report, work, |own| {
         all.extend(own);

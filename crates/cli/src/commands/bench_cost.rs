@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use robustify_data::{Images, Preprocess, Subset, split};
+use robustify_data::{Images, Preprocess, Subset, batch, split};
 use robustify_distill::student::{Apt, CachedPairs, Robustify};
 use robustify_distill::trainer::{self, Event, Objective, Plan, Watch};
 use robustify_distill::views::{self, ViewCache, ViewSpec};
@@ -153,7 +153,7 @@ fn inference(
     for index in 0..ROWS.min(images.len()) {
         pixels.push(preprocess.pixels(&images.get(index)?.image)?);
     }
-    let input = views::input(&pixels, &preprocess, &machine.device)?;
+    let input = batch::normalised(&pixels, &preprocess, &machine.device)?;
     let samples: Vec<u64> = (0..pixels.len() as u64).collect();
     let features = || original.features(input.clone(), cut);
     let best = |work: &(dyn Fn() + Sync)| {
