@@ -58,7 +58,7 @@ pub fn run(request: &Request) -> Result<ExitCode> {
 }
 
 /// The load average of the last minute, where the system tells it.
-fn load() -> Option<f64> {
+pub fn load() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }
 

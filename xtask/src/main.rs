@@ -4,6 +4,7 @@
 //! what is missing before a build of minutes begins.
 
 mod args;
+mod bench_augment;
 mod bench_models;
 mod cargo;
 mod check;
@@ -30,6 +31,7 @@ Subcommands of the program, built in release mode and run from the root of the w
 
 Work on the repository:
   bench-models      measure flex, LibTorch and PyTorch on the same models, in one table
+  bench-augment     measure the corruptions and AugMix beside the reference implementations in Python (--help)
   test [arguments]  every test on the default backend; with --backend NAME, the conformance tests on that one
   check             type-check the program for a backend
   tidy              crate borders, machine paths, configs and other rules of the house
@@ -58,6 +60,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
             print!("{HELP}");
             Ok(ExitCode::SUCCESS)
         }
+        Some("bench-augment") => bench_augment::run(&request),
         Some("bench-models") => bench_models::run(&request),
         Some("check") => check::run(&request),
         Some("ci") => ci::run(&request),

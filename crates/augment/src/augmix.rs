@@ -6,7 +6,11 @@
 use image::RgbImage;
 use robustify_rng::Stream;
 
-use crate::pillow;
+use crate::pillow::{Chain, Original, PillowOp};
+use crate::pointwise::{self, rounded};
+use crate::rgbx::{Pixel, Rgbx};
+use crate::scratch::Scratch;
+use crate::simd::vectorised;
 
 /// AugMix and its parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,26 +37,53 @@ impl Default for AugMix {
 impl AugMix {
     /// One augmented view of the image, of the same size.
     pub fn apply(&self, image: &RgbImage, stream: &mut Stream) -> RgbImage {
-        if image.is_empty() || self.width == 0 {
-            return image.clone();
+        let mut out = RgbImage::new(image.width(), image.height());
+        self.apply_into(image, stream, &mut Scratch::new(), &mut out);
+        out
+    }
+
+    /// Writes one augmented view of the image into `out`, which gets the size of the image if it has another. Allocates
+    /// nothing once `scratch` has seen an image of this size.
+    pub fn apply_into(&self, image: &RgbImage, stream: &mut Stream, scratch: &mut Scratch, out: &mut RgbImage) {
+        self.views_into(image, stream, scratch, std::slice::from_mut(out));
+    }
+
+    /// Writes several views of one image, drawn one after the other, which is a little cheaper than one at a time.
+    ///
+    /// The Jensen-Shannon loss of the authors takes triples: the image itself and two views of it.
+    pub fn views_into(&self, image: &RgbImage, stream: &mut Stream, scratch: &mut Scratch, views: &mut [RgbImage]) {
+        for view in &mut *views {
+            if view.dimensions() != image.dimensions() {
+                *view = RgbImage::new(image.width(), image.height());
+            }
         }
-        let draws: Vec<f64> = (0..self.width).map(|_| stream.gamma(self.alpha)).collect();
+        if image.is_empty() || self.width == 0 {
+            views.iter_mut().for_each(|view| view.copy_from_slice(image));
+            return;
+        }
+        let original = Original::new(image, scratch);
+        views.iter_mut().for_each(|view| self.mix(&original, stream, scratch, view));
+        original.image.give(scratch);
+    }
+
+    /// Draws one view.
+    fn mix(&self, original: &Original, stream: &mut Stream, scratch: &mut Scratch, out: &mut RgbImage) {
+        let mut draws = scratch.take_empty::<f64>();
+        draws.extend((0..self.width).map(|_| stream.gamma(self.alpha)));
         let sum: f64 = draws.iter().sum();
         let share = stream.beta(self.alpha, self.alpha);
-        let mut mixture: Vec<f32> =
-            image.as_raw().iter().map(|&level| (1.0 - share) as f32 * f32::from(level)).collect();
-        for draw in draws {
+        let mut mixture = Mixture::new(original, (1.0 - share) as f32, scratch);
+        for draw in &draws {
             let depth = self.depth.unwrap_or_else(|| 1 + stream.below(3));
-            let mut chain = image.clone();
+            let mut chain = Chain::new(original);
             for _ in 0..depth {
-                chain = self.ops.draw(stream).apply(&chain, self.severity, stream);
+                chain.apply(self.ops.draw(original, self.severity, stream), scratch);
             }
-            let weight = (share * draw / sum) as f32;
-            mixture.iter_mut().zip(chain.as_raw()).for_each(|(sum, &level)| *sum += weight * f32::from(level));
+            mixture.add(&chain, (share * draw / sum) as f32);
+            chain.give(scratch);
         }
-        let mut out = image.clone();
-        out.iter_mut().zip(mixture).for_each(|(level, sum)| *level = (sum + 0.5) as u8);
-        out
+        mixture.finish(out, scratch);
+        scratch.give(draws);
     }
 }
 
@@ -80,8 +111,10 @@ impl OpSet {
         }
     }
 
-    fn draw(self, stream: &mut Stream) -> Op {
-        self.ops()[stream.below(self.ops().len() as u32) as usize]
+    /// An operation at a strength drawn uniformly from `[0.1, severity)`, out of ten.
+    pub(crate) fn draw(self, original: &Original, severity: f64, stream: &mut Stream) -> PillowOp {
+        let op = self.ops()[stream.below(self.ops().len() as u32) as usize];
+        op.draw((original.image.width, original.image.height), severity, stream)
     }
 }
 
@@ -138,28 +171,142 @@ impl Op {
         }
     }
 
-    /// Applies the operation at a strength drawn uniformly from `[0.1, severity)`, out of ten.
-    fn apply(self, image: &RgbImage, severity: f64, stream: &mut Stream) -> RgbImage {
+    fn draw(self, (width, height): (usize, usize), severity: f64, stream: &mut Stream) -> PillowOp {
         let strength = stream.uniform(0.1, severity.max(0.1)) / 10.0;
         let mut sign = || if stream.chance(0.5) { -1.0 } else { 1.0 };
         // Whole steps are truncated, and thirds of a side are taken before that.
-        let pixels = |side: u32| (f64::from(side) / 3.0 * strength).trunc();
+        let pixels = |side: usize| (side as f64 / 3.0 * strength).trunc();
+        // These factors are neutral at strength 5 only, so a low severity darkens and fades; the authors' code does the
+        // same.
+        let factor = 1.8 * strength + 0.1;
         match self {
-            Self::Autocontrast => pillow::autocontrast(image),
-            Self::Equalize => pillow::equalize(image),
-            Self::Posterize => pillow::posterize(image, 4 - (4.0 * strength).min(4.0) as u32),
-            Self::Rotate => pillow::rotate(image, sign() * (30.0 * strength).trunc()),
-            Self::Solarize => pillow::solarize(image, 256 - (256.0 * strength).min(256.0) as u32),
-            Self::ShearX => pillow::affine(image, [1.0, sign() * 0.3 * strength, 0.0, 0.0, 1.0, 0.0]),
-            Self::ShearY => pillow::affine(image, [1.0, 0.0, 0.0, sign() * 0.3 * strength, 1.0, 0.0]),
-            Self::TranslateX => pillow::affine(image, [1.0, 0.0, sign() * pixels(image.width()), 0.0, 1.0, 0.0]),
-            Self::TranslateY => pillow::affine(image, [1.0, 0.0, 0.0, 0.0, 1.0, sign() * pixels(image.height())]),
-            // These factors are neutral at strength 5 only, so a low severity darkens and fades; the authors' code
-            // does the same.
-            Self::Color => pillow::color(image, 1.8 * strength + 0.1),
-            Self::Contrast => pillow::contrast(image, 1.8 * strength + 0.1),
-            Self::Brightness => pillow::brightness(image, 1.8 * strength + 0.1),
-            Self::Sharpness => pillow::sharpness(image, 1.8 * strength + 0.1),
+            Self::Autocontrast => PillowOp::Autocontrast,
+            Self::Equalize => PillowOp::Equalize,
+            Self::Posterize => PillowOp::Posterize(4 - (4.0 * strength).min(4.0) as u32),
+            Self::Rotate => PillowOp::Rotate(sign() * (30.0 * strength).trunc()),
+            Self::Solarize => PillowOp::Solarize(256 - (256.0 * strength).min(256.0) as u32),
+            Self::ShearX => PillowOp::ShearX(sign() * 0.3 * strength),
+            Self::ShearY => PillowOp::ShearY(sign() * 0.3 * strength),
+            Self::TranslateX => PillowOp::TranslateX((sign() * pixels(width)) as i64),
+            Self::TranslateY => PillowOp::TranslateY((sign() * pixels(height)) as i64),
+            Self::Color => PillowOp::Color(factor),
+            Self::Contrast => PillowOp::Contrast(factor),
+            Self::Brightness => PillowOp::Brightness(factor),
+            Self::Sharpness => PillowOp::Sharpness(factor),
         }
     }
+}
+
+/// The weighted sum of the image and of the chains.
+///
+/// Chains that only map levels are summed as a table of levels as long as they come first, so that the order of the
+/// additions is that of the chains.
+struct Mixture<'a> {
+    original: &'a Original,
+    /// Weight of the image alone.
+    weight: f32,
+    /// What a level of the image adds, with the chains so far; none for the image alone.
+    table: Option<[[f32; 256]; 3]>,
+    sums: Option<Vec<f32>>,
+    spare: Vec<f32>,
+}
+
+impl<'a> Mixture<'a> {
+    fn new(original: &'a Original, weight: f32, scratch: &mut Scratch) -> Self {
+        let spare = scratch.take_any(original.image.pixels().len() * 4);
+        Self { original, weight, table: None, sums: None, spare }
+    }
+
+    fn add(&mut self, chain: &Chain<'_>, weight: f32) {
+        let plain = weighted(weight);
+        let table = chain.tables().map(|tables| tables.map(|table| table.map(|level| plain[usize::from(level)])));
+        if chain.is_pointwise() && self.sums.is_none() {
+            let table = table.unwrap_or([plain; 3]);
+            let sums = self.table.get_or_insert_with(|| [weighted(self.weight); 3]);
+            sums.iter_mut().flatten().zip(table.iter().flatten()).for_each(|(sum, value)| *sum += value);
+            return;
+        }
+        let started = self.sums.is_some();
+        let sums = self.sums.get_or_insert_with(|| std::mem::take(&mut self.spare));
+        if !started {
+            begin(sums, &self.original.image, self.weight, self.table.as_ref());
+        }
+        if let Some(table) = table {
+            for (sums, &pixel) in sums.as_chunks_mut::<4>().0.iter_mut().zip(chain.image().pixels()) {
+                let values = looked_up(pixel, &table);
+                for channel in 0..3 {
+                    sums[channel] += values[channel];
+                }
+            }
+        } else {
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (sum, &level) in sums.iter_mut().zip(chain.image().pixels().as_flattened()) {
+                        *sum += weight * f32::from(level);
+                    }
+                },
+            );
+        }
+    }
+
+    /// Writes the rounded sums.
+    fn finish(self, out: &mut RgbImage, scratch: &mut Scratch) {
+        let image = &self.original.image;
+        let rows = out.chunks_exact_mut(image.width * 3);
+        if let Some(sums) = &self.sums {
+            let mut levels = scratch.take_any::<u8>(image.stride() * 4);
+            for (row, sums) in rows.zip(sums.chunks_exact(image.stride() * 4).skip(1)) {
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for (level, &sum) in levels.iter_mut().zip(sums) {
+                            *level = rounded(sum);
+                        }
+                    },
+                );
+                for (target, levels) in row.as_chunks_mut::<3>().0.iter_mut().zip(&levels.as_chunks::<4>().0[1..]) {
+                    *target = [levels[0], levels[1], levels[2]];
+                }
+            }
+            scratch.give(levels);
+        } else {
+            let tables = self.table.unwrap_or_else(|| [weighted(self.weight); 3]).map(|table| table.map(rounded));
+            for (row, y) in rows.zip(0..) {
+                for (target, &pixel) in row.as_chunks_mut::<3>().0.iter_mut().zip(image.row(y)) {
+                    let [red, green, blue, _] = pointwise::mapped(pixel, &tables);
+                    *target = [red, green, blue];
+                }
+            }
+        }
+        scratch.give(self.sums.unwrap_or(self.spare));
+    }
+}
+
+/// Writes what the image contributes.
+fn begin(sums: &mut [f32], image: &Rgbx, weight: f32, table: Option<&[[f32; 256]; 3]>) {
+    if let Some(table) = table {
+        for (sums, &pixel) in sums.as_chunks_mut::<4>().0.iter_mut().zip(image.pixels()) {
+            *sums = looked_up(pixel, table);
+        }
+    } else {
+        vectorised(
+            #[inline(always)]
+            || {
+                for (sum, &level) in sums.iter_mut().zip(image.pixels().as_flattened()) {
+                    *sum = weight * f32::from(level);
+                }
+            },
+        );
+    }
+}
+
+/// What each level is worth.
+fn weighted(weight: f32) -> [f32; 256] {
+    std::array::from_fn(|level| weight * level as f32)
+}
+
+#[inline(always)]
+fn looked_up([red, green, blue, _]: Pixel, table: &[[f32; 256]; 3]) -> [f32; 4] {
+    [table[0][usize::from(red)], table[1][usize::from(green)], table[2][usize::from(blue)], 0.0]
 }

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::AugmentError;
+use crate::{AugmentError, Profile};
 
-/// One of the corruptions of ImageNet-C. Source: Hendrycks & Dietterich 2019, arXiv:1903.12261.
+/// A corruption: one of the nineteen of ImageNet-C (Hendrycks & Dietterich 2019, arXiv:1903.12261) or one of the fifteen of
+/// ImageNet-C-bar and CIFAR-10-C-bar (Mintun et al. 2021, arXiv:2102.11273), which resemble no usual augmentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Corruption {
     /// Normal noise of a fixed standard deviation on every sample.
@@ -46,6 +47,36 @@ pub enum Corruption {
     Spatter,
     /// The saturation of HSV scaled and shifted (validation).
     Saturate,
+    /// Light bent by a wavy water surface (C-bar).
+    CausticRefraction,
+    /// Dark stars with rays (C-bar).
+    InverseSparkles,
+    /// Bright stars with rays (C-bar).
+    Sparkles,
+    /// Turbulence of Perlin noise (C-bar).
+    PerlinNoise,
+    /// Blue noise, with the pixels below a threshold black (C-bar).
+    BlueNoiseSample,
+    /// A plasma fractal (C-bar).
+    PlasmaNoise,
+    /// A rotated checkerboard of grey squares (C-bar).
+    CheckerboardCutout,
+    /// Concentric sine waves (C-bar).
+    CocentricSineWaves,
+    /// A plane wave of one frequency, grey (C-bar).
+    SingleFrequencyGreyscale,
+    /// Noise that falls with the square of the frequency (C-bar).
+    BrownishNoise,
+    /// Pinched and twirled discs (C-bar).
+    PinchAndTwirl,
+    /// Rows and columns displaced by sine waves (C-bar).
+    Ripple,
+    /// Blurred along circles about the centre (C-bar).
+    CircularMotionBlur,
+    /// Grey lines (C-bar).
+    Lines,
+    /// Colour channels magnified by different amounts (C-bar).
+    TransverseChromaticAbberation,
 }
 
 impl Corruption {
@@ -71,6 +102,41 @@ impl Corruption {
     /// The four corruptions meant for choosing hyper-parameters; they never enter a benchmark's mean.
     pub const VALIDATION: [Self; 4] = [Self::SpeckleNoise, Self::GaussianBlur, Self::Spatter, Self::Saturate];
 
+    /// The nineteen of ImageNet-C, the benchmark's fifteen first.
+    pub const ALL: [Self; 19] = {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = Self::TEST;
+        let [p, q, r, s] = Self::VALIDATION;
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s]
+    };
+
+    /// The ten of ImageNet-C-bar.
+    pub const IMAGENET_BAR: [Self; 10] = [
+        Self::CausticRefraction,
+        Self::InverseSparkles,
+        Self::Sparkles,
+        Self::PerlinNoise,
+        Self::BlueNoiseSample,
+        Self::PlasmaNoise,
+        Self::CheckerboardCutout,
+        Self::CocentricSineWaves,
+        Self::SingleFrequencyGreyscale,
+        Self::BrownishNoise,
+    ];
+
+    /// The ten of CIFAR-10-C-bar.
+    pub const CIFAR_BAR: [Self; 10] = [
+        Self::BlueNoiseSample,
+        Self::CheckerboardCutout,
+        Self::InverseSparkles,
+        Self::PinchAndTwirl,
+        Self::Ripple,
+        Self::BrownishNoise,
+        Self::CircularMotionBlur,
+        Self::Lines,
+        Self::Sparkles,
+        Self::TransverseChromaticAbberation,
+    ];
+
     /// The name used by the benchmark's files, for example `gaussian_noise`.
     pub fn name(self) -> &'static str {
         match self {
@@ -93,6 +159,21 @@ impl Corruption {
             Self::GaussianBlur => "gaussian_blur",
             Self::Spatter => "spatter",
             Self::Saturate => "saturate",
+            Self::CausticRefraction => "caustic_refraction",
+            Self::InverseSparkles => "inverse_sparkles",
+            Self::Sparkles => "sparkles",
+            Self::PerlinNoise => "perlin_noise",
+            Self::BlueNoiseSample => "blue_noise_sample",
+            Self::PlasmaNoise => "plasma_noise",
+            Self::CheckerboardCutout => "checkerboard_cutout",
+            Self::CocentricSineWaves => "cocentric_sine_waves",
+            Self::SingleFrequencyGreyscale => "single_frequency_greyscale",
+            Self::BrownishNoise => "brownish_noise",
+            Self::PinchAndTwirl => "pinch_and_twirl",
+            Self::Ripple => "ripple",
+            Self::CircularMotionBlur => "circular_motion_blur",
+            Self::Lines => "lines",
+            Self::TransverseChromaticAbberation => "transverse_chromatic_abberation",
         }
     }
 
@@ -104,12 +185,19 @@ impl Corruption {
             Self::Snow | Self::Frost | Self::Fog | Self::Brightness => Group::Weather,
             Self::Contrast | Self::ElasticTransform | Self::Pixelate | Self::JpegCompression => Group::Digital,
             Self::SpeckleNoise | Self::GaussianBlur | Self::Spatter | Self::Saturate => Group::Validation,
+            _ => Group::Bar,
         }
     }
 
-    /// All nineteen, the benchmark's first.
-    pub fn all() -> impl Iterator<Item = Self> {
-        Self::TEST.into_iter().chain(Self::VALIDATION)
+    /// The ten of C-bar that go with a profile: CIFAR-10-C-bar's for `cifar-c`, else ImageNet-C-bar's.
+    pub fn bar(profile: Profile) -> [Self; 10] {
+        if profile == Profile::CifarC { Self::CIFAR_BAR } else { Self::IMAGENET_BAR }
+    }
+
+    /// Every corruption there is, each once.
+    pub fn every() -> impl Iterator<Item = Self> {
+        let more = Self::CIFAR_BAR.into_iter().filter(|corruption| !Self::IMAGENET_BAR.contains(corruption));
+        Self::ALL.into_iter().chain(Self::IMAGENET_BAR).chain(more)
     }
 }
 
@@ -123,9 +211,9 @@ impl FromStr for Corruption {
     type Err = AugmentError;
 
     fn from_str(name: &str) -> Result<Self, AugmentError> {
-        Self::all().find(|corruption| corruption.name() == name).ok_or_else(|| AugmentError::UnknownCorruption {
+        Self::every().find(|corruption| corruption.name() == name).ok_or_else(|| AugmentError::UnknownCorruption {
             name: name.to_owned(),
-            known: Self::all().map(Self::name).collect::<Vec<_>>().join(", "),
+            known: Self::every().map(Self::name).collect::<Vec<_>>().join(", "),
         })
     }
 }
@@ -143,6 +231,8 @@ pub enum Group {
     Digital,
     /// The four corruptions outside the benchmark.
     Validation,
+    /// The corruptions of C-bar.
+    Bar,
 }
 
 impl Group {
@@ -157,6 +247,7 @@ impl Group {
             Self::Weather => "weather",
             Self::Digital => "digital",
             Self::Validation => "validation",
+            Self::Bar => "bar",
         }
     }
 }
@@ -211,7 +302,7 @@ mod tests {
 
     #[test]
     fn names_round_trip_and_an_unknown_one_lists_them() {
-        for corruption in Corruption::all() {
+        for corruption in Corruption::every() {
             assert_eq!(corruption.to_string().parse::<Corruption>().unwrap(), corruption);
         }
         let message = "gausian_noise".parse::<Corruption>().unwrap_err().to_string();
@@ -224,6 +315,8 @@ mod tests {
     fn groups_have_the_sizes_of_the_paper() {
         let size = |group| Corruption::TEST.iter().filter(|corruption| corruption.group() == group).count();
         assert_eq!(Group::TEST.map(size), [3, 4, 4, 4]);
+        assert!(Corruption::IMAGENET_BAR.iter().all(|corruption| corruption.group() == Group::Bar));
+        assert_eq!(Corruption::every().count(), 34);
         assert!(Corruption::VALIDATION.iter().all(|corruption| corruption.group() == Group::Validation));
     }
 

@@ -1,32 +1,38 @@
 //! The corruptions of one profile, ready to be applied.
 
-use std::sync::OnceLock;
-
 use image::RgbImage;
-use robustify_rng::{Key, Stream};
+use robustify_rng::Key;
 
-use crate::blur::{self, Disk};
+use crate::cell::{Cell, View};
 use crate::corruption::{Corruption, Severity};
-use crate::frost::{self, FrostSource};
-use crate::noise::{self, ShotTable};
+use crate::defocus::Defocus;
+use crate::draws::{Draws, Trace};
+use crate::frost::{Frost, FrostSource};
+use crate::noise::Noise;
 use crate::profile::Profile;
-use crate::{colour, elastic, jpeg, motion, pixelate, spatter, weather};
+use crate::scratch::Scratch;
+use crate::{
+    AugmentError, bar, colour, elastic, fog, gaussian_blur, glass, jpeg, motion, pixelate, snow, spatter, zoom,
+};
 
 /// Applies the corruptions of a profile. Share it by reference between threads: tables are built once, when first
 /// needed.
 pub struct Corruptor {
     profile: Profile,
-    source: FrostSource,
-    disks: [Disk; 5],
-    shot: [OnceLock<ShotTable>; 5],
-    textures: OnceLock<Vec<RgbImage>>,
+    noise: Noise,
+    defocus: Defocus,
+    frost: Frost,
 }
 
 impl Corruptor {
     /// A corruptor with the constants of `profile` and the drawn frost textures.
     pub fn new(profile: Profile) -> Self {
-        let disks = blur::DEFOCUS.get(profile).map(|(radius, alias)| Disk::new(radius, alias));
-        Self { profile, source: FrostSource::default(), disks, shot: Default::default(), textures: OnceLock::new() }
+        Self::with_frost(profile, FrostSource::procedural())
+    }
+
+    /// A corruptor with the constants of `profile` and frost from `source`.
+    pub fn with_frost(profile: Profile, source: FrostSource) -> Self {
+        Self { profile, noise: Noise::default(), defocus: Defocus::default(), frost: Frost::new(source) }
     }
 
     /// The profile.
@@ -35,8 +41,8 @@ impl Corruptor {
     }
 
     /// Where the frost textures come from; print its name beside results.
-    pub fn frost_source(&self) -> FrostSource {
-        self.source
+    pub fn frost_source(&self) -> &FrostSource {
+        &self.frost.source
     }
 
     /// The corrupted image, of the same size. Severity 0, and an image without pixels, come back unchanged.
@@ -44,89 +50,85 @@ impl Corruptor {
     /// `key` identifies the seed and the sample. It is extended here by the corruption's name and the severity, so
     /// the cells of a benchmark are independent of one another and of the order in which they are computed.
     pub fn apply(&self, image: &RgbImage, corruption: Corruption, severity: Severity, key: Key) -> RgbImage {
-        let Some(index) = severity.index().filter(|_| !image.is_empty()) else {
-            return image.clone();
-        };
-        let stream = key.with_str(corruption.name()).with(u64::from(severity.level())).stream();
-        self.corrupt(image, corruption, index, stream)
+        let mut out = RgbImage::new(image.width(), image.height());
+        self.apply_into(image, corruption, severity, key, &mut Scratch::new(), &mut out);
+        out
     }
 
-    fn corrupt(&self, image: &RgbImage, corruption: Corruption, index: usize, mut stream: Stream) -> RgbImage {
+    /// As [`Corruptor::apply`], into an image and with buffers that the caller keeps: nothing is allocated once they have
+    /// grown. `out` takes the size of `image`; what it held is lost.
+    pub fn apply_into(
+        &self,
+        image: &RgbImage,
+        corruption: Corruption,
+        severity: Severity,
+        key: Key,
+        scratch: &mut Scratch,
+        out: &mut RgbImage,
+    ) {
+        let stream = key.with_str(corruption.name()).with(u64::from(severity.level())).stream();
+        self.run(image, corruption, severity, &mut Draws::Fresh(stream), scratch, out);
+    }
+
+    /// The corrupted image that comes of recorded random draws, to compare implementations exactly.
+    ///
+    /// # Errors
+    /// If the arrays are not as many, or not as long, as the corruption draws, or a number is out of its range.
+    pub fn replay(
+        &self,
+        image: &RgbImage,
+        corruption: Corruption,
+        severity: Severity,
+        trace: &Trace,
+    ) -> Result<RgbImage, AugmentError> {
+        let mut out = RgbImage::new(image.width(), image.height());
+        let mut draws = Draws::recorded(trace);
+        self.run(image, corruption, severity, &mut draws, &mut Scratch::new(), &mut out);
+        draws.finish().map(|()| out)
+    }
+
+    fn run(
+        &self,
+        image: &RgbImage,
+        corruption: Corruption,
+        severity: Severity,
+        draws: &mut Draws<'_>,
+        scratch: &mut Scratch,
+        out: &mut RgbImage,
+    ) {
+        if out.dimensions() != image.dimensions() {
+            *out = RgbImage::new(image.width(), image.height());
+        }
+        let Some(index) = severity.index().filter(|_| !image.is_empty()) else {
+            out.copy_from_slice(image.as_raw());
+            return;
+        };
         let profile = self.profile;
+        self.corrupt(corruption, &mut Cell { image: View::new(image), out, profile, index, draws, scratch });
+    }
+
+    fn corrupt(&self, corruption: Corruption, cell: &mut Cell<'_, '_>) {
         match corruption {
-            Corruption::GaussianNoise => {
-                let sigma = noise::GAUSSIAN.get(profile)[index];
-                noise::gaussian(image, || sigma * stream.normal())
-            }
-            Corruption::ShotNoise => {
-                let table = self.shot[index].get_or_init(|| ShotTable::new(noise::SHOT.get(profile)[index]));
-                noise::shot(image, table, &mut stream)
-            }
-            Corruption::ImpulseNoise => {
-                noise::impulse(image, noise::strikes(noise::IMPULSE.get(profile)[index], &mut stream))
-            }
-            Corruption::DefocusBlur => blur::defocus(image, &self.disks[index]),
-            Corruption::GlassBlur => {
-                let (sigma, reach, rounds) = blur::GLASS.get(profile)[index];
-                blur::glass(image, sigma, reach, rounds, blur::jitter(reach, &mut stream))
-            }
-            Corruption::MotionBlur => {
-                let (radius, sigma) = motion::MOTION.get(profile)[index];
-                motion::motion(image, radius, sigma, stream.uniform(-45.0, 45.0))
-            }
-            Corruption::ZoomBlur => {
-                let (step, count) = blur::ZOOM.get(profile)[index];
-                blur::zoom(image, step, count)
-            }
-            Corruption::Snow => snow(image, &weather::SNOW.get(profile)[index], &mut stream),
-            Corruption::Frost => {
-                let textures = self.textures.get_or_init(|| self.source.textures(*frost::TEXTURE_SCALE.get(profile)));
-                let (texture, start) = frost::choose(image, textures, &mut stream);
-                frost::frost(image, texture, start, frost::FROST.get(profile)[index])
-            }
-            Corruption::Fog => fog(image, weather::FOG.get(profile)[index], &mut stream),
-            Corruption::Brightness => colour::brightness(image, colour::BRIGHTNESS.get(profile)[index]),
-            Corruption::Contrast => colour::contrast(image, colour::CONTRAST.get(profile)[index]),
-            Corruption::ElasticTransform => warp(image, elastic::ELASTIC.get(profile)[index], &mut stream),
-            Corruption::Pixelate => pixelate::pixelate(image, pixelate::PIXELATE.get(profile)[index]),
-            Corruption::JpegCompression => jpeg::compress(image, jpeg::QUALITY.get(profile)[index]),
-            Corruption::SpeckleNoise => {
-                let sigma = noise::SPECKLE.get(profile)[index];
-                noise::speckle(image, || sigma * stream.normal())
-            }
-            Corruption::GaussianBlur => blur::gaussian_blur(image, blur::GAUSSIAN.get(profile)[index]),
-            Corruption::Spatter => {
-                let level = &spatter::SPATTER.get(profile)[index];
-                let liquid = draws(image, || level.mean + level.deviation * stream.normal());
-                spatter::spatter(image, level, liquid)
-            }
-            Corruption::Saturate => {
-                let (factor, offset) = colour::SATURATE.get(profile)[index];
-                colour::saturate(image, factor, offset)
-            }
+            Corruption::GaussianNoise => self.noise.gaussian(cell),
+            Corruption::ShotNoise => self.noise.shot(cell),
+            Corruption::ImpulseNoise => self.noise.impulse(cell),
+            Corruption::SpeckleNoise => self.noise.speckle(cell),
+            Corruption::DefocusBlur => self.defocus.apply(cell),
+            Corruption::GlassBlur => glass::apply(cell),
+            Corruption::MotionBlur => motion::apply(cell),
+            Corruption::ZoomBlur => zoom::apply(cell),
+            Corruption::GaussianBlur => gaussian_blur::apply(cell),
+            Corruption::Snow => snow::apply(cell),
+            Corruption::Frost => self.frost.apply(cell),
+            Corruption::Fog => fog::apply(cell),
+            Corruption::Brightness => colour::apply_brightness(cell),
+            Corruption::Contrast => colour::apply_contrast(cell),
+            Corruption::Saturate => colour::apply_saturate(cell),
+            Corruption::ElasticTransform => elastic::apply(cell),
+            Corruption::Pixelate => pixelate::apply(cell),
+            Corruption::JpegCompression => jpeg::apply(cell),
+            Corruption::Spatter => spatter::apply(cell),
+            _ => bar::apply(cell, corruption),
         }
     }
-}
-
-fn snow(image: &RgbImage, level: &weather::SnowLevel, stream: &mut Stream) -> RgbImage {
-    let flakes = draws(image, || level.mean + level.deviation * stream.normal());
-    weather::snow(image, level, &flakes, stream.uniform(-135.0, -45.0))
-}
-
-fn fog(image: &RgbImage, (amount, decay): (f64, f64), stream: &mut Stream) -> RgbImage {
-    let side = weather::fog_side(image);
-    let map = weather::plasma(side, decay, |scale| stream.uniform(-scale, scale));
-    weather::fog(image, amount, &map, side)
-}
-
-fn warp(image: &RgbImage, (alpha, sigma, affine): (f64, f64, f64), stream: &mut Stream) -> RgbImage {
-    let points = [(); 3].map(|()| [(); 2].map(|()| stream.uniform(-affine, affine)));
-    let dx = draws(image, || stream.uniform(-1.0, 1.0));
-    let dy = draws(image, || stream.uniform(-1.0, 1.0));
-    elastic::elastic(image, alpha, sigma, elastic::Draws { points, dx, dy })
-}
-
-/// One draw for every pixel, in reading order.
-fn draws(image: &RgbImage, mut draw: impl FnMut() -> f64) -> Vec<f64> {
-    (0..image.width() * image.height()).map(|_| draw()).collect()
 }

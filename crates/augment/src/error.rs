@@ -25,6 +25,18 @@ pub enum AugmentError {
         /// What was given.
         level: u8,
     },
+    /// A record of random draws that is not of this corruption.
+    #[error("the recorded draws do not fit: {problem}; see the table in the documentation of `Trace`")]
+    Trace {
+        /// What was expected and what was found.
+        problem: String,
+    },
+    /// Pictures of frost that cannot stand for the benchmark's own.
+    #[error("the pictures of frost do not fit: {problem}; the benchmark has five, of any size")]
+    Frost {
+        /// What was expected and what was found.
+        problem: String,
+    },
     /// An augmentation policy that does not parse.
     #[error(
         "augmentation policy `{policy}`: {problem}; write for example `augmix(severity=3)|rand_conv|rand_conv+augmix`"

@@ -4,94 +4,159 @@
 //! five drawn textures of ice crystals; results made with them must say so, and [`FrostSource::name`] is what to
 //! print.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use image::RgbImage;
 use robustify_rng::{Key, Stream};
 
+use crate::AugmentError;
+use crate::border::whole_part;
+use crate::cell::Cell;
+use crate::draws::Draws;
 use crate::filter::rebuild;
-use crate::profile::PerProfile;
+use crate::profile::{PerProfile, Profile};
+use crate::resize::Resize;
+use crate::simd::vectorised;
 
 /// Weights of the image and of the frost per severity 1-5.
-pub(crate) const FROST: PerProfile<[(f64, f64); 5]> = PerProfile {
+const FROST: PerProfile<[(f64, f64); 5]> = PerProfile {
     cifar: [(1.0, 0.2), (1.0, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)],
+    tiny: [(1.0, 0.3), (0.9, 0.4), (0.8, 0.45), (0.75, 0.5), (0.7, 0.55)],
     imagenet: [(1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)],
+    inception: [(1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)],
 };
 
-/// What the sides of a texture are multiplied by before it is cropped.
-pub(crate) const TEXTURE_SCALE: PerProfile<f64> = PerProfile { cifar: 0.2, imagenet: 1.0 };
+/// What the sides of a picture are multiplied by before it is cropped.
+const PICTURE_SCALE: PerProfile<f64> = PerProfile { cifar: 0.2, tiny: 0.3, imagenet: 1.0, inception: 1.0 };
 
-/// Where the textures of the frost come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum FrostSource {
-    /// Drawn ice crystals: not the official benchmark.
-    #[default]
-    Procedural,
+/// Frost of the pictures of a source, which are scaled when first needed.
+#[derive(Default)]
+pub(crate) struct Frost {
+    pub source: FrostSource,
+    scaled: OnceLock<Vec<RgbImage>>,
+}
+
+impl Frost {
+    pub fn new(source: FrostSource) -> Self {
+        Self { source, scaled: OnceLock::new() }
+    }
+
+    /// Frost of a cell.
+    pub fn apply(&self, cell: &mut Cell<'_, '_>) {
+        let weights = FROST.get(cell.profile)[cell.index];
+        let pictures = self.source.pictures();
+        let index = cell.draws.integer(0, pictures.len() as i64) as usize;
+        let sides = [cell.image.width, cell.image.height];
+        let usual = usual_resize(cell.profile, &pictures[index]);
+        let resize = fitting_resize(cell, &pictures[index]).unwrap_or(usual);
+        let start = choose(resize.sides, sides, cell.draws);
+        if resize == usual {
+            let scaled = self.scaled.get_or_init(|| {
+                pictures.iter().map(|picture| usual_resize(cell.profile, picture).whole(picture)).collect()
+            });
+            cover(cell, &scaled[index], start, weights);
+        } else {
+            let crop = resize.crop(&pictures[index], start, sides);
+            cover(cell, &crop, [0, 0], weights);
+        }
+    }
+}
+
+/// How a picture of this profile is resized if the size of the image does not matter.
+fn usual_resize(profile: Profile, picture: &RgbImage) -> Resize {
+    match profile {
+        Profile::Imagecorruptions => Resize::enlarged(picture, 1.1),
+        _ => Resize::scaled(picture, *PICTURE_SCALE.get(profile)),
+    }
+}
+
+/// How a picture is resized because of the size of the image, if it is.
+fn fitting_resize(cell: &Cell<'_, '_>, picture: &RgbImage) -> Option<Resize> {
+    let short = |image: usize, picture: u32| (image as f64 / f64::from(picture)).max(1.0);
+    let excess = short(cell.image.width, picture.width()).max(short(cell.image.height, picture.height()));
+    match cell.profile {
+        Profile::Imagecorruptions if excess > 1.0 => Some(Resize::enlarged(picture, excess * 1.1)),
+        Profile::Scaled if cell.scale() != 1.0 => Some(Resize::scaled(picture, cell.scale())),
+        _ => None,
+    }
+}
+
+/// Where the pictures of the frost come from: five of them, each as likely as the others.
+#[derive(Clone, Debug, Default)]
+pub struct FrostSource {
+    /// None for the drawn textures.
+    pictures: Option<Vec<RgbImage>>,
 }
 
 impl FrostSource {
-    /// The name to print beside results, `frost-procedural`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Procedural => "frost-procedural",
-        }
+    /// Drawn ice crystals, which is the default: not the official benchmark.
+    pub fn procedural() -> Self {
+        Self::default()
     }
 
-    /// The textures with their sides multiplied by `scale`.
-    pub(crate) fn textures(self, scale: f64) -> Vec<RgbImage> {
-        TEXTURES.iter().map(|texture| shrink(texture, scale)).collect()
+    /// The benchmark's own photographs, in the order `frost1.png`, `frost2.png`, `frost3.png`, `frost4.jpg`,
+    /// `frost5.jpg` (the authors' sixth is never drawn). They are resized here as the profile wants it.
+    ///
+    /// # Errors
+    /// If there are not five pictures, or one has no pixels.
+    pub fn from_pictures(pictures: Vec<RgbImage>) -> Result<Self, AugmentError> {
+        let empty = pictures.iter().position(|picture| picture.is_empty());
+        let problem = match (pictures.len(), empty) {
+            (5, None) => return Ok(Self { pictures: Some(pictures) }),
+            (5, Some(index)) => format!("picture {} of 5 has no pixels", index + 1),
+            (count, _) => format!("there are {count} pictures instead of 5"),
+        };
+        Err(AugmentError::Frost { problem })
+    }
+
+    /// The name to print beside results: `frost-procedural` or `frost-original`.
+    pub fn name(&self) -> &'static str {
+        if self.pictures.is_some() { "frost-original" } else { "frost-procedural" }
+    }
+
+    fn pictures(&self) -> &[RgbImage] {
+        self.pictures.as_deref().unwrap_or_else(|| &TEXTURES)
     }
 }
 
-/// Bilinear between pixel centres and without smoothing first, which keeps the contrast of the frost; as in the
-/// reference.
-fn shrink(texture: &RgbImage, scale: f64) -> RgbImage {
-    if scale == 1.0 {
-        return texture.clone();
-    }
-    let side = |length: u32| ((f64::from(length) * scale).round() as u32).max(1);
-    let place = |target: u32, length: u32| {
-        let place = ((f64::from(target) + 0.5) / scale - 0.5).clamp(0.0, f64::from(length - 1));
-        (place as u32, (place as u32 + 1).min(length - 1), place.fract())
+/// The first column and row of the crop: anywhere that keeps it inside, if it fits, else anywhere in the picture.
+fn choose(picture: [usize; 2], image: [usize; 2], draws: &mut Draws<'_>) -> [usize; 2] {
+    let mut start = |axis: usize| {
+        let room = if picture[axis] > image[axis] { picture[axis] - image[axis] } else { picture[axis] };
+        draws.integer(0, room as i64) as usize
     };
-    RgbImage::from_fn(side(texture.width()), side(texture.height()), |x, y| {
-        let (left, right, u) = place(x, texture.width());
-        let (top, bottom, v) = place(y, texture.height());
-        image::Rgb([0, 1, 2].map(|channel| {
-            let at = |x: u32, y: u32| f64::from(texture.get_pixel(x, y).0[channel]);
-            let upper = at(left, top) * (1.0 - u) + at(right, top) * u;
-            let lower = at(left, bottom) * (1.0 - u) + at(right, bottom) * u;
-            (upper * (1.0 - v) + lower * v).round() as u8
-        }))
-    })
+    let row = start(1);
+    [start(0), row]
 }
 
-/// Frost from the part of `texture` whose top left corner is `start` (x, y). The texture repeats beyond its edges.
-pub(crate) fn frost(image: &RgbImage, texture: &RgbImage, start: (u32, u32), weights: (f64, f64)) -> RgbImage {
-    let tables =
-        [weights.0, weights.1].map(|weight| -> [f64; 256] { std::array::from_fn(|level| weight * level as f64) });
-    let (width, height) = texture.dimensions();
-    let mut out = image.clone();
-    for (x, y, pixel) in out.enumerate_pixels_mut() {
-        let frost = texture.get_pixel((start.0 + x) % width, (start.1 + y) % height);
-        for (level, &frost) in pixel.0.iter_mut().zip(&frost.0) {
-            *level = (tables[0][usize::from(*level)] + tables[1][usize::from(frost)]) as u8;
-        }
+/// Covers the image with the part of a picture whose top left corner is `start` (column, row). The picture repeats beyond
+/// its edges.
+fn cover(cell: &mut Cell<'_, '_>, picture: &RgbImage, start: [usize; 2], weights: (f64, f64)) {
+    let [columns, rows] = [picture.width() as usize, picture.height() as usize];
+    let stride = cell.image.stride();
+    let mut frost = cell.scratch.take::<u8>(stride);
+    let lines = cell.image.levels.chunks_exact(stride).zip(cell.out.chunks_exact_mut(stride));
+    for (y, (levels, out)) in lines.enumerate() {
+        let line = &picture.as_raw()[(start[1] + y) % rows * columns * 3..][..columns * 3];
+        let frost = match line.get(start[0] * 3..start[0] * 3 + stride) {
+            Some(frost) => frost,
+            None => {
+                let repeated = line.iter().cycle().skip(start[0] * 3);
+                frost.iter_mut().zip(repeated).for_each(|(target, &level)| *target = level);
+                &frost
+            }
+        };
+        vectorised(
+            #[inline(always)]
+            || {
+                for ((out, &level), &frost) in out.iter_mut().zip(levels).zip(frost) {
+                    let sum = weights.0 * f64::from(level) + weights.1 * f64::from(frost);
+                    *out = whole_part(sum.min(255.0)) as u8;
+                }
+            },
+        );
     }
-    out
-}
-
-/// Which texture, and from where: anywhere that keeps the crop inside, if it fits.
-pub(crate) fn choose<'a>(
-    image: &RgbImage,
-    textures: &'a [RgbImage],
-    stream: &mut Stream,
-) -> (&'a RgbImage, (u32, u32)) {
-    let texture = &textures[stream.below(textures.len() as u32) as usize];
-    let mut start = |texture: u32, image: u32| stream.below(if texture > image { texture - image } else { texture });
-    let x = start(texture.width(), image.width());
-    (texture, (x, start(texture.height(), image.height())))
+    cell.scratch.give(frost);
 }
 
 /// Side of a drawn texture in pixels.
@@ -213,24 +278,47 @@ fn dab(ice: &mut [f32], place: [f64; 2], radius: f64, strength: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Corruption, Corruptor, Severity, Trace};
 
-    #[test]
-    fn frost_is_a_clipped_weighted_sum_of_the_crop() {
-        let image = RgbImage::from_pixel(2, 1, image::Rgb([100, 200, 250]));
-        let texture = RgbImage::from_fn(3, 1, |x, _| image::Rgb([x as u8 * 100; 3]));
-        let out = frost(&image, &texture, (2, 0), (0.75, 0.45));
-        // From column 2 (200), then around to column 0 (0).
-        assert_eq!(out.into_raw(), [165, 240, 255, 75, 150, 187]);
+    fn flat(width: u32, height: u32, level: u8) -> RgbImage {
+        RgbImage::from_pixel(width, height, image::Rgb([level; 3]))
     }
 
     #[test]
-    fn textures_are_five_bluish_pictures_of_varying_brightness() {
-        let textures = FrostSource::Procedural.textures(0.2);
+    fn frost_is_a_clipped_weighted_sum_of_the_crop() {
+        let mut pictures = vec![flat(9, 9, 0); 5];
+        pictures[3] = RgbImage::from_fn(3, 1, |x, _| image::Rgb([x as u8 * 100; 3]));
+        let source = FrostSource::from_pictures(pictures).unwrap();
+        assert_eq!(source.name(), "frost-original");
+        let image = RgbImage::from_pixel(2, 1, image::Rgb([100, 200, 250]));
+        let draws = [3.0, 0.0, 2.0].map(|value| (String::new(), vec![value]));
+        let severity = Severity::try_from(5).unwrap();
+        let corruptor = Corruptor::with_frost(Profile::ImagenetC, source);
+        // A picture as high as the image is drawn from anywhere, and repeats: here from column 2 (200) on to column 0.
+        let taller = RgbImage::from_fn(4, 1, |x, _| *image.get_pixel(x % 2, 0));
+        let out = corruptor.replay(&taller, Corruption::Frost, severity, &Trace::new(draws.to_vec())).unwrap();
+        assert_eq!(out.into_raw()[..6], [210, 255, 255, 60, 120, 150]);
+    }
+
+    #[test]
+    fn pictures_are_five_and_not_empty() {
+        let refuse = |pictures| FrostSource::from_pictures(pictures).unwrap_err().to_string();
+        assert!(refuse(vec![flat(4, 4, 9); 6]).contains("6 pictures"));
+        assert!(
+            refuse(vec![flat(4, 4, 9), flat(0, 1, 0), flat(4, 4, 9), flat(4, 4, 9), flat(4, 4, 9)])
+                .contains("picture 2")
+        );
+    }
+
+    #[test]
+    fn textures_are_five_bluish_from_pictures_varying_brightness() {
+        let source = FrostSource::procedural();
+        let textures = source.pictures();
         let mean = |texture: &RgbImage, channel: usize| {
             let sum: u32 = texture.iter().skip(channel).step_by(3).map(|&level| u32::from(level)).sum();
             f64::from(sum) * 3.0 / texture.len() as f64
         };
-        assert!(textures.len() >= 5 && textures.iter().all(|texture| texture.width() == 102));
+        assert!(textures.len() == 5 && textures.iter().all(|texture| texture.width() == 512));
         assert!(
             textures.iter().all(|texture| mean(texture, 0) < mean(texture, 1) && mean(texture, 1) < mean(texture, 2))
         );

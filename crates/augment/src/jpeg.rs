@@ -4,138 +4,253 @@
 //! arithmetic is that of libjpeg ("islow" DCT, 4:2:0 chroma, triangle upsampling), so the result equals Pillow's
 //! sample by sample.
 
+mod block;
+
+use block::Quantiser;
 use image::RgbImage;
 
-use crate::filter::rebuild;
+use crate::cell::Cell;
+use crate::jpeg_file::{self, Component};
 use crate::profile::PerProfile;
+use crate::scratch::Scratch;
+use crate::simd::vectorised;
 
 /// Quality of libjpeg per severity 1-5.
-pub(crate) const QUALITY: PerProfile<[u32; 5]> =
-    PerProfile { cifar: [80, 65, 58, 50, 40], imagenet: [25, 18, 15, 10, 7] };
+const QUALITY: PerProfile<[u32; 5]> = PerProfile {
+    cifar: [80, 65, 58, 50, 40],
+    tiny: [65, 58, 50, 40, 25],
+    imagenet: [25, 18, 15, 10, 7],
+    inception: [23, 16, 13, 8, 5],
+};
 
-/// Through a baseline JPEG of the given quality (1-100) and back.
-pub(crate) fn compress(image: &RgbImage, quality: u32) -> RgbImage {
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let [luma, blue, red] = split(image);
-    let luma = luma.code(&scale(&LUMINANCE, quality));
-    let chroma = scale(&CHROMINANCE, quality);
-    let half = [blue, red].map(|plane| plane.halve().code(&chroma).double(width, height));
-    let mut out = Vec::with_capacity(image.len());
-    for y in 0..height {
-        let rows = (luma.row(y), half[0].row(y), half[1].row(y));
-        for ((&y, &cb), &cr) in rows.0.iter().zip(rows.1).zip(rows.2).take(width) {
-            out.extend(rgb(i32::from(y), i32::from(cb) - 128, i32::from(cr) - 128));
-        }
-    }
-    rebuild(width, height, out)
+/// JPEG compression of a cell: through a baseline file of the severity's quality and back. Its blocks are of eight pixels
+/// in every profile.
+pub(crate) fn apply(cell: &mut Cell<'_, '_>) {
+    let quality = QUALITY.get(cell.profile)[cell.index];
+    let (width, height) = (cell.image.width, cell.image.height);
+    let tables = [&LUMINANCE, &CHROMINANCE].map(|base| Quantiser::new(&scale(base, quality)));
+    let mut planes = Planes::new(width, height, cell.scratch);
+    let mut rows = Rows::new(planes.stride, planes.half_stride, cell.scratch);
+    vectorised(
+        #[inline(always)]
+        || {
+            split(cell.image.levels, width, &mut planes, &mut rows);
+            block::code(&mut planes.luma, planes.stride, &tables[0]);
+            for plane in &mut planes.chroma {
+                block::code(plane, planes.half_stride, &tables[1]);
+            }
+            merge(&planes, &mut rows, width, cell.out);
+        },
+    );
+    planes.give(cell.scratch);
+    rows.give(cell.scratch);
 }
 
-/// One component. `stride` may exceed `width`: the rest of a row is padding.
-struct Plane {
-    width: usize,
+/// A baseline JPEG file of the given quality (1-100), 4:2:0 and with optimised Huffman tables: byte by byte what Pillow's
+/// `save(quality=..., optimize=True)` writes, and the form in which ImageNet-C was published (quality 85).
+///
+/// `None` for an image without pixels or with a side above 65535, which the format cannot express.
+pub fn encode_jpeg(image: &RgbImage, quality: u32) -> Option<Vec<u8>> {
+    let sides = [image.width(), image.height()];
+    if sides.iter().any(|side| !(1..=65535).contains(side)) {
+        return None;
+    }
+    let [width, height] = sides.map(|side| side as usize);
+    let scratch = &mut Scratch::new();
+    let mut planes = Planes::new(width, height, scratch);
+    let mut rows = Rows::new(planes.stride, planes.half_stride, scratch);
+    split(image.as_raw(), width, &mut planes, &mut rows);
+    let tables = [&LUMINANCE, &CHROMINANCE].map(|base| scale(base, quality));
+    let component = |samples: &[u8], stride: usize, table: &[i32; 64]| Component {
+        columns: stride / 8,
+        rows: samples.len() / stride / 8,
+        blocks: block::coefficients(samples, stride, table),
+    };
+    let components = [
+        component(&planes.luma, planes.stride, &tables[0]),
+        component(&planes.chroma[0], planes.half_stride, &tables[1]),
+        component(&planes.chroma[1], planes.half_stride, &tables[1]),
+    ];
+    let bytes = tables.map(|table| table.map(|step| step as u8));
+    Some(jpeg_file::write((width, height), [&bytes[0], &bytes[1]], &components))
+}
+
+/// The components in whole blocks: the edges are extended.
+struct Planes {
     height: usize,
+    /// Columns of the luma and of the chroma with their extension.
     stride: usize,
-    samples: Vec<u8>,
+    half_stride: usize,
+    /// Columns and rows of the chroma without it.
+    half_width: usize,
+    half_height: usize,
+    luma: Vec<u8>,
+    chroma: [Vec<u8>; 2],
 }
 
-impl Plane {
-    fn row(&self, y: usize) -> &[u8] {
-        &self.samples[y * self.stride..][..self.stride]
+impl Planes {
+    fn new(width: usize, height: usize, scratch: &mut Scratch) -> Self {
+        let (half_width, half_height) = (width.div_ceil(2), height.div_ceil(2));
+        let (stride, half_stride) = (width.next_multiple_of(8), half_width.next_multiple_of(8));
+        let luma = scratch.take(stride * height.next_multiple_of(8));
+        let chroma = [(); 2].map(|()| scratch.take(half_stride * half_height.next_multiple_of(8)));
+        Self { height, stride, half_stride, half_width, half_height, luma, chroma }
     }
 
-    /// Halves both sides; 2x2 means are rounded down and up in turn along a row. Edges are extended first.
-    fn halve(&self) -> Self {
-        let (width, height) = (self.width.div_ceil(2), self.height.div_ceil(2));
-        let at = |row: &[u8], x: usize| u32::from(row[x.min(self.width - 1)]);
-        let stride = width.next_multiple_of(8);
-        let mut samples = Vec::with_capacity(stride * height);
-        for y in 0..height {
-            let (upper, lower) = (self.row(2 * y), self.row((2 * y + 1).min(self.height - 1)));
-            samples.extend((0..stride).map(|x| {
-                let sum = at(upper, 2 * x) + at(upper, 2 * x + 1) + at(lower, 2 * x) + at(lower, 2 * x + 1);
-                ((sum + 1 + (x as u32 & 1)) >> 2) as u8
-            }));
+    fn give(self, scratch: &mut Scratch) {
+        scratch.give(self.luma);
+        self.chroma.into_iter().for_each(|plane| scratch.give(plane));
+    }
+}
+
+/// Room for rows on the way.
+struct Rows {
+    /// A row of each colour.
+    colours: [Vec<u8>; 3],
+    /// Two rows of each chroma before it is halved; after it is doubled, one.
+    chroma: [[Vec<u8>; 2]; 2],
+    /// Sums of two rows of halved chroma, with a pixel of border.
+    sums: Vec<u32>,
+}
+
+impl Rows {
+    fn new(stride: usize, half_stride: usize, scratch: &mut Scratch) -> Self {
+        let length = stride.max(2 * half_stride);
+        Self {
+            colours: [(); 3].map(|()| scratch.take(length)),
+            chroma: [(); 2].map(|()| [(); 2].map(|()| scratch.take(length))),
+            sums: scratch.take(half_stride + 2),
         }
-        Self { width, height, stride, samples }
     }
 
-    /// Forward transform, quantisation and the way back, in blocks of 8x8 with the edges extended.
-    fn code(&self, table: &[i32; 64]) -> Self {
-        let stride = self.width.next_multiple_of(8);
-        let rows = self.height.next_multiple_of(8);
-        let mut samples = vec![0; stride * rows];
-        for top in (0..rows).step_by(8) {
-            for left in (0..stride).step_by(8) {
-                let mut block = [0; 64];
-                for (y, line) in block.chunks_exact_mut(8).enumerate() {
-                    let row = self.row((top + y).min(self.height - 1));
-                    for (x, sample) in line.iter_mut().enumerate() {
-                        *sample = i32::from(row[(left + x).min(self.stride - 1)]) - 128;
-                    }
-                }
-                forward(&mut block);
-                block.iter_mut().zip(table).for_each(|(value, &step)| *value = quantise(*value, step * 8) * step);
-                inverse(&mut block);
-                for (y, line) in block.chunks_exact(8).enumerate() {
-                    let target = &mut samples[(top + y) * stride + left..][..8];
-                    target.iter_mut().zip(line).for_each(|(level, &value)| *level = (value + 128).clamp(0, 255) as u8);
-                }
+    fn give(self, scratch: &mut Scratch) {
+        self.colours.into_iter().chain(self.chroma.into_iter().flatten()).for_each(|row| scratch.give(row));
+        scratch.give(self.sums);
+    }
+}
+
+/// Fills the planes: luma as it is, chroma halved.
+#[inline(always)]
+fn split(levels: &[u8], width: usize, planes: &mut Planes, rows: &mut Rows) {
+    let last = planes.height - 1;
+    for pair in 0..planes.half_height {
+        for (side, y) in [2 * pair, (2 * pair + 1).min(last)].into_iter().enumerate() {
+            let [red, green, blue] = &mut rows.colours;
+            let source = levels[y * width * 3..][..width * 3].chunks_exact(3);
+            for (((pixel, r), g), b) in source.zip(red.iter_mut()).zip(green.iter_mut()).zip(blue.iter_mut()) {
+                (*r, *g, *b) = (pixel[0], pixel[1], pixel[2]);
+            }
+            let colours = [&red[..width], &green[..width], &blue[..width]];
+            let luma = &mut planes.luma[y * planes.stride..][..planes.stride];
+            weigh(colours, [19595, 38470, 7471], 32768, luma);
+            extend(luma, width);
+            let chroma = (128 << 16) + 32767;
+            for (rows, weights) in rows.chroma.iter_mut().zip([[-11059, -21709, 32768], [32768, -27439, -5329]]) {
+                weigh(colours, weights, chroma, &mut rows[side]);
+                extend(&mut rows[side], width);
             }
         }
-        Self { width: self.width, height: self.height, stride, samples }
-    }
-
-    /// Doubles both sides to `width` by `height`: a triangle filter, or plain repetition for planes of one or two
-    /// columns.
-    fn double(&self, width: usize, height: usize) -> Self {
-        let mut samples = Vec::with_capacity(width * height);
-        let mut column = vec![0; self.width];
-        for y in 0..height {
-            let near = &self.row(y / 2)[..self.width];
-            if self.width <= 2 {
-                samples.extend((0..width).map(|x| near[x / 2]));
-                continue;
-            }
-            let other = if y % 2 == 0 { (y / 2).saturating_sub(1) } else { (y / 2 + 1).min(self.height - 1) };
-            for ((sum, &near), &far) in column.iter_mut().zip(near).zip(self.row(other)) {
-                *sum = 3 * u32::from(near) + u32::from(far);
-            }
-            samples.extend((0..width).map(|x| {
-                let centre = x / 2;
-                let (side, bias) = if x % 2 == 0 { (centre.saturating_sub(1), 8) } else { (centre + 1, 7) };
-                ((3 * column[centre] + column[side.min(self.width - 1)] + bias) >> 4) as u8
-            }));
+        for ([upper, lower], plane) in rows.chroma.iter().zip(&mut planes.chroma) {
+            halve(upper, lower, &mut plane[pair * planes.half_stride..][..planes.half_stride]);
         }
-        Self { width, height, stride: width, samples }
+    }
+    extend_down(&mut planes.luma, planes.stride, planes.height);
+    for plane in &mut planes.chroma {
+        extend_down(plane, planes.half_stride, planes.half_height);
     }
 }
 
-/// To Y, Cb and Cr in 16-bit fixed point.
-fn split(image: &RgbImage) -> [Plane; 3] {
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let mut planes =
-        [(); 3].map(|()| Plane { width, height, stride: width, samples: Vec::with_capacity(width * height) });
-    for pixel in image.as_raw().chunks_exact(3) {
-        let [r, g, b] = [0, 1, 2].map(|channel| i32::from(pixel[channel]));
-        let chroma = (128 << 16) + 32767;
-        planes[0].samples.push(((19595 * r + 38470 * g + 7471 * b + 32768) >> 16) as u8);
-        planes[1].samples.push(((-11059 * r - 21709 * g + 32768 * b + chroma) >> 16) as u8);
-        planes[2].samples.push(((32768 * r - 27439 * g - 5329 * b + chroma) >> 16) as u8);
+/// The sum of the colours by their weights in 16-bit fixed point.
+#[inline(always)]
+fn weigh([red, green, blue]: [&[u8]; 3], weights: [i32; 3], bias: i32, out: &mut [u8]) {
+    for (((out, &r), &g), &b) in out.iter_mut().zip(red).zip(green).zip(blue) {
+        let sum = weights[0] * i32::from(r) + weights[1] * i32::from(g) + weights[2] * i32::from(b) + bias;
+        *out = (sum >> 16) as u8;
     }
-    planes
 }
 
-fn rgb(y: i32, cb: i32, cr: i32) -> [u8; 3] {
-    let red = y + ((91881 * cr + 32768) >> 16);
-    let green = y + ((-22554 * cb - 46802 * cr + 32768) >> 16);
-    let blue = y + ((116_130 * cb + 32768) >> 16);
-    [red, green, blue].map(|value| value.clamp(0, 255) as u8)
+/// Repeats the last of the first `length` samples.
+#[inline(always)]
+fn extend(row: &mut [u8], length: usize) {
+    let last = row[length - 1];
+    row[length..].fill(last);
 }
 
-/// Rounds to the nearest multiple, halves away from zero; the transform's output carries a factor of eight.
-fn quantise(value: i32, step: i32) -> i32 {
-    let magnitude = (value.abs() + step / 2) / step;
-    if value < 0 { -magnitude } else { magnitude }
+/// Repeats the last of the first `height` rows.
+#[inline(always)]
+fn extend_down(plane: &mut [u8], stride: usize, height: usize) {
+    for y in height..plane.len() / stride {
+        plane.copy_within((height - 1) * stride..height * stride, y * stride);
+    }
+}
+
+/// Means of 2x2 samples, rounded down and up in turn.
+#[inline(always)]
+fn halve(upper: &[u8], lower: &[u8], out: &mut [u8]) {
+    for (((out, upper), lower), bias) in
+        out.chunks_exact_mut(2).zip(upper.chunks_exact(4)).zip(lower.chunks_exact(4)).zip(std::iter::repeat([1, 2]))
+    {
+        let sum =
+            |x: usize| u16::from(upper[x]) + u16::from(upper[x + 1]) + u16::from(lower[x]) + u16::from(lower[x + 1]);
+        out[0] = ((sum(0) + bias[0]) >> 2) as u8;
+        out[1] = ((sum(2) + bias[1]) >> 2) as u8;
+    }
+}
+
+/// Doubles the chroma and returns to red, green and blue.
+#[inline(always)]
+fn merge(planes: &Planes, rows: &mut Rows, width: usize, out: &mut [u8]) {
+    for (y, target) in out.chunks_exact_mut(width * 3).enumerate() {
+        for (plane, doubled) in planes.chroma.iter().zip(&mut rows.chroma) {
+            let row = |y: usize| &plane[y * planes.half_stride..][..planes.half_width];
+            let other = if y % 2 == 0 { (y / 2).saturating_sub(1) } else { (y / 2 + 1).min(planes.half_height - 1) };
+            double(row(y / 2), row(other), &mut rows.sums, &mut doubled[0]);
+        }
+        let [red, green, blue] = &mut rows.colours;
+        let luma = &planes.luma[y * planes.stride..][..width];
+        let (cb, cr) = (&rows.chroma[0][0][..width], &rows.chroma[1][0][..width]);
+        for ((out, &y), &cr) in red.iter_mut().zip(luma).zip(cr) {
+            *out = level(i32::from(y) + ((91881 * (i32::from(cr) - 128) + 32768) >> 16));
+        }
+        for (((out, &y), &cb), &cr) in green.iter_mut().zip(luma).zip(cb).zip(cr) {
+            let chroma = -22554 * (i32::from(cb) - 128) - 46802 * (i32::from(cr) - 128);
+            *out = level(i32::from(y) + ((chroma + 32768) >> 16));
+        }
+        for ((out, &y), &cb) in blue.iter_mut().zip(luma).zip(cb) {
+            *out = level(i32::from(y) + ((116_130 * (i32::from(cb) - 128) + 32768) >> 16));
+        }
+        for (((pixel, &r), &g), &b) in target.chunks_exact_mut(3).zip(red.iter()).zip(green.iter()).zip(blue.iter()) {
+            (pixel[0], pixel[1], pixel[2]) = (r, g, b);
+        }
+    }
+}
+
+/// A row of double the width between the rows `near` and `far`: a triangle filter, or plain repetition for planes of one
+/// or two columns.
+#[inline(always)]
+fn double(near: &[u8], far: &[u8], sums: &mut [u32], out: &mut [u8]) {
+    let width = near.len();
+    if width <= 2 {
+        for (pair, &sample) in out.chunks_exact_mut(2).zip(near) {
+            pair.fill(sample);
+        }
+        return;
+    }
+    for ((sum, &near), &far) in sums[1..].iter_mut().zip(near).zip(far) {
+        *sum = 3 * u32::from(near) + u32::from(far);
+    }
+    sums[0] = sums[1];
+    sums[width + 1] = sums[width];
+    let (left, centre, right) = (&sums[..width], &sums[1..=width], &sums[2..width + 2]);
+    for (((pair, &left), &centre), &right) in out.chunks_exact_mut(2).zip(left).zip(centre).zip(right) {
+        pair[0] = ((3 * centre + left + 8) >> 4) as u8;
+        pair[1] = ((3 * centre + right + 7) >> 4) as u8;
+    }
+}
+
+#[inline(always)]
+fn level(value: i32) -> u8 {
+    value.clamp(0, 255) as u8
 }
 
 /// The quantisation table of a quality.
@@ -155,70 +270,3 @@ const CHROMINANCE: [i32; 64] = [
     17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99, 99, 99, 99, 99, 99,
     99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,
 ];
-
-/// Fraction bits of the constants, and bits of extra precision kept between the passes.
-const CONST_BITS: u32 = 13;
-const PASS_BITS: u32 = 2;
-
-fn descale(value: i32, bits: u32) -> i32 {
-    (value + (1 << (bits - 1))) >> bits
-}
-
-/// The odd half, shared by both directions: the rotations of Loeffler, Ligtenberg & Moschytz 1989.
-fn odd_part([a, b, c, d]: [i32; 4]) -> [i32; 4] {
-    let sum = (a + c + b + d) * 9633;
-    let z1 = -(a + d) * 7373;
-    let z2 = -(b + c) * 20995;
-    let z3 = sum - (a + c) * 16069;
-    let z4 = sum - (b + d) * 3196;
-    [a * 2446 + z1 + z3, b * 16819 + z2 + z4, c * 25172 + z2 + z3, d * 12299 + z1 + z4]
-}
-
-/// Forward DCT in place; the result carries a factor of eight.
-fn forward(block: &mut [i32; 64]) {
-    for row in 0..8 {
-        forward_line(block, row * 8, 1, |even| even << PASS_BITS, CONST_BITS - PASS_BITS);
-    }
-    for column in 0..8 {
-        forward_line(block, column, 8, |even| descale(even, PASS_BITS), CONST_BITS + PASS_BITS);
-    }
-}
-
-fn forward_line(block: &mut [i32; 64], start: usize, step: usize, even: impl Fn(i32) -> i32, bits: u32) {
-    let at = |i: usize| block[start + i * step];
-    let sum: [i32; 4] = std::array::from_fn(|i| at(i) + at(7 - i));
-    let difference: [i32; 4] = std::array::from_fn(|i| at(i) - at(7 - i));
-    let (t10, t13) = (sum[0] + sum[3], sum[0] - sum[3]);
-    let (t11, t12) = (sum[1] + sum[2], sum[1] - sum[2]);
-    let z1 = (t12 + t13) * 4433;
-    let [d7, d5, d3, d1] = odd_part([difference[3], difference[2], difference[1], difference[0]]);
-    let rotated = [d1, z1 + t13 * 6270, d3, 0, d5, z1 - t12 * 15137, d7];
-    block[start] = even(t10 + t11);
-    for (i, value) in rotated.into_iter().enumerate() {
-        block[start + (i + 1) * step] = if i == 3 { even(t10 - t11) } else { descale(value, bits) };
-    }
-}
-
-/// Inverse DCT in place.
-fn inverse(block: &mut [i32; 64]) {
-    for column in 0..8 {
-        inverse_line(block, column, 8, CONST_BITS - PASS_BITS);
-    }
-    for row in 0..8 {
-        inverse_line(block, row * 8, 1, CONST_BITS + PASS_BITS + 3);
-    }
-}
-
-fn inverse_line(block: &mut [i32; 64], start: usize, step: usize, bits: u32) {
-    let at = |i: usize| block[start + i * step];
-    let z1 = (at(2) + at(6)) * 4433;
-    let (t2, t3) = (z1 - at(6) * 15137, z1 + at(2) * 6270);
-    let (t0, t1) = ((at(0) + at(4)) << CONST_BITS, (at(0) - at(4)) << CONST_BITS);
-    let even = [t0 + t3, t1 + t2, t1 - t2, t0 - t3];
-    let mut odd = odd_part([at(7), at(5), at(3), at(1)]);
-    odd.reverse();
-    for (i, (even, odd)) in even.into_iter().zip(odd).enumerate() {
-        block[start + i * step] = descale(even + odd, bits);
-        block[start + (7 - i) * step] = descale(even - odd, bits);
-    }
-}

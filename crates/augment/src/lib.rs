@@ -1,12 +1,15 @@
-//! Image corruptions (ImageNet-C, CIFAR-10-C) and training augmentations (AugMix, RandConv) on plain pixel buffers.
+//! Image corruptions (ImageNet-C, CIFAR-10-C, C-bar) and training augmentations (AugMix, PixMix, RandConv and the usual
+//! ones) on plain pixel buffers.
 //!
 //! Images go in and come out as [`RgbImage`]: interleaved 8-bit RGB in rows, levels 0-255, any size. Nothing here
 //! knows tensors, files or threads. Every draw comes from a [`robustify_rng::Key`] that the caller makes from the
 //! seed and the sample, so neither the order of the calls nor the number of threads changes a pixel.
 //!
 //! - A [`Corruptor`] holds the constants of a [`Profile`] and applies a [`Corruption`] at a [`Severity`].
-//! - A [`Policy`] is what training does to an image: [`AugMix`], [`RandConv`] or chains of them, written as a line of
-//!   text.
+//! - A [`Policy`] is what training does to an image: [`AugMix`], [`PixMix`], [`RandConv`] and others or chains of them,
+//!   written as a line of text.
+//! - A [`MixingSet`] holds the pictures that PixMix mixes in: generated ones, or the caller's.
+//! - [`MixUp`] and [`CutMix`] mix two images and say what their labels weigh; [`resize`] resizes as Pillow does.
 //!
 //! ```
 //! use robustify_augment::{Corruption, Corruptor, Policy, Profile, RgbImage, Severity};
@@ -58,38 +61,83 @@
 //!
 //! Given the same random draws, results equal those of the authors' Python generators byte by byte on the golden data
 //! of this crate. Two limits: the published ImageNet-C files were saved as JPEG of quality 85 after this, and frost
-//! is drawn with procedural textures ([`FrostSource::name`]), so a mean over all corruptions is not the official
-//! number.
+//! is drawn with procedural textures unless the caller has the authors' photographs ([`FrostSource`]), so a mean over
+//! all corruptions is not the official number.
 #![deny(missing_docs)]
 
+/// Grows by one whenever a corruption or an augmentation gives other pixels for the same key. Whatever is cached should
+/// depend on it.
+pub const REVISION: u32 = 2;
+
+mod affine;
 mod augmix;
-mod blur;
+mod bar;
+mod border;
+mod cell;
 mod colour;
 mod corruption;
 mod corruptor;
+mod crop;
+mod defocus;
+mod draws;
 mod elastic;
+mod erase;
 mod error;
 mod filter;
+mod fog;
 mod frost;
+mod gaussian_blur;
+mod glass;
+mod ifs;
+mod jitter;
 mod jpeg;
+mod jpeg_file;
+mod leaves;
+mod magnify;
+mod mixing;
 mod motion;
 mod noise;
+mod pairs;
 #[cfg(test)]
 mod parity;
 mod pillow;
+mod pillow_resize;
 mod pixelate;
+mod pixmix;
+mod plasma;
+mod pointwise;
 mod policy;
 mod profile;
 mod rand_conv;
+mod resize;
+mod rgbx;
+mod rows;
+mod scratch;
+mod shape;
+mod simd;
+mod snow;
 mod spatter;
-mod weather;
+mod step;
+mod ties;
+mod undulation;
+mod zoom;
 
 pub use augmix::{AugMix, OpSet};
 pub use corruption::{Corruption, Group, Severity};
 pub use corruptor::Corruptor;
+pub use crop::{RandomResizedCrop, random_flip};
+pub use draws::Trace;
+pub use erase::{CutOut, Filling, RandomErasing};
 pub use error::AugmentError;
 pub use frost::FrostSource;
 pub use image::RgbImage;
+pub use jitter::ColourJitter;
+pub use jpeg::encode_jpeg;
+pub use mixing::{MixingKind, MixingSet};
+pub use pairs::{CutBox, CutMix, MixUp};
+pub use pillow_resize::{Filter, resize};
+pub use pixmix::PixMix;
 pub use policy::Policy;
 pub use profile::Profile;
 pub use rand_conv::RandConv;
+pub use scratch::Scratch;

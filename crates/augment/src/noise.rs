@@ -1,169 +1,331 @@
 //! Gaussian, shot, impulse and speckle noise, drawn for every sample: height x width x 3.
 //! Source: Hendrycks & Dietterich 2019, arXiv:1903.12261; tables from the authors' code.
 
-use image::RgbImage;
+use std::sync::OnceLock;
+
 use robustify_rng::Stream;
 
-use crate::filter::{to_level, unit_levels};
+use crate::border::{to_level, unit_levels};
+use crate::cell::Cell;
+use crate::draws::ANY;
 use crate::profile::PerProfile;
+use crate::scratch::Scratch;
+use crate::simd::vectorised;
 
 /// Gaussian noise: standard deviation per severity 1-5, for samples in `[0, 1]`.
-pub(crate) const GAUSSIAN: PerProfile<[f64; 5]> =
-    PerProfile { cifar: [0.04, 0.06, 0.08, 0.09, 0.10], imagenet: [0.08, 0.12, 0.18, 0.26, 0.38] };
+const GAUSSIAN: PerProfile<[f64; 5]> = PerProfile {
+    cifar: [0.04, 0.06, 0.08, 0.09, 0.10],
+    tiny: [0.04, 0.08, 0.12, 0.15, 0.18],
+    imagenet: [0.08, 0.12, 0.18, 0.26, 0.38],
+    inception: [0.09, 0.13, 0.19, 0.27, 0.40],
+};
 
 /// Shot noise: photons at white.
-pub(crate) const SHOT: PerProfile<[f64; 5]> =
-    PerProfile { cifar: [500.0, 250.0, 100.0, 75.0, 50.0], imagenet: [60.0, 25.0, 12.0, 5.0, 3.0] };
+const SHOT: PerProfile<[f64; 5]> = PerProfile {
+    cifar: [500.0, 250.0, 100.0, 75.0, 50.0],
+    tiny: [250.0, 100.0, 50.0, 30.0, 15.0],
+    imagenet: [60.0, 25.0, 12.0, 5.0, 3.0],
+    inception: [50.0, 20.0, 10.0, 5.0, 3.0],
+};
 
 /// Impulse noise: share of the samples that are replaced.
-pub(crate) const IMPULSE: PerProfile<[f64; 5]> =
-    PerProfile { cifar: [0.01, 0.02, 0.03, 0.05, 0.07], imagenet: [0.03, 0.06, 0.09, 0.17, 0.27] };
+const IMPULSE: PerProfile<[f64; 5]> = PerProfile {
+    cifar: [0.01, 0.02, 0.03, 0.05, 0.07],
+    tiny: [0.01, 0.02, 0.05, 0.08, 0.14],
+    imagenet: [0.03, 0.06, 0.09, 0.17, 0.27],
+    inception: [0.04, 0.07, 0.10, 0.18, 0.28],
+};
 
 /// Speckle noise: standard deviation in units of the sample.
-pub(crate) const SPECKLE: PerProfile<[f64; 5]> =
-    PerProfile { cifar: [0.06, 0.10, 0.12, 0.16, 0.20], imagenet: [0.15, 0.20, 0.35, 0.45, 0.60] };
+const SPECKLE: PerProfile<[f64; 5]> = PerProfile {
+    cifar: [0.06, 0.10, 0.12, 0.16, 0.20],
+    tiny: [0.15, 0.20, 0.25, 0.30, 0.35],
+    imagenet: [0.15, 0.20, 0.35, 0.45, 0.60],
+    inception: [0.16, 0.21, 0.36, 0.46, 0.61],
+};
 
-/// Adds `noise()` to every sample in `[0, 1]`.
-pub(crate) fn gaussian(image: &RgbImage, mut noise: impl FnMut() -> f64) -> RgbImage {
-    let unit = unit_levels();
-    map_samples(image, |level| to_level(unit[usize::from(level)] + noise()))
+/// The tables of the noises, made when first needed.
+#[derive(Default)]
+pub(crate) struct Noise {
+    shot: [OnceLock<ShotTable>; 5],
 }
 
-/// Adds `noise()` times the sample to every sample in `[0, 1]`.
-pub(crate) fn speckle(image: &RgbImage, mut noise: impl FnMut() -> f64) -> RgbImage {
-    let unit = unit_levels();
-    map_samples(image, |level| {
-        let sample = unit[usize::from(level)];
-        to_level(sample + sample * noise())
-    })
+/// Random numbers made at a time: they stay in the fastest cache.
+const CHUNK: usize = 4096;
+
+impl Noise {
+    /// Normal noise of a fixed standard deviation on every sample.
+    pub fn gaussian(&self, cell: &mut Cell<'_, '_>) {
+        let deviation = GAUSSIAN.get(cell.profile)[cell.index];
+        normal_noise(cell, 255.0 * deviation as f32, |sample, noise| sample + noise, |level, noise| level + noise);
+    }
+
+    /// Normal noise in proportion to the sample.
+    pub fn speckle(&self, cell: &mut Cell<'_, '_>) {
+        let deviation = SPECKLE.get(cell.profile)[cell.index];
+        let exact = |sample: f64, noise: f64| sample + sample * noise;
+        normal_noise(cell, deviation as f32, exact, |level, noise| level + level * noise);
+    }
+
+    /// Photons counted at every sample.
+    pub fn shot(&self, cell: &mut Cell<'_, '_>) {
+        let photons = SHOT.get(cell.profile)[cell.index];
+        if let Some(stream) = cell.draws.stream() {
+            let table = self.shot[cell.index].get_or_init(|| ShotTable::new(photons));
+            in_chunks(cell.image.levels, cell.out, stream, cell.scratch, |levels, out, bits| {
+                table.draw(levels, out, bits);
+            });
+        } else if let Some(counts) = cell.draws.array(cell.out.len(), [0.0, f64::INFINITY]) {
+            for (level, &count) in cell.out.iter_mut().zip(counts) {
+                *level = to_level(count / photons);
+            }
+        } else {
+            cell.out.fill(0);
+        }
+    }
+
+    /// Samples set to black or to white.
+    pub fn impulse(&self, cell: &mut Cell<'_, '_>) {
+        let amount = IMPULSE.get(cell.profile)[cell.index];
+        let length = cell.out.len();
+        if let Some(stream) = cell.draws.stream() {
+            in_chunks(cell.image.levels, cell.out, stream, cell.scratch, |levels, out, bits| {
+                strike(levels, out, bits, amount);
+            });
+            return;
+        }
+        let struck = cell.draws.array(length, ANY).unwrap_or_default();
+        let white = cell.draws.array(length, ANY).unwrap_or_default();
+        cell.out.copy_from_slice(cell.image.levels);
+        for ((level, &struck), &white) in cell.out.iter_mut().zip(struck).zip(white) {
+            if struck <= amount {
+                *level = if white <= 0.5 { 255 } else { 0 };
+            }
+        }
+    }
 }
 
-/// Replaces the samples for which `strike()` answers: by white if true, by black if false.
-pub(crate) fn impulse(image: &RgbImage, mut strike: impl FnMut() -> Option<bool>) -> RgbImage {
-    map_samples(image, |level| strike().map_or(level, |salt| if salt { 255 } else { 0 }))
+/// Noise of normal numbers: recorded ones through `exact`, on samples in `[0, 1]` and in the reference's arithmetic; new
+/// ones of the given deviation through `fast`, on levels in single precision.
+#[inline(always)]
+fn normal_noise(
+    cell: &mut Cell<'_, '_>,
+    deviation: f32,
+    exact: impl Fn(f64, f64) -> f64,
+    fast: impl Fn(f32, f32) -> f32,
+) {
+    let Some(stream) = cell.draws.stream() else {
+        let noise = cell.draws.array(cell.out.len(), ANY).unwrap_or_default();
+        let unit = unit_levels();
+        for ((out, &level), &noise) in cell.out.iter_mut().zip(cell.image.levels).zip(noise) {
+            *out = to_level(exact(unit[usize::from(level)], noise));
+        }
+        return;
+    };
+    let mut noise = cell.scratch.take::<f32>(CHUNK.min(cell.out.len()));
+    for (out, levels) in cell.out.chunks_mut(CHUNK).zip(cell.image.levels.chunks(CHUNK)) {
+        let noise = &mut noise[..out.len()];
+        stream.normals_f32(0.0, deviation, noise);
+        vectorised(
+            #[inline(always)]
+            || {
+                for ((out, &level), &noise) in out.iter_mut().zip(levels).zip(noise.iter()) {
+                    *out = truncate(fast(f32::from(level), noise));
+                }
+            },
+        );
+    }
+    cell.scratch.give(noise);
 }
 
-/// Shot noise through the table of its profile and severity.
-pub(crate) fn shot(image: &RgbImage, table: &ShotTable, stream: &mut Stream) -> RgbImage {
-    map_samples(image, |level| table.draw(level, stream.bits32()))
+/// Clips to 0-255 and drops the fraction.
+#[inline(always)]
+fn truncate(value: f32) -> u8 {
+    // Almost a half less, and the sum with 2^23 is rounded to a whole number whose last bits are the level: quicker than a
+    // conversion, which would clip once more.
+    const SHIFT: f32 = 8_388_608.0;
+    ((value.clamp(0.0, 255.0) - 0.499_99).max(0.0) + SHIFT).to_bits() as u8
 }
 
-/// The draws of [`impulse`]: struck with probability `amount`, then white or black at even odds.
-pub(crate) fn strikes(amount: f64, stream: &mut Stream) -> impl FnMut() -> Option<bool> {
-    let threshold = (amount * 4_294_967_296.0) as u32;
-    move || (stream.bits32() < threshold).then(|| stream.bits32() & 1 == 1)
+/// Makes `out` of `levels` and of one random word for every sample.
+#[inline(always)]
+fn in_chunks(
+    levels: &[u8],
+    out: &mut [u8],
+    stream: &mut Stream,
+    scratch: &mut Scratch,
+    work: impl Fn(&[u8], &mut [u8], &[u32]),
+) {
+    let mut bits = scratch.take::<u32>(CHUNK.min(out.len()));
+    for (out, levels) in out.chunks_mut(CHUNK).zip(levels.chunks(CHUNK)) {
+        let bits = &mut bits[..out.len()];
+        stream.words(bits);
+        vectorised(
+            #[inline(always)]
+            || work(levels, out, bits),
+        );
+    }
+    scratch.give(bits);
 }
 
-/// The level shown for `count` photons of the `photons` that make white.
-pub(crate) fn shot_level(count: u32, photons: f64) -> u8 {
-    to_level(f64::from(count) / photons)
+/// Impulse noise: of the words below `amount` the lower half means white and the upper half black.
+#[inline(always)]
+fn strike(levels: &[u8], out: &mut [u8], bits: &[u32], amount: f64) {
+    let black = (amount * 4_294_967_296.0) as u32;
+    let white = black / 2;
+    for ((out, &level), &bits) in out.iter_mut().zip(levels).zip(bits) {
+        let kept = if bits < black { 0 } else { level };
+        *out = if bits < white { 255 } else { kept };
+    }
 }
 
-fn map_samples(image: &RgbImage, mut map: impl FnMut(u8) -> u8) -> RgbImage {
-    let mut out = image.clone();
-    out.iter_mut().for_each(|sample| *sample = map(*sample));
-    out
-}
-
-/// For every level, the distribution of the level after shot noise, to be drawn from with 32 random bits.
+/// For every level, the distribution of the level after shot noise, to be drawn from with one random word: 256 equal
+/// columns, each of which is shared by two outputs.
+///
+/// Source: Walker 1977, "An efficient method for generating discrete random variables with general distributions".
 pub(crate) struct ShotTable {
-    /// Cumulative probabilities times 2^31, `256 * level + output`.
-    cumulative: Vec<u32>,
-    /// The first output that the top byte of the random bits can mean, `256 * level + byte`.
-    guide: Vec<u8>,
+    /// `256 * level + column`: the first output in the lowest byte, the second in the next, and above them the share of
+    /// the first in 2^16ths.
+    columns: Box<[u32; 1 << 16]>,
 }
 
 impl ShotTable {
-    pub fn new(photons: f64) -> Self {
-        let mut cumulative = Vec::with_capacity(256 * 256);
-        let mut guide = Vec::with_capacity(256 * 256);
-        for unit in unit_levels() {
-            let row = cumulative_levels(unit * photons, photons);
-            let mut first = 0;
-            for byte in 0..256_u32 {
-                while first < 255 && row[first] <= byte << 23 {
-                    first += 1;
-                }
-                guide.push(first as u8);
-            }
-            cumulative.extend(row);
+    fn new(photons: f64) -> Self {
+        let mut columns: Box<[u32; 1 << 16]> = vec![0; 1 << 16].try_into().expect("the length is that of the array");
+        for (row, unit) in columns.chunks_exact_mut(256).zip(unit_levels()) {
+            row.copy_from_slice(&share_out(&level_masses(unit * photons, photons)));
         }
-        Self { cumulative, guide }
+        Self { columns }
     }
 
-    fn draw(&self, level: u8, bits: u32) -> u8 {
-        let row = usize::from(level) * 256;
-        let mut output = usize::from(self.guide[row + (bits >> 24) as usize]);
-        while output < 255 && self.cumulative[row + output] <= bits >> 1 {
-            output += 1;
+    /// The column is chosen by the top byte of a word, the output in it by the 16 bits below.
+    #[inline(always)]
+    fn draw(&self, levels: &[u8], out: &mut [u8], bits: &[u32]) {
+        for ((out, &level), &bits) in out.iter_mut().zip(levels).zip(bits) {
+            let entry = self.columns[usize::from((u16::from(level) << 8) | (bits >> 24) as u16)];
+            let shift = if (bits >> 8) & 0xffff < entry >> 16 { 0 } else { 8 };
+            *out = (entry >> shift) as u8;
         }
-        output as u8
     }
 }
 
-/// The cumulative distribution of the output level for a Poisson variable of the given mean.
-fn cumulative_levels(mean: f64, photons: f64) -> [u32; 256] {
+/// Deals the probabilities of 256 outputs into 256 equal columns of at most two outputs each.
+fn share_out(masses: &[f64; 256]) -> [u32; 256] {
+    let total: f64 = masses.iter().sum();
+    let mut left = masses.map(|mass| mass * 256.0 / total);
+    let (mut poor, mut rich): (Vec<usize>, Vec<usize>) = (0..256).partition(|&output| left[output] < 1.0);
+    // What rounding leaves over at the end is given to itself.
+    let mut columns: [u32; 256] = std::array::from_fn(|output| (output as u32 * 257) | (0xffff << 16));
+    while let (Some(small), Some(&large)) = (poor.pop(), rich.last()) {
+        let share = ((left[small] * 65536.0).round() as u32).min(0xffff);
+        columns[small] = (share << 16) | ((large as u32) << 8) | small as u32;
+        left[large] -= 1.0 - f64::from(share) / 65536.0;
+        if left[large] < 1.0 {
+            rich.pop();
+            poor.push(large);
+        }
+    }
+    columns
+}
+
+/// The probabilities of the output levels for a Poisson variable of the given mean, of whose counts `photons` make white.
+fn level_masses(mean: f64, photons: f64) -> [f64; 256] {
     let mut mass = [0.0; 256];
-    // Twelve standard deviations: what lies beyond is far below the resolution of 2^-31.
+    // Twelve standard deviations: what lies beyond is far below the resolution of the table.
     let reach = 12.0 * (mean + 1.0).sqrt() + 12.0;
     for count in (mean - reach).max(0.0) as u32..=(mean + reach) as u32 {
         let log = if mean > 0.0 { f64::from(count) * libm::log(mean) } else { 0.0 };
         let log = log - mean - libm::lgamma(f64::from(count) + 1.0);
         if mean > 0.0 || count == 0 {
-            mass[usize::from(shot_level(count, photons))] += libm::exp(log);
+            mass[usize::from(to_level(f64::from(count) / photons))] += libm::exp(log);
         }
     }
-    let mut sum = 0.0;
-    mass.map(|part| {
-        sum += part;
-        (sum * 2_147_483_648.0).round() as u32
-    })
+    mass
 }
 
 #[cfg(test)]
 mod tests {
+    use image::RgbImage;
     use robustify_rng::Key;
 
     use super::*;
+    use crate::{Corruption, Corruptor, Profile, Severity};
 
-    fn flat(level: u8) -> RgbImage {
-        RgbImage::from_pixel(64, 64, image::Rgb([level; 3]))
+    /// How often each level comes out, as a share, for a flat image of the given level.
+    fn shares(profile: Profile, corruption: Corruption, severity: Severity, level: u8) -> ([f64; 256], f64) {
+        let flat = RgbImage::from_pixel(200, 200, image::Rgb([level; 3]));
+        let out = Corruptor::new(profile).apply(&flat, corruption, severity, Key::new(u64::from(level), "law"));
+        let mut counts = [0.0; 256];
+        out.iter().for_each(|&level| counts[usize::from(level)] += 1.0);
+        (counts.map(|count| count / out.len() as f64), out.len() as f64)
+    }
+
+    /// Asserts that the shares of `n` draws have the probabilities `law`, by the cumulative sums: their deviation is at
+    /// most 1 / sqrt(4 n).
+    fn assert_law((shares, n): ([f64; 256], f64), law: [f64; 256], what: &str) {
+        let (mut got, mut want) = (0.0, 0.0);
+        for (level, (share, mass)) in shares.into_iter().zip(law).enumerate() {
+            got += share;
+            want += mass;
+            let room = 4.5 * (want * (1.0 - want) / n).max(0.0).sqrt() + 3.0 / n;
+            assert!((got - want).abs() < room, "{what}: up to {level}: {got} instead of {want}");
+        }
+        assert!((want - 1.0).abs() < 1e-9, "{what}: the law sums to {want}");
+    }
+
+    /// The law of the truncated level of a normal variable.
+    fn normal_law(mean: f64, deviation: f64) -> [f64; 256] {
+        let below = |x: f64| 0.5 * libm::erfc((mean - x) / deviation / std::f64::consts::SQRT_2);
+        std::array::from_fn(|level| match level {
+            0 => below(1.0),
+            255 => 1.0 - below(255.0),
+            _ => below(level as f64 + 1.0) - below(level as f64),
+        })
     }
 
     #[test]
-    fn shot_noise_has_the_moments_of_poisson() {
-        for photons in [3.0, 60.0, 500.0] {
-            let table = ShotTable::new(photons);
-            let mut stream = Key::new(1, "shot").stream();
-            for level in [0, 20, 90] {
-                let out = shot(&flat(level), &table, &mut stream);
-                let count = out.len() as f64;
-                let mean = out.iter().map(|&level| f64::from(level)).sum::<f64>() / count;
-                let variance = out.iter().map(|&level| (f64::from(level) - mean).powi(2)).sum::<f64>() / count;
-                let (want, spread) = (f64::from(level), f64::from(level) * 255.0 / photons);
-                // Half a level is lost by truncation; few photons also lose what lies above white.
-                let room = 0.6 + 4.0 * (spread / count).sqrt() + if photons == 3.0 { 0.12 * want } else { 0.0 };
-                assert!((mean - want).abs() < room, "{photons} photons, level {level}: mean {mean}");
-                if photons > 3.0 {
-                    assert!((variance - spread).abs() < 0.1 * spread + 0.2, "{photons}, {level}: variance {variance}");
-                }
+    fn gaussian_and_speckle_have_their_laws() {
+        for (profile, index) in [(Profile::CifarC, 0), (Profile::ImagenetC, 4)] {
+            for level in [1, 60, 128, 250] {
+                let (severity, mean) = (Severity::ALL[index], f64::from(level));
+                let what = format!("{profile}, level {level}");
+                let got = shares(profile, Corruption::GaussianNoise, severity, level);
+                assert_law(got, normal_law(mean, 255.0 * GAUSSIAN.get(profile)[index]), &what);
+                let got = shares(profile, Corruption::SpeckleNoise, severity, level);
+                assert_law(got, normal_law(mean, mean * SPECKLE.get(profile)[index]), &what);
             }
         }
     }
 
     #[test]
-    fn shot_tables_end_at_certainty() {
-        let table = ShotTable::new(500.0);
-        assert_eq!([0, u32::MAX].map(|bits| table.draw(0, bits)), [0, 0]);
-        assert!(table.draw(128, 0) < 128 && table.draw(128, u32::MAX) > 128);
+    fn shot_noise_has_its_law() {
+        for (profile, index) in [(Profile::CifarC, 0), (Profile::ImagenetC, 0), (Profile::ImagenetC, 4)] {
+            let photons = SHOT.get(profile)[index];
+            for level in [0, 3, 90, 255] {
+                let law = level_masses(f64::from(level) / 255.0 * photons, photons);
+                let got = shares(profile, Corruption::ShotNoise, Severity::ALL[index], level);
+                assert_law(got, law, &format!("{profile}, level {level}"));
+            }
+        }
+    }
+
+    #[test]
+    fn shot_tables_hold_the_probabilities() {
+        let law = level_masses(40.0, 60.0);
+        let mut dealt = [0.0; 256];
+        for entry in share_out(&law) {
+            let share = f64::from(entry >> 16) / 65536.0;
+            dealt[entry as usize & 255] += share / 256.0;
+            dealt[(entry as usize >> 8) & 255] += (1.0 - share) / 256.0;
+        }
+        assert!(dealt.iter().zip(law).all(|(a, b)| (a - b).abs() < 1e-6), "{dealt:?}");
     }
 
     #[test]
     fn impulses_strike_their_share_evenly() {
-        let mut stream = Key::new(2, "impulse").stream();
-        let out = impulse(&flat(100), strikes(0.27, &mut stream));
-        let share = |wanted: u8| out.iter().filter(|&&level| level == wanted).count() as f64 / out.len() as f64;
-        assert!((share(0) - 0.135).abs() < 0.012 && (share(255) - 0.135).abs() < 0.012);
-        assert!((share(0) + share(255) + share(100) - 1.0).abs() < 1e-9);
+        let mut law = [0.0; 256];
+        (law[0], law[100], law[255]) = (0.135, 0.73, 0.135);
+        let got = shares(Profile::ImagenetC, Corruption::ImpulseNoise, Severity::ALL[4], 100);
+        assert_law(got, law, "impulse");
     }
 }

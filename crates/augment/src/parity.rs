@@ -2,8 +2,8 @@
 
 use image::RgbImage;
 
-use crate::{Corruption, Corruptor, Profile, Severity};
-use crate::{blur, elastic, motion, noise, pillow, spatter, weather};
+use crate::pillow::{self, PillowOp};
+use crate::{Corruption, Corruptor, Profile, Scratch, Severity, Trace};
 
 const GOLDENS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/goldens");
 
@@ -54,94 +54,94 @@ fn deterministic_corruptions_match() {
     }
 }
 
-/// The draws, the clean photograph and the reference output of a recorded run.
-struct Trace {
-    bytes: Vec<u8>,
-    clean: RgbImage,
-    want: RgbImage,
-    what: String,
-}
-
-impl Trace {
-    fn load(corruption: Corruption, severity: usize) -> Self {
-        let what = format!("trace/{corruption}_{severity}");
-        let bytes = std::fs::read(format!("{GOLDENS}/{what}.bin")).unwrap_or_else(|error| panic!("{what}: {error}"));
-        let clean = picture(if severity == 2 { "clean/astronaut" } else { "clean/chelsea" });
-        Self { bytes, clean, want: picture(&what), what }
-    }
-
-    fn doubles(&self) -> Vec<f64> {
-        self.bytes.chunks_exact(8).map(|chunk| f64::from_le_bytes(chunk.try_into().unwrap())).collect()
-    }
-
-    fn assert(&self, got: &RgbImage, furthest: u8, equal: f64) {
-        assert_close(got, &self.want, furthest, equal, &self.what);
-    }
-}
-
-#[test]
-fn noise_matches_given_its_draws() {
-    let trace = Trace::load(Corruption::GaussianNoise, 5);
-    let mut draws = trace.doubles().into_iter();
-    trace.assert(&noise::gaussian(&trace.clean, || draws.next().unwrap()), 0, 1.0);
-    let trace = Trace::load(Corruption::SpeckleNoise, 5);
-    let mut draws = trace.doubles().into_iter();
-    trace.assert(&noise::speckle(&trace.clean, || draws.next().unwrap()), 0, 1.0);
-    for severity in [2, 5] {
-        let trace = Trace::load(Corruption::ShotNoise, severity);
-        let photons = noise::SHOT.get(Profile::CifarC)[severity - 1];
-        let counts = trace.bytes.chunks_exact(2).map(|chunk| u32::from(chunk[0]) + 256 * u32::from(chunk[1]));
-        let levels = counts.map(|count| noise::shot_level(count, photons)).collect();
-        trace.assert(&RgbImage::from_raw(32, 32, levels).unwrap(), 0, 1.0);
+/// The arrays of a recorded run on a 32x32 photograph, in the order of the draws.
+fn recorded(folder: &str, corruption: Corruption, severity: u8) -> Vec<Vec<f64>> {
+    let path = format!("{GOLDENS}/{folder}/{corruption}_{severity}.bin");
+    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let doubles =
+        || -> Vec<f64> { bytes.chunks_exact(8).map(|chunk| f64::from_le_bytes(chunk.try_into().unwrap())).collect() };
+    let split = |lengths: &[usize]| {
+        let values = doubles();
+        assert_eq!(values.len(), lengths.iter().sum::<usize>(), "{path}");
+        let mut rest = values.as_slice();
+        let mut next = |length: usize| {
+            let (head, tail) = rest.split_at(length);
+            rest = tail;
+            head.to_vec()
+        };
+        lengths.iter().map(|&length| next(length)).collect()
+    };
+    match corruption {
+        Corruption::ShotNoise => {
+            let count = |chunk: &[u8]| f64::from(u16::from_le_bytes(chunk.try_into().unwrap()));
+            vec![bytes.chunks_exact(2).map(count).collect()]
+        }
+        Corruption::GlassBlur => vec![bytes.iter().map(|&byte| f64::from(byte as i8)).collect()],
+        Corruption::Snow => split(&[1024, 1]),
+        Corruption::Fog => split(&[1, 4, 16, 64, 256].map(|octave| [octave; 3]).concat()),
+        Corruption::ElasticTransform if folder == "imagecorruptions" => split(&[1024, 1024]),
+        Corruption::ElasticTransform => split(&[6, 1024, 1024]),
+        _ => vec![doubles()],
     }
 }
 
-#[test]
-fn blurs_match_given_their_draws() {
-    for severity in [2, 5] {
-        let trace = Trace::load(Corruption::GlassBlur, severity);
-        let (sigma, reach, rounds) = blur::GLASS.get(Profile::CifarC)[severity - 1];
-        let mut jitter = trace.bytes.iter().map(|&byte| i64::from(byte as i8));
-        trace.assert(&blur::glass(&trace.clean, sigma, reach, rounds, || jitter.next().unwrap()), 0, 1.0);
-        assert!(jitter.next().is_none(), "every draw is used");
-
-        let trace = Trace::load(Corruption::MotionBlur, severity);
-        let (radius, sigma) = motion::MOTION.get(Profile::CifarC)[severity - 1];
-        trace.assert(&motion::motion(&trace.clean, radius, sigma, trace.doubles()[0]), 0, 1.0);
-    }
+/// Replays a recorded run and asserts that every byte is the reference's.
+fn assert_replay(profile: Profile, folder: &str, corruption: Corruption, severity: u8, photo: &str) {
+    let arrays = recorded(folder, corruption, severity).into_iter().map(|values| (String::new(), values)).collect();
+    let level = Severity::try_from(severity).unwrap();
+    let clean = picture(&format!("clean/{photo}"));
+    let got = Corruptor::new(profile).replay(&clean, corruption, level, &Trace::new(arrays)).unwrap();
+    let what = format!("{folder}/{corruption}_{severity}");
+    assert_close(&got, &picture(&what), 0, 1.0, &what);
 }
 
 #[test]
-fn weather_matches_given_its_draws() {
-    for severity in [2, 5] {
-        let trace = Trace::load(Corruption::Snow, severity);
-        let draws = trace.doubles();
-        let level = &weather::SNOW.get(Profile::CifarC)[severity - 1];
-        trace.assert(&weather::snow(&trace.clean, level, &draws[..1024], draws[1024]), 0, 1.0);
-
-        let trace = Trace::load(Corruption::Fog, severity);
-        let (amount, decay) = weather::FOG.get(Profile::CifarC)[severity - 1];
-        let mut draws = trace.doubles().into_iter();
-        let map = weather::plasma(32, decay, |_| draws.next().unwrap());
-        assert!(draws.next().is_none(), "every draw is used");
-        trace.assert(&weather::fog(&trace.clean, amount, &map, 32), 0, 1.0);
+fn stochastic_corruptions_match_given_their_draws() {
+    let both = [
+        Corruption::ShotNoise,
+        Corruption::GlassBlur,
+        Corruption::MotionBlur,
+        Corruption::Snow,
+        Corruption::Fog,
+        Corruption::ElasticTransform,
+        Corruption::Spatter,
+    ];
+    for corruption in both {
+        assert_replay(Profile::CifarC, "trace", corruption, 2, "astronaut");
+        assert_replay(Profile::CifarC, "trace", corruption, 5, "chelsea");
     }
+    assert_replay(Profile::CifarC, "trace", Corruption::GaussianNoise, 5, "chelsea");
+    assert_replay(Profile::CifarC, "trace", Corruption::SpeckleNoise, 5, "chelsea");
+    // Where the package for any size differs.
+    let profile = Profile::Imagecorruptions;
+    assert_replay(profile, "imagecorruptions", Corruption::ElasticTransform, 3, "chelsea");
+    assert_replay(profile, "imagecorruptions", Corruption::Snow, 4, "astronaut");
+    assert_replay(profile, "imagecorruptions", Corruption::MotionBlur, 5, "chelsea");
 }
 
 #[test]
-fn elastic_and_spatter_match_given_their_draws() {
-    for severity in [2, 5] {
-        let trace = Trace::load(Corruption::ElasticTransform, severity);
-        let (alpha, sigma, _) = elastic::ELASTIC.get(Profile::CifarC)[severity - 1];
-        let draws = trace.doubles();
-        let points = std::array::from_fn(|point| [draws[2 * point], draws[2 * point + 1]]);
-        let (dx, dy) = (draws[6..1030].to_vec(), draws[1030..].to_vec());
-        trace.assert(&elastic::elastic(&trace.clean, alpha, sigma, elastic::Draws { points, dx, dy }), 0, 1.0);
+fn jpeg_files_are_those_of_pillow() {
+    let clean = picture("clean/astronaut");
+    let want = |name: &str| std::fs::read(format!("{GOLDENS}/jpeg/{name}.jpg")).unwrap();
+    assert!(crate::encode_jpeg(&clean, 85).unwrap() == want("astronaut_85"));
+    let part = image::imageops::crop_imm(&clean, 0, 0, 19, 27).to_image();
+    assert!(crate::encode_jpeg(&part, 25).unwrap() == want("astronaut_19x27_25"));
+    assert!(crate::encode_jpeg(&RgbImage::new(0, 3), 85).is_none());
+}
 
-        let trace = Trace::load(Corruption::Spatter, severity);
-        let level = &spatter::SPATTER.get(Profile::CifarC)[severity - 1];
-        trace.assert(&spatter::spatter(&trace.clean, level, trace.doubles()), 0, 1.0);
-    }
+#[test]
+fn a_trace_of_another_corruption_is_refused() {
+    let clean = picture("clean/astronaut");
+    let refuse = |corruption, arrays: &[&[f64]]| {
+        let arrays = arrays.iter().map(|values| ("draws".to_owned(), values.to_vec())).collect();
+        let severity = Severity::try_from(3).unwrap();
+        let result = Corruptor::new(Profile::CifarC).replay(&clean, corruption, severity, &Trace::new(arrays));
+        result.unwrap_err().to_string()
+    };
+    assert!(refuse(Corruption::MotionBlur, &[]).contains("ends after 0 arrays"));
+    assert!(refuse(Corruption::MotionBlur, &[&[90.0]]).contains("90"));
+    assert!(refuse(Corruption::MotionBlur, &[&[9.0], &[9.0]]).contains("left over"));
+    assert!(refuse(Corruption::GaussianNoise, &[&[0.0; 1024]]).contains("1024 numbers instead of 3072"));
 }
 
 #[test]
@@ -154,22 +154,23 @@ fn pillow_operations_match() {
             Some((op, level)) if level.parse::<f64>().is_ok() => (op, level.parse().unwrap()),
             _ => (name, 0.0),
         };
-        let got = match op {
-            "autocontrast" => pillow::autocontrast(&clean),
-            "equalize" => pillow::equalize(&clean),
-            "posterize" => pillow::posterize(&clean, level as u32),
-            "solarize" => pillow::solarize(&clean, level as u32),
-            "rotate" => pillow::rotate(&clean, level),
-            "shear_x" => pillow::affine(&clean, [1.0, level, 0.0, 0.0, 1.0, 0.0]),
-            "shear_y" => pillow::affine(&clean, [1.0, 0.0, 0.0, level, 1.0, 0.0]),
-            "translate_x" => pillow::affine(&clean, [1.0, 0.0, level, 0.0, 1.0, 0.0]),
-            "translate_y" => pillow::affine(&clean, [1.0, 0.0, 0.0, 0.0, 1.0, level]),
-            "color" => pillow::color(&clean, level),
-            "contrast" => pillow::contrast(&clean, level),
-            "brightness" => pillow::brightness(&clean, level),
-            "sharpness" => pillow::sharpness(&clean, level),
+        let op = match op {
+            "autocontrast" => PillowOp::Autocontrast,
+            "equalize" => PillowOp::Equalize,
+            "posterize" => PillowOp::Posterize(level as u32),
+            "solarize" => PillowOp::Solarize(level as u32),
+            "rotate" => PillowOp::Rotate(level),
+            "shear_x" => PillowOp::ShearX(level),
+            "shear_y" => PillowOp::ShearY(level),
+            "translate_x" => PillowOp::TranslateX(level as i64),
+            "translate_y" => PillowOp::TranslateY(level as i64),
+            "color" => PillowOp::Color(level),
+            "contrast" => PillowOp::Contrast(level),
+            "brightness" => PillowOp::Brightness(level),
+            "sharpness" => PillowOp::Sharpness(level),
             _ => panic!("no operation for the golden `{name}`"),
         };
+        let got = pillow::apply(op, &clean, &mut Scratch::new());
         assert_close(&got, &stacked(&stack, index), 0, 1.0, name);
     }
     assert!(names.lines().count() > 40);

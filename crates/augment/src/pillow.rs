@@ -1,177 +1,216 @@
-//! The image operations of AugMix with the arithmetic of Pillow, which its reference uses.
+//! The image operations of AugMix with the arithmetic of Pillow, which its reference uses, and chains of them.
 //!
 //! Sources: AutoAugment, Cubuk et al. 2019, arXiv:1805.09501; AugMix, Hendrycks et al. 2020, arXiv:1912.02781. Every
-//! operation equals Pillow level by level: interpolated samples are truncated and pixels are tested for being inside
-//! before that.
+//! operation equals Pillow level by level.
+
+use std::cell::OnceCell;
 
 use image::RgbImage;
 
-/// Stretches every channel to the full range.
-pub(crate) fn autocontrast(image: &RgbImage) -> RgbImage {
-    per_channel(image, |counts| {
-        let lowest = counts.iter().position(|&count| count > 0)?;
-        let highest = counts.iter().rposition(|&count| count > 0)?;
-        if highest <= lowest {
-            return None;
-        }
-        let scale = 255.0 / (highest - lowest) as f64;
-        let offset = -(lowest as f64) * scale;
-        Some(std::array::from_fn(|level| (level as f64 * scale + offset) as u8))
-    })
+use crate::affine::{affine, rotation, translate};
+use crate::pointwise::{self, Counts, Tables, blend, luma};
+use crate::rgbx::{Pixel, Rgbx};
+use crate::scratch::Scratch;
+
+/// An operation with its parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum PillowOp {
+    /// Stretches every channel to the full range.
+    Autocontrast,
+    /// Equalises the histogram of every channel.
+    Equalize,
+    /// Keeps so many upper bits of every sample, 0 to 8.
+    Posterize(u32),
+    /// Inverts the samples from this level up.
+    Solarize(u32),
+    /// Rotates by so many degrees counter-clockwise about the centre; what comes in is black.
+    Rotate(f64),
+    /// Moves every row to the left by so many times its place from the top.
+    ShearX(f64),
+    /// Moves every column up by so many times its place from the left.
+    ShearY(f64),
+    /// Moves the image to the left by whole pixels.
+    TranslateX(i64),
+    /// Moves the image up by whole pixels.
+    TranslateY(i64),
+    /// Blends with the grey image; a factor of 1 changes nothing.
+    Color(f64),
+    /// Blends with the mean luma; a factor of 1 changes nothing.
+    Contrast(f64),
+    /// Blends with black; a factor of 1 changes nothing.
+    Brightness(f64),
+    /// Blends with a smoothed copy; a factor of 1 changes nothing.
+    Sharpness(f64),
 }
 
-/// Equalises the histogram of every channel.
-pub(crate) fn equalize(image: &RgbImage) -> RgbImage {
-    per_channel(image, |counts| {
-        let last = counts.iter().copied().rfind(|&count| count > 0)?;
-        let total: u32 = counts.iter().sum();
-        let step = (total - last) / 255;
-        if step == 0 {
-            return None;
-        }
-        let mut sum = step / 2;
-        Some(std::array::from_fn(|level| {
-            let target = (sum / step).min(255) as u8;
-            sum += counts[level];
-            target
-        }))
-    })
+/// An image that chains start from. They may share its histogram.
+pub(crate) struct Original {
+    pub image: Rgbx,
+    counts: OnceCell<Counts>,
 }
 
-/// Keeps the upper `bits` of every sample, 0 to 8.
-pub(crate) fn posterize(image: &RgbImage, bits: u32) -> RgbImage {
-    let mask = (0xff00_u32 >> bits) as u8;
-    map(image, |level| level & mask)
-}
-
-/// Inverts the samples from `threshold` up.
-pub(crate) fn solarize(image: &RgbImage, threshold: u32) -> RgbImage {
-    map(image, |level| if u32::from(level) < threshold { level } else { 255 - level })
-}
-
-/// Rotates counter-clockwise about the centre; what comes in is black.
-pub(crate) fn rotate(image: &RgbImage, degrees: f64) -> RgbImage {
-    let degrees = degrees.rem_euclid(360.0);
-    if degrees == 0.0 {
-        return image.clone();
+impl Original {
+    /// A copy of an image, neither side of which is zero.
+    pub fn new(image: &RgbImage, scratch: &mut Scratch) -> Self {
+        Self { image: Rgbx::load(image, scratch), counts: OnceCell::new() }
     }
-    let (sin, cos) = libm::sincos(-degrees.to_radians());
-    let round = |value: f64| (value * 1e15).round_ties_even() / 1e15;
-    let (sin, cos) = (round(sin), round(cos));
-    let (cx, cy) = (f64::from(image.width()) / 2.0, f64::from(image.height()) / 2.0);
-    let x0 = cos * -cx + sin * -cy + cx;
-    let y0 = -sin * -cx + cos * -cy + cy;
-    affine(image, [cos, sin, x0, -sin, cos, y0])
 }
 
-/// Bilinear affine transform. `[a, b, c, d, e, f]` takes the target (x, y) to the source (ax + by + c, dx + ey + f).
-pub(crate) fn affine(image: &RgbImage, [a, b, c, d, e, f]: [f64; 6]) -> RgbImage {
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let levels = image.as_raw();
-    let mut out = RgbImage::new(image.width(), image.height());
-    let clamp = |value: f64, length: usize| (value as i64).clamp(0, length as i64 - 1) as usize;
-    for (y, row) in out.chunks_exact_mut(width * 3).enumerate() {
-        let y = y as f64 + 0.5;
-        for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
-            let x = x as f64 + 0.5;
-            let (source_x, source_y) = (a * x + b * y + c, d * x + e * y + f);
-            if !(0.0..width as f64).contains(&source_x) || !(0.0..height as f64).contains(&source_y) {
-                continue;
+/// An image on its way through operations. Those on levels alone wait as a table until an operation needs the pixels.
+pub(crate) struct Chain<'a> {
+    original: &'a Original,
+    own: Option<Rgbx>,
+    tables: Option<Tables>,
+    /// Histogram of the pixels, before the tables.
+    counts: Option<Counts>,
+}
+
+impl<'a> Chain<'a> {
+    pub fn new(original: &'a Original) -> Self {
+        Self { original, own: None, tables: None, counts: None }
+    }
+
+    /// The pixels; the result is these after [`Chain::tables`].
+    pub fn image(&self) -> &Rgbx {
+        self.own.as_ref().unwrap_or(&self.original.image)
+    }
+
+    /// What still has to be done to the levels.
+    pub fn tables(&self) -> Option<&Tables> {
+        self.tables.as_ref()
+    }
+
+    /// True as long as the pixels are those of the original.
+    pub fn is_pointwise(&self) -> bool {
+        self.own.is_none()
+    }
+
+    /// Returns the buffers.
+    pub fn give(self, scratch: &mut Scratch) {
+        if let Some(image) = self.own {
+            image.give(scratch);
+        }
+    }
+
+    /// Does one operation.
+    pub fn apply(&mut self, op: PillowOp, scratch: &mut Scratch) {
+        match op {
+            PillowOp::Autocontrast => {
+                let counts = self.histogram();
+                self.then(pointwise::autocontrast(&counts));
             }
-            let (source_x, source_y) = (source_x - 0.5, source_y - 0.5);
-            let (left, top) = (source_x.floor(), source_y.floor());
-            let (u, v) = (source_x - left, source_y - top);
-            let columns = [clamp(left, width) * 3, clamp(left + 1.0, width) * 3];
-            let rows = [clamp(top, height) * width * 3, clamp(top + 1.0, height) * width * 3];
-            let corners = [rows[0] + columns[0], rows[0] + columns[1], rows[1] + columns[0], rows[1] + columns[1]]
-                .map(|start| &levels[start..start + 3]);
-            for (channel, sample) in pixel.iter_mut().enumerate() {
-                let at = |corner: usize| f64::from(corners[corner][channel]);
-                let upper = at(0) + (at(1) - at(0)) * u;
-                let lower = at(2) + (at(3) - at(2)) * u;
-                *sample = (upper + (lower - upper) * v) as u8;
+            PillowOp::Equalize => {
+                let counts = self.histogram();
+                self.then(pointwise::equalize(&counts));
             }
+            PillowOp::Posterize(bits) => self.then(pointwise::posterize(bits)),
+            PillowOp::Solarize(threshold) => self.then(pointwise::solarize(threshold)),
+            PillowOp::Contrast(factor) => {
+                self.then(pointwise::fade(pointwise::mean_luma(self.image(), self.tables()), factor));
+            }
+            PillowOp::Brightness(factor) => self.then(pointwise::fade(0, factor)),
+            PillowOp::Color(factor) => self.replace(scratch, |from, to, _| grey(from, factor as f32, to)),
+            PillowOp::Sharpness(factor) => self.replace(scratch, |from, to, _| sharpen(from, factor as f32, to)),
+            PillowOp::Rotate(degrees) if degrees.rem_euclid(360.0) == 0.0 => {}
+            PillowOp::Rotate(degrees) => self.replace(scratch, |from, to, scratch| {
+                affine(from, rotation(degrees, from.width, from.height), to, scratch);
+            }),
+            PillowOp::ShearX(slope) => {
+                self.replace(scratch, |from, to, scratch| affine(from, [1.0, slope, 0.0, 0.0, 1.0, 0.0], to, scratch));
+            }
+            PillowOp::ShearY(slope) => {
+                self.replace(scratch, |from, to, scratch| affine(from, [1.0, 0.0, 0.0, slope, 1.0, 0.0], to, scratch));
+            }
+            PillowOp::TranslateX(0) | PillowOp::TranslateY(0) => {}
+            PillowOp::TranslateX(right) => self.replace(scratch, |from, to, _| translate(from, right, 0, to)),
+            PillowOp::TranslateY(below) => self.replace(scratch, |from, to, _| translate(from, 0, below, to)),
         }
     }
-    out
-}
 
-/// Blends with the grey image; a factor of 1 changes nothing.
-pub(crate) fn color(image: &RgbImage, factor: f64) -> RgbImage {
-    let mut grey = image.clone();
-    grey.chunks_exact_mut(3).for_each(|pixel| pixel.fill(luma(pixel)));
-    blend(&grey, image, factor)
-}
+    /// The histogram after the tables.
+    fn histogram(&mut self) -> Counts {
+        let counts = match &self.own {
+            None => self.original.counts.get_or_init(|| pointwise::count(&self.original.image)),
+            Some(image) => &*self.counts.get_or_insert_with(|| pointwise::count(image)),
+        };
+        self.tables.as_ref().map_or_else(|| *counts, |tables| pointwise::count_mapped(counts, tables))
+    }
 
-/// Blends with the mean luma; a factor of 1 changes nothing.
-pub(crate) fn contrast(image: &RgbImage, factor: f64) -> RgbImage {
-    let pixels = image.as_raw().chunks_exact(3);
-    let (count, sum) = (pixels.len(), pixels.map(|pixel| u64::from(luma(pixel))).sum::<u64>());
-    let mean = (sum as f64 / count.max(1) as f64 + 0.5) as u8;
-    let mut flat = image.clone();
-    flat.fill(mean);
-    blend(&flat, image, factor)
-}
+    fn then(&mut self, next: Tables) {
+        self.tables = Some(self.tables.map_or(next, |tables| pointwise::compose(&tables, &next)));
+    }
 
-/// Blends with black; a factor of 1 changes nothing.
-pub(crate) fn brightness(image: &RgbImage, factor: f64) -> RgbImage {
-    blend(&RgbImage::new(image.width(), image.height()), image, factor)
-}
+    /// Replaces the pixels by what `work` makes of them.
+    fn replace(&mut self, scratch: &mut Scratch, work: impl FnOnce(&Rgbx, &mut Rgbx, &mut Scratch)) {
+        if let Some(tables) = self.tables.take() {
+            let mut mapped = Rgbx::take(self.image().width, self.image().height, scratch);
+            pointwise::map(self.image(), &tables, &mut mapped);
+            self.swap(mapped, scratch);
+        }
+        let mut next = Rgbx::take(self.image().width, self.image().height, scratch);
+        work(self.image(), &mut next, scratch);
+        self.swap(next, scratch);
+    }
 
-/// Blends with a smoothed copy; a factor of 1 changes nothing.
-pub(crate) fn sharpness(image: &RgbImage, factor: f64) -> RgbImage {
-    blend(&smooth(image), image, factor)
-}
-
-/// The 3x3 mean with a centre of five; the outermost pixels are copied.
-fn smooth(image: &RgbImage) -> RgbImage {
-    let mut out = image.clone();
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let stride = width * 3;
-    let levels = image.as_raw();
-    for y in 1..height.saturating_sub(1) {
-        for i in y * stride + 3..((y + 1) * stride).saturating_sub(3) {
-            let row =
-                |start: usize| u32::from(levels[start - 3]) + u32::from(levels[start]) + u32::from(levels[start + 3]);
-            let sum = row(i - stride) + row(i) + row(i + stride) + 4 * u32::from(levels[i]);
-            out.as_mut()[i] = ((2 * sum + 13) / 26) as u8;
+    fn swap(&mut self, next: Rgbx, scratch: &mut Scratch) {
+        self.counts = None;
+        if let Some(old) = self.own.replace(next) {
+            old.give(scratch);
         }
     }
-    out
 }
 
-fn luma(pixel: &[u8]) -> u8 {
-    ((19595 * u32::from(pixel[0]) + 38470 * u32::from(pixel[1]) + 7471 * u32::from(pixel[2]) + 0x8000) >> 16) as u8
-}
-
-/// `from + factor * (to - from)`, clipped and truncated.
-fn blend(from: &RgbImage, to: &RgbImage, factor: f64) -> RgbImage {
-    let factor = factor as f32;
-    let mut out = to.clone();
-    for (to, &from) in out.iter_mut().zip(from.as_raw()) {
-        let from = f32::from(from);
-        *to = (from + factor * (f32::from(*to) - from)) as u8;
-    }
-    out
-}
-
-fn map(image: &RgbImage, map: impl Fn(u8) -> u8) -> RgbImage {
+/// One operation on an image.
+pub(crate) fn apply(op: PillowOp, image: &RgbImage, scratch: &mut Scratch) -> RgbImage {
     let mut out = image.clone();
-    out.iter_mut().for_each(|level| *level = map(*level));
+    if image.is_empty() {
+        return out;
+    }
+    let original = Original::new(image, scratch);
+    let mut chain = Chain::new(&original);
+    chain.apply(op, scratch);
+    match chain.tables() {
+        Some(tables) => {
+            let mut mapped = Rgbx::take(chain.image().width, chain.image().height, scratch);
+            pointwise::map(chain.image(), tables, &mut mapped);
+            mapped.store(&mut out);
+            mapped.give(scratch);
+        }
+        None => chain.image().store(&mut out),
+    }
+    chain.give(scratch);
+    original.image.give(scratch);
     out
 }
 
-/// Maps every channel through a table made from its histogram; a channel without a table stays.
-fn per_channel(image: &RgbImage, table: impl Fn(&[u32; 256]) -> Option<[u8; 256]>) -> RgbImage {
-    let mut counts = [[0; 256]; 3];
-    for pixel in image.as_raw().chunks_exact(3) {
-        pixel.iter().zip(&mut counts).for_each(|(&level, counts)| counts[usize::from(level)] += 1);
+/// Blends the grey image with the image.
+fn grey(from: &Rgbx, factor: f32, to: &mut Rgbx) {
+    for (to, &from) in to.pixels_mut().iter_mut().zip(from.pixels()) {
+        let grey = luma(from);
+        *to = from.map(|level| blend(grey, level, factor));
     }
-    let identity = std::array::from_fn(|level| level as u8);
-    let tables = counts.each_ref().map(|counts| table(counts).unwrap_or(identity));
-    let mut out = image.clone();
-    for pixel in out.chunks_exact_mut(3) {
-        pixel.iter_mut().zip(&tables).for_each(|(level, table)| *level = table[usize::from(*level)]);
+}
+
+/// Blends the 3x3 mean with a centre of five with the image; the outermost pixels are copied.
+fn sharpen(from: &Rgbx, factor: f32, to: &mut Rgbx) {
+    let (width, height) = (from.width, from.height);
+    for y in 0..height {
+        let row = from.row(y);
+        let target = to.row_mut(y);
+        target.copy_from_slice(row);
+        if y == 0 || y + 1 == height || width < 3 {
+            continue;
+        }
+        let triples = from.row(y - 1).windows(3).zip(row.windows(3)).zip(from.row(y + 1).windows(3));
+        for (target, ((above, own), below)) in target[1..width - 1].iter_mut().zip(triples) {
+            let sum =
+                |pixels: &[Pixel], channel: usize| pixels.iter().map(|pixel| u32::from(pixel[channel])).sum::<u32>();
+            *target = std::array::from_fn(|channel| {
+                let level = own[1][channel];
+                let all = sum(above, channel) + sum(own, channel) + sum(below, channel) + 4 * u32::from(level);
+                blend(((2 * all + 13) / 26) as u8, level, factor)
+            });
+        }
     }
-    out
+    to.extend();
 }

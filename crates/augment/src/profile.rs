@@ -5,34 +5,61 @@ use std::str::FromStr;
 
 use crate::AugmentError;
 
-/// A published set of severity constants, made for one image size.
+/// A set of severity constants, and the details of the program that they come from.
 ///
-/// Either works on images of any size; away from its own size it is not the official benchmark.
+/// The first four are the official benchmarks, each made for one image size. They work on images of any size; away from
+/// their own size the result is not the official benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Profile {
     /// CIFAR-10-C and CIFAR-100-C: 32x32 pixels.
     CifarC,
+    /// Tiny-ImageNet-C and the 64 pixel ImageNet-C: 64x64 pixels.
+    TinyC,
     /// ImageNet-C: 224x224 pixels.
     ImagenetC,
+    /// ImageNet-C for Inception: 299x299 pixels.
+    ImagenetC299,
+    /// The package `imagecorruptions` (Michaelis et al. 2019, arXiv:1907.07484) for images of any size: ImageNet-C's
+    /// constants and an elastic transform of its own.
+    Imagecorruptions,
+    /// ImageNet-C's constants with every length in pixels multiplied by the shorter side / 224, so that an image of
+    /// any size looks as corrupted as one of 224 pixels. Not an official benchmark.
+    Scaled,
 }
 
 impl Profile {
     /// All profiles.
-    pub const ALL: [Self; 2] = [Self::CifarC, Self::ImagenetC];
+    pub const ALL: [Self; 6] =
+        [Self::CifarC, Self::TinyC, Self::ImagenetC, Self::ImagenetC299, Self::Imagecorruptions, Self::Scaled];
 
-    /// The name, `cifar-c` or `imagenet-c`.
+    /// The name, for example `cifar-c` or `imagenet-c-299`.
     pub fn name(self) -> &'static str {
         match self {
             Self::CifarC => "cifar-c",
+            Self::TinyC => "tiny-c",
             Self::ImagenetC => "imagenet-c",
+            Self::ImagenetC299 => "imagenet-c-299",
+            Self::Imagecorruptions => "imagecorruptions",
+            Self::Scaled => "scaled",
         }
     }
 
-    /// The side in pixels of the square images that the constants were made for.
-    pub fn native_side(self) -> u32 {
+    /// The side in pixels of the square images that the constants were made for; none for profiles for any size.
+    pub fn native_side(self) -> Option<u32> {
         match self {
-            Self::CifarC => 32,
-            Self::ImagenetC => 224,
+            Self::CifarC => Some(32),
+            Self::TinyC => Some(64),
+            Self::ImagenetC => Some(224),
+            Self::ImagenetC299 => Some(299),
+            Self::Imagecorruptions | Self::Scaled => None,
+        }
+    }
+
+    /// What lengths in pixels are multiplied by for an image of this size.
+    pub(crate) fn length_scale(self, width: usize, height: usize) -> f64 {
+        match self {
+            Self::Scaled => width.min(height) as f64 / 224.0,
+            _ => 1.0,
         }
     }
 }
@@ -54,17 +81,21 @@ impl FromStr for Profile {
     }
 }
 
-/// A constant with one value for each profile.
+/// A constant with one value for each official set.
 pub(crate) struct PerProfile<T> {
     pub cifar: T,
+    pub tiny: T,
     pub imagenet: T,
+    pub inception: T,
 }
 
 impl<T> PerProfile<T> {
-    pub fn get(&self, profile: Profile) -> &T {
+    pub const fn get(&self, profile: Profile) -> &T {
         match profile {
             Profile::CifarC => &self.cifar,
-            Profile::ImagenetC => &self.imagenet,
+            Profile::TinyC => &self.tiny,
+            Profile::ImagenetC299 => &self.inception,
+            Profile::ImagenetC | Profile::Imagecorruptions | Profile::Scaled => &self.imagenet,
         }
     }
 }
@@ -78,6 +109,6 @@ mod tests {
         for profile in Profile::ALL {
             assert_eq!(profile.to_string().parse::<Profile>().unwrap(), profile);
         }
-        assert!("cifar10".parse::<Profile>().unwrap_err().to_string().contains("cifar-c, imagenet-c"));
+        assert!("cifar10".parse::<Profile>().unwrap_err().to_string().contains("cifar-c, tiny-c"));
     }
 }

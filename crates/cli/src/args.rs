@@ -1,6 +1,10 @@
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::commands::augment::Deep;
+use crate::offline::Format;
 
 /// Make a large pre-trained vision model robust to distribution shift without retraining it.
 #[derive(Debug, Parser)]
@@ -22,6 +26,10 @@ pub enum Command {
     BenchCost(BenchCost),
     /// Measure the speed of this backend on reference models (`cargo xtask bench-models` compares backends and PyTorch).
     BenchModels(BenchModels),
+    /// Corrupt pictures: ImageNet-C, CIFAR-10-C and their like from a picture, a folder of pictures, or an array.
+    Corrupt(Corrupt),
+    /// Augment pictures: AugMix, PixMix and others, as training does, into files.
+    Augment(Augment),
     /// Train a model from scratch on a data set (how the model that ships with the project was made).
     Pretrain(Pretrain),
 }
@@ -116,6 +124,107 @@ pub struct BenchModels {
     #[command(flatten)]
     pub common: Common,
 }
+
+/// Where pictures come from and go to.
+#[derive(Debug, Args)]
+pub struct Offline {
+    /// A JPEG, PNG or WebP file; a folder tree of them, which is kept; or a .npy array of bytes, pictures x height x width x 3.
+    #[arg(value_name = "INPUT")]
+    pub input: PathBuf,
+    /// A folder; or, for one picture and one result, a .png, .jpg or .jpeg file.
+    #[arg(value_name = "OUTPUT")]
+    pub output: PathBuf,
+    /// Seed of all random draws. A picture's draws also depend on its path below INPUT, and on nothing else.
+    #[arg(long, default_value_t = 0, value_name = "S")]
+    pub seed: u64,
+    /// Form of the results.
+    #[arg(long, value_enum, default_value_t = Format::Png)]
+    pub format: Format,
+    /// What is done to every picture first, for example `resize(256)|center_crop(224)`, which ImageNet-C is made with.
+    #[arg(long, default_value = "", value_name = "STEPS")]
+    pub preprocess: String,
+    /// Pictures worked on at a time; results do not depend on it. Default: all cores.
+    #[arg(long, short, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
+    /// Also draw the first picture with everything that can happen to it, as one PNG file.
+    #[arg(long, value_name = "FILE")]
+    pub sheet: Option<PathBuf>,
+    /// Make an unusable picture an error instead of a warning.
+    #[arg(long)]
+    pub strict: bool,
+    /// Print nothing but warnings and errors.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Options of `corrupt`.
+#[derive(Debug, Args)]
+#[command(after_help = CORRUPT_HELP)]
+pub struct Corrupt {
+    #[command(flatten)]
+    pub offline: Offline,
+    /// Names, separated by commas; `all` for the fifteen of the benchmark, `extra` for the four validation corruptions,
+    /// `bar` for the ten of C-bar.
+    #[arg(long, default_value = "all", value_name = "NAMES", value_delimiter = ',')]
+    pub corruption: Vec<String>,
+    /// Severities: `3`, `1-5` or `1,3,5`. 0 is the picture itself.
+    #[arg(long, default_value = "1-5", value_name = "N")]
+    pub severity: String,
+    /// Constants: cifar-c (32 px), tiny-c (64), imagenet-c (224), imagenet-c-299, imagecorruptions or scaled (any size).
+    #[arg(long, default_value = "imagenet-c", value_name = "NAME")]
+    pub profile: String,
+    /// Folder with the benchmark's own pictures of frost, frost1.png to frost3.png, frost4.jpg and frost5.jpg; they have no
+    /// licence and are not part of this program, which draws frost of its own otherwise.
+    #[arg(long, value_name = "DIR")]
+    pub frost_dir: Option<PathBuf>,
+    /// Take the random draws from arrays that another program recorded, to compare the two exactly. One picture only.
+    #[arg(long, value_name = "NPZ")]
+    pub noise_from: Option<PathBuf>,
+}
+
+const CORRUPT_HELP: &str = "\
+Results are OUTPUT/CORRUPTION/SEVERITY/path-of-the-picture (png, jpeg85), OUTPUT/CORRUPTION.npy (npy) or
+OUTPUT/CORRUPTION-SEVERITY.tar (tar). OUTPUT/manifest.jsonl lists them with their SHA-256. The same command continues where
+it was stopped, and makes again what is missing or damaged; more corruptions can be added to the same folder.
+
+Corruptions: gaussian_noise shot_noise impulse_noise defocus_blur glass_blur motion_blur zoom_blur snow frost fog brightness
+contrast elastic_transform pixelate jpeg_compression; extra: speckle_noise gaussian_blur spatter saturate; bar, for cifar-c:
+blue_noise_sample checkerboard_cutout inverse_sparkles pinch_and_twirl ripple brownish_noise circular_motion_blur lines
+sparkles transverse_chromatic_abberation, else: caustic_refraction inverse_sparkles sparkles perlin_noise blue_noise_sample
+plasma_noise checkerboard_cutout cocentric_sine_waves single_frequency_greyscale brownish_noise.";
+
+/// Options of `augment`.
+#[derive(Debug, Args)]
+#[command(after_help = AUGMENT_HELP)]
+pub struct Augment {
+    #[command(flatten)]
+    pub offline: Offline,
+    /// What is done, as in a training configuration: alternatives separated by `|`, steps by `+`. Default:
+    /// `augmix(severity=3)`, and nothing with --deep.
+    #[arg(long, value_name = "POLICY")]
+    pub policy: Option<String>,
+    /// Send every picture through a disturbed network first (DeepAugment).
+    #[arg(long, value_enum, value_name = "NETWORK")]
+    pub deep: Option<Deep>,
+    /// Weights of the network, as safetensors.
+    #[arg(long, value_name = "FILE", requires = "deep")]
+    pub deep_weights: Option<PathBuf>,
+    /// Passes over the pictures when an autoencoder is trained.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub deep_epochs: usize,
+    /// Backend for the network.
+    #[arg(long, value_name = "NAME")]
+    pub backend: Option<String>,
+    /// Different results of every picture. More than one go to OUTPUT/1, OUTPUT/2 and so on.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub views: u32,
+}
+
+const AUGMENT_HELP: &str = "\
+Steps of a policy: augmix pixmix rand_conv cutout random_erasing flip random_resized_crop colour_jitter, each with parameters in
+brackets, as in `flip+augmix(severity=1)|pixmix(beta=4,set=mixed)`; the documentation of `robustify_augment::Policy` lists them.
+Results are OUTPUT/path-of-the-picture, or OUTPUT/VIEW/path-of-the-picture; OUTPUT/manifest.jsonl lists them with their SHA-256.
+An autoencoder that was trained stays beside OUTPUT, as OUTPUT.autoencoder.safetensors.";
 
 /// Options of `pretrain`.
 #[derive(Debug, Args)]

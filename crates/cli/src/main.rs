@@ -8,6 +8,7 @@ mod config;
 mod console;
 mod dataset;
 mod digest;
+mod offline;
 mod results;
 mod rundir;
 mod stages;
@@ -25,6 +26,8 @@ fn main() -> ExitCode {
         Command::BenchRobustness(options) => commands::bench_robustness::run(&options, &interrupt),
         Command::BenchCost(options) => commands::bench_cost::run(&options),
         Command::BenchModels(options) => commands::bench_models::run(&options),
+        Command::Corrupt(options) => commands::corrupt::run(&options, &interrupt),
+        Command::Augment(options) => commands::augment::run(&options, &interrupt),
         Command::Pretrain(options) => commands::pretrain::run(&options, &interrupt),
     });
     match result {

@@ -39,16 +39,8 @@ pub fn measure(
     for (done, &id) in cells.iter().enumerate() {
         context.interrupt.check()?;
         let count = suite.count(id, images.len());
-        let determined_by = (
-            env!("CARGO_PKG_VERSION"),
-            identity,
-            &backend,
-            id.name(),
-            &suite.profile,
-            suite.seed,
-            count,
-            images.fingerprint(),
-        );
+        let determined_by =
+            (digest::PROGRAM, identity, &backend, id.name(), &suite.profile, suite.seed, count, images.fingerprint());
         let identity = digest::of(&determined_by)?;
         let path = folder.join(format!("{}-{}.safetensors", id.name(), &identity[..12]));
         let cell = match Cell::read(&path, &identity)? {
@@ -85,7 +77,7 @@ fn add(timings: &mut Timings, times: Vec<Timing>) {
 /// Writes `results.csv` and `results.json` into a folder.
 pub fn write(folder: &Path, context: &Context, identity: &str, rows: &[Row]) -> anyhow::Result<()> {
     let config = &context.config;
-    let frost = Corruptor::new(config.benchmark.profile()?).frost_source();
+    let corruptor = Corruptor::new(config.benchmark.profile()?);
     let meta = [
         ("program", format!("robustify {}", env!("CARGO_PKG_VERSION"))),
         ("run", config.name.clone()),
@@ -93,7 +85,7 @@ pub fn write(folder: &Path, context: &Context, identity: &str, rows: &[Row]) -> 
         ("backend", robustify_device::backend_of(&context.machine.device)),
         ("profile", config.benchmark.profile.clone()),
         ("images", "corrupted in memory, not official files".to_owned()),
-        ("frost", frost.name().to_owned()),
+        ("frost", corruptor.frost_source().name().to_owned()),
         ("rule", config.select.rule.rule.name().to_owned()),
         ("passes", config.select.passes.to_string()),
         ("seed", config.seed.to_string()),

@@ -163,7 +163,7 @@ impl Stage {
     /// Makes the folder of the stage that `inputs` determine.
     fn open(context: &Context, name: &str, inputs: &impl Serialize) -> anyhow::Result<Self> {
         let backend = robustify_device::backend_of(&context.machine.device);
-        let hash = digest::of(&(env!("CARGO_PKG_VERSION"), name, backend, inputs))?;
+        let hash = digest::of(&(digest::PROGRAM, name, backend, inputs))?;
         let folder = context.cache.join(format!("{name}-{}", &hash[..16]));
         std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let lock = rundir::lock(&folder)?;

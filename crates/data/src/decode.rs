@@ -29,6 +29,14 @@ pub fn decode(path: &Path) -> Result<RgbImage> {
 /// # Errors
 /// As for [`decode`].
 pub fn decode_bytes(bytes: &[u8], path: &Path) -> Result<RgbImage> {
+    decode_any(bytes, path).map(DynamicImage::into_rgb8)
+}
+
+/// Decodes an image in memory with the channels and depth it has; `path` is named in errors.
+///
+/// # Errors
+/// As for [`decode`].
+pub fn decode_any(bytes: &[u8], path: &Path) -> Result<DynamicImage> {
     let (format, mut decoder) = open(bytes, path)?;
     // The decoder fills the missing end of a JPEG with grey and reports success.
     if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
@@ -37,7 +45,7 @@ pub fn decode_bytes(bytes: &[u8], path: &Path) -> Result<RgbImage> {
     let orientation = decoder.orientation().map_err(|error| unusable(path, error))?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(|error| unusable(path, error))?;
     image.apply_orientation(orientation);
-    Ok(image.into_rgb8())
+    Ok(image)
 }
 
 /// Width and height from the header alone, before any EXIF orientation.

@@ -18,6 +18,8 @@
 //! ```
 #![deny(missing_docs)]
 
+mod bulk;
+
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 

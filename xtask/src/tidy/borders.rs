@@ -50,6 +50,10 @@ const PROGRAM_CRATES: [&str; 4] = ["anyhow", "clap", "ctrlc", "indicatif"];
 /// Checks one manifest: the root's, a crate's or xtask's.
 pub(super) fn check(path: &str, text: &str, table: &Table) -> Vec<Fault> {
     let folder = path.strip_suffix("/Cargo.toml").unwrap_or_default();
+    // A workspace of its own below the root holds fuzz targets: it needs a nightly compiler and is no part of the program.
+    if !folder.is_empty() && table.contains_key("workspace") {
+        return Vec::new();
+    }
     let manifest = Manifest { path, text, folder: folder.strip_prefix("crates/").unwrap_or(folder) };
     if folder.is_empty() {
         return manifest.check_root(table);
@@ -243,6 +247,13 @@ mod tests {
             ["crates/zoo/Cargo.toml:3: `zoo` may not use `distill`; of this workspace it may use rng"]
         );
         assert!(messages("crates/cli/Cargo.toml", text).iter().all(|message| message.contains("has no feature")));
+    }
+
+    #[test]
+    fn a_workspace_of_its_own_is_left_alone() {
+        let text = "[dependencies]\nburn = \"1\"\n";
+        assert!(!messages("crates/augment/fuzz/Cargo.toml", text).is_empty());
+        assert_eq!(messages("crates/augment/fuzz/Cargo.toml", &format!("[workspace]\n{text}")), [""; 0]);
     }
 
     #[test]

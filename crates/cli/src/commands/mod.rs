@@ -1,8 +1,11 @@
 //! One file a command.
 
+pub mod augment;
 pub mod bench_cost;
 pub mod bench_models;
 pub mod bench_robustness;
+pub mod corrupt;
+mod offline;
 pub mod pretrain;
 pub mod train;
 

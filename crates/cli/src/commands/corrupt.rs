@@ -1,0 +1,189 @@
+//! `corrupt`: the benchmark's corruptions into files.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
+use image::RgbImage;
+use robustify_augment::{Corruption, Corruptor, FrostSource, Profile, Scratch, Severity, Trace};
+use robustify_data::decode;
+use robustify_rng::Key;
+use serde_json::json;
+
+use super::offline;
+use crate::args::Corrupt;
+use crate::console::{Console, Interrupt};
+use crate::offline::{Inputs, Variant, Work, trace};
+
+/// Corrupts every picture of the input.
+pub fn run(options: &Corrupt, interrupt: &Interrupt) -> anyhow::Result<()> {
+    let console = Console::new(options.offline.quiet);
+    let profile: Profile = options.profile.parse()?;
+    let corruptions = corruptions(&options.corruption, profile)?;
+    let severities = severities(&options.severity)?;
+    let corruptor = match &options.frost_dir {
+        Some(folder) => Corruptor::with_frost(profile, frost(folder)?),
+        None => Corruptor::new(profile),
+    };
+    let inputs = Inputs::open(&options.offline.input)?;
+    let traces = match &options.noise_from {
+        Some(path) => {
+            ensure!(inputs.len() == 1, "--noise-from holds the draws of one picture, INPUT has {}", inputs.len());
+            ensure!(
+                corruptions.len() == 1,
+                "--noise-from holds the draws of one corruption; name it with --corruption"
+            );
+            let read = |&severity: &Severity| Ok((severity, trace::read(path, severity)?));
+            Some(severities.iter().map(read).collect::<anyhow::Result<_>>()?)
+        }
+        None => None,
+    };
+    if corruptions.contains(&Corruption::Frost) && options.frost_dir.is_none() {
+        console.say("frost is drawn (frost-procedural): not the benchmark's pictures, for which see --frost-dir");
+    }
+    let work = CorruptWork::new(corruptor, &corruptions, &severities, options.offline.seed, traces);
+    if let Some(path) = &options.offline.sheet {
+        sheet(options, &inputs, &work, path)?;
+    }
+    offline::execute(&inputs, &work, &options.offline, &console, interrupt)
+}
+
+/// The corruptions that the names stand for, each once.
+fn corruptions(names: &[String], profile: Profile) -> anyhow::Result<Vec<Corruption>> {
+    let mut found = Vec::new();
+    for name in names {
+        let named = match name.as_str() {
+            "all" => Corruption::TEST.to_vec(),
+            "extra" => Corruption::VALIDATION.to_vec(),
+            "bar" => Corruption::bar(profile).to_vec(),
+            name => vec![name.parse::<Corruption>().context("--corruption (or `all`, `extra`, `bar`)")?],
+        };
+        for corruption in named {
+            if !found.contains(&corruption) {
+                found.push(corruption);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// `3`, `1-5`, `1,3,5`.
+fn severities(text: &str) -> anyhow::Result<Vec<Severity>> {
+    let fault =
+        || format!("--severity {text}: expected a number from 0 to 5, a range as in 1-5, or a list as in 1,3,5");
+    let level = |part: &str| -> anyhow::Result<u8> { part.trim().parse().with_context(fault) };
+    let mut found = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = match part.split_once('-') {
+            Some((first, last)) => (level(first)?, level(last)?),
+            None => (level(part)?, level(part)?),
+        };
+        ensure!(first <= last, "{}", fault());
+        for level in first..=last {
+            let severity = Severity::try_from(level).with_context(fault)?;
+            if !found.contains(&severity) {
+                found.push(severity);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The benchmark's own pictures; the sixth was never used.
+fn frost(folder: &Path) -> anyhow::Result<FrostSource> {
+    const NAMES: [&str; 5] = ["frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg"];
+    let read = |name: &str| {
+        decode::decode(&folder.join(name)).with_context(|| {
+            format!("--frost-dir {}: the benchmark's {} are expected", folder.display(), NAMES.join(", "))
+        })
+    };
+    Ok(FrostSource::from_pictures(NAMES.iter().map(|name| read(name)).collect::<anyhow::Result<_>>()?)?)
+}
+
+struct CorruptWork {
+    corruptor: Corruptor,
+    cells: Vec<(Corruption, Severity)>,
+    variants: Vec<Variant>,
+    seed: u64,
+    traces: Option<BTreeMap<Severity, Trace>>,
+}
+
+impl CorruptWork {
+    fn new(
+        corruptor: Corruptor,
+        corruptions: &[Corruption],
+        severities: &[Severity],
+        seed: u64,
+        traces: Option<BTreeMap<Severity, Trace>>,
+    ) -> Self {
+        let cells: Vec<_> = corruptions
+            .iter()
+            .flat_map(|&corruption| severities.iter().map(move |&severity| (corruption, severity)))
+            .collect();
+        let variant = |(corruption, severity): &(Corruption, Severity)| Variant {
+            group: corruption.name().to_owned(),
+            part: Some(severity.to_string()),
+        };
+        Self { corruptor, variants: cells.iter().map(variant).collect(), cells, seed, traces }
+    }
+}
+
+impl Work for CorruptWork {
+    fn settings(&self) -> serde_json::Value {
+        json!({
+            "command": "corrupt",
+            "profile": self.corruptor.profile().name(),
+            "seed": self.seed,
+            "frost": self.corruptor.frost_source().name(),
+            "replayed": self.traces.is_some(),
+        })
+    }
+
+    fn variants(&self) -> &[Variant] {
+        &self.variants
+    }
+
+    fn make(
+        &self,
+        image: &RgbImage,
+        name: &str,
+        variant: usize,
+        scratch: &mut Scratch,
+        out: &mut RgbImage,
+    ) -> anyhow::Result<()> {
+        let (corruption, severity) = self.cells[variant];
+        match &self.traces {
+            Some(traces) => *out = self.corruptor.replay(image, corruption, severity, &traces[&severity])?,
+            None => {
+                let key = Key::new(self.seed, "corrupt").with_str(name);
+                self.corruptor.apply_into(image, corruption, severity, key, scratch, out);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first picture, corrupted: a row for each corruption, a column for each severity.
+fn sheet(options: &Corrupt, inputs: &Inputs, work: &CorruptWork, path: &Path) -> anyhow::Result<()> {
+    let (name, image) = offline::first(inputs, &options.offline)?;
+    let mut columns = vec!["clean".to_owned()];
+    let mut rows: Vec<(String, Vec<RgbImage>)> = Vec::new();
+    for (index, &(corruption, severity)) in work.cells.iter().enumerate() {
+        let column = severity.to_string();
+        if !columns.contains(&column) {
+            columns.push(column);
+        }
+        if rows.last().is_none_or(|row| row.0 != corruption.name()) {
+            rows.push((corruption.name().to_owned(), vec![image.clone()]));
+        }
+        let mut out = RgbImage::new(0, 0);
+        work.make(&image, &name, index, &mut Scratch::new(), &mut out)?;
+        if let Some(row) = rows.last_mut() {
+            row.1.push(out);
+        }
+    }
+    if rows.is_empty() {
+        bail!("--sheet: nothing to draw");
+    }
+    offline::save_sheet(path, &columns, &rows)
+}

@@ -1,0 +1,244 @@
+//! Where results go: a tree of pictures as ImageNet-C has it, or packed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use clap::ValueEnum;
+use image::{GrayImage, RgbImage};
+use robustify_augment::{Scratch, encode_jpeg};
+use robustify_data::Preprocess;
+
+use super::manifest::{Known, Manifest, Record};
+use super::packed::{self, Packed};
+use super::picture::png;
+use super::run::Options;
+use super::{Inputs, Work};
+use crate::console::Interrupt;
+use crate::digest;
+
+/// The form of results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A tree of PNG files: nothing is lost.
+    Png,
+    /// A tree of JPEG files of quality 85, as ImageNet-C was published.
+    Jpeg85,
+    /// One array a corruption, severities one after the other, and `labels.npy`, as CIFAR-10-C was published.
+    Npy,
+    /// One archive of PNG files a corruption and severity, in the order of their names (WebDataset).
+    Tar,
+}
+
+impl Format {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Jpeg85 => "jpeg85",
+            Self::Npy => "npy",
+            Self::Tar => "tar",
+        }
+    }
+
+    /// The extension of the pictures in a tree or an archive.
+    fn extension(self) -> &'static str {
+        if self == Self::Jpeg85 { "JPEG" } else { "png" }
+    }
+}
+
+/// A file of the given format. Alpha is kept in PNG only.
+pub fn encode(format: Format, rgb: &RgbImage, alpha: Option<&GrayImage>) -> anyhow::Result<Vec<u8>> {
+    if format == Format::Jpeg85 {
+        return encode_jpeg(rgb, 85)
+            .with_context(|| format!("{}x{} pixels do not fit JPEG", rgb.width(), rgb.height()));
+    }
+    png(rgb, alpha)
+}
+
+/// Replaces a file at once, so that a kill leaves the old one or the new one. Nothing is forced to the disk: after a power
+/// cut, the checksum in the manifest tells which files to make again.
+pub fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let neighbour = neighbour(path);
+    let written = fs::write(&neighbour, bytes).and_then(|()| fs::rename(&neighbour, path));
+    written.with_context(|| format!("{}: cannot be written", path.display()))
+}
+
+/// The name under which a file is written before it is complete; the next start writes over it.
+pub fn neighbour(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.tmp"))
+}
+
+/// The results of one picture.
+pub struct Made {
+    index: usize,
+    record: Record,
+    /// What goes into arrays or archives, by variant.
+    packed: Vec<(usize, Vec<u8>)>,
+    /// How many were made, and how many were there.
+    pub made: usize,
+    pub kept: usize,
+}
+
+/// Results on their way to the disk.
+pub struct Output {
+    folder: PathBuf,
+    format: Format,
+    manifest: Manifest,
+    packed: Option<Packed>,
+}
+
+impl Output {
+    /// Opens the folder, and finds out what is done.
+    pub fn open(
+        settings: serde_json::Value,
+        inputs: &Inputs,
+        work: &dyn Work,
+        options: &Options,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Self> {
+        let manifest = Manifest::open(&options.folder, settings)?;
+        let packed = match options.format {
+            Format::Png | Format::Jpeg85 => None,
+            Format::Npy | Format::Tar => {
+                Some(Packed::open(inputs, work.variants(), options, &manifest.known(), interrupt)?)
+            }
+        };
+        Ok(Self { folder: options.folder.clone(), format: options.format, manifest, packed })
+    }
+
+    /// What the worker threads need.
+    pub fn maker(&self) -> Maker {
+        Maker {
+            folder: self.folder.clone(),
+            format: self.format,
+            known: self.manifest.known(),
+            plan: self.packed.as_ref().map(Packed::plan),
+        }
+    }
+
+    /// Keeps the results of a picture. Pictures come in order.
+    pub fn take(&mut self, made: Made) -> anyhow::Result<()> {
+        if let Some(packed) = &mut self.packed {
+            for (variant, bytes) in &made.packed {
+                packed.write(made.index, *variant, bytes)?;
+            }
+        }
+        self.manifest.add(made.record)
+    }
+
+    /// Completes arrays, archives and the manifest.
+    pub fn finish(mut self) -> anyhow::Result<()> {
+        for record in self.packed.map(Packed::finish).transpose()?.into_iter().flatten() {
+            self.manifest.add(record)?;
+        }
+        self.manifest.finish()
+    }
+}
+
+/// Makes the results of a picture, on any thread.
+pub struct Maker {
+    folder: PathBuf,
+    format: Format,
+    known: Known,
+    plan: Option<packed::Plan>,
+}
+
+impl Maker {
+    /// Reads a picture and makes what is not there yet.
+    pub fn make(
+        &self,
+        index: usize,
+        inputs: &Inputs,
+        work: &dyn Work,
+        preprocess: &Preprocess,
+        scratch: &mut Scratch,
+        buffer: &mut RgbImage,
+    ) -> anyhow::Result<Made> {
+        let name = inputs.name(index);
+        let raw = inputs.read(index)?;
+        let record =
+            Record { name: name.clone(), input: raw.sha256.clone(), outputs: BTreeMap::new(), drawn: BTreeMap::new() };
+        let mut made = Made { index, record, packed: Vec::new(), made: 0, kept: 0 };
+        let mut wanted = Vec::new();
+        for (variant, kind) in work.variants().iter().enumerate() {
+            let done = match &self.plan {
+                Some(plan) => plan.is_done(variant),
+                None => self.is_done(&name, &raw.sha256, &self.path(&name, &kind.folder())),
+            };
+            if done {
+                made.kept += 1;
+            } else {
+                wanted.push(variant);
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(made);
+        }
+        let picture = inputs.decode(index, raw, preprocess)?;
+        if let Some(plan) = &self.plan {
+            plan.check(&name, picture.rgb.dimensions())?;
+        }
+        for variant in wanted {
+            work.make(&picture.rgb, &name, variant, scratch, buffer)?;
+            made.made += 1;
+            let relative = self.path(&name, &work.variants()[variant].folder());
+            if let Some(drawn) = work.describe(&name, variant) {
+                made.record.drawn.insert(relative.clone(), drawn);
+            }
+            if self.format == Format::Npy {
+                made.packed.push((variant, buffer.as_raw().clone()));
+                continue;
+            }
+            let bytes = encode(self.format, buffer, picture.alpha.as_ref())?;
+            if self.plan.is_some() {
+                made.packed.push((variant, bytes));
+                continue;
+            }
+            let path = self.folder.join(&relative);
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent).with_context(|| format!("{}: cannot be made", parent.display()))?;
+            }
+            replace(&path, &bytes)?;
+            made.record.outputs.insert(relative, digest::of_bytes(&bytes));
+        }
+        Ok(made)
+    }
+
+    fn is_done(&self, name: &str, input: &str, relative: &str) -> bool {
+        let Some(recorded) = self.known.find(name, input, relative) else { return false };
+        fs::read(self.folder.join(relative)).is_ok_and(|bytes| digest::of_bytes(&bytes) == recorded)
+    }
+
+    /// The path of a result below the folder.
+    fn path(&self, name: &str, folder: &str) -> String {
+        let file = member(name, self.format.extension());
+        if folder.is_empty() { file } else { format!("{folder}/{file}") }
+    }
+}
+
+/// The name of a picture with another extension.
+pub fn member(name: &str, extension: &str) -> String {
+    let stem = match name.rsplit_once('.') {
+        Some((stem, ending)) if !ending.contains('/') => stem,
+        _ => name,
+    };
+    format!("{stem}.{extension}")
+}
+
+/// Fails when two pictures would be written to one file.
+pub fn check_names(inputs: &Inputs) -> anyhow::Result<()> {
+    let mut seen = BTreeMap::new();
+    for index in 0..inputs.len() {
+        let name = inputs.name(index);
+        if let Some(other) = seen.insert(member(&name, "png"), name.clone()) {
+            ensure!(
+                other == name,
+                "`{other}` and `{name}` differ in their extension only, so that their results would; rename one of them"
+            );
+        }
+    }
+    Ok(())
+}

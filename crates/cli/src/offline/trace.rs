@@ -1,0 +1,59 @@
+//! Recorded random draws in NumPy's `.npz`, as arguments of a replay.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
+use npyz::npz::NpzArchive;
+use npyz::{DType, TypeChar};
+use robustify_augment::{Severity, Trace};
+
+/// The draws of one severity: the arrays whose names begin with `s<severity>_`, if there are such, else all arrays. They
+/// are taken in the order of the number behind that (`s3_0_normal`, `s3_1_uniform`) or, without numbers, of the file. Arrays
+/// named `…out` or `…seed` are no draws.
+pub fn read(path: &Path, severity: Severity) -> anyhow::Result<Trace> {
+    let file = File::open(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let archive = NpzArchive::new(BufReader::new(file));
+    let mut archive = archive.with_context(|| format!("{}: is no .npz archive", path.display()))?;
+    let names: Vec<String> = archive.array_names().map(str::to_owned).collect();
+    let head = format!("s{severity}_");
+    let by_severity = (1..=5).any(|level| names.iter().any(|name| name.starts_with(&format!("s{level}_"))));
+    let mut wanted: Vec<(usize, &String)> = names
+        .iter()
+        .filter(|name| !by_severity || name.starts_with(&head))
+        .filter(|name| !name.ends_with("out") && !name.ends_with("seed"))
+        .map(|name| (number(if by_severity { &name[head.len()..] } else { name }), name))
+        .collect();
+    wanted.sort_by_key(|(number, _)| *number);
+    ensure!(!wanted.is_empty(), "{}: no draws for severity {severity}; its arrays are {names:?}", path.display());
+    let mut arrays = Vec::with_capacity(wanted.len());
+    for (_, name) in wanted {
+        let values = array(&mut archive, name).with_context(|| format!("{}: array `{name}`", path.display()))?;
+        arrays.push((name.clone(), values));
+    }
+    Ok(Trace::new(arrays))
+}
+
+/// The number at the beginning of the name or after its first underscore.
+fn number(name: &str) -> usize {
+    let digits = |part: &str| part.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok();
+    name.split('_').find_map(digits).unwrap_or(0)
+}
+
+fn array(archive: &mut NpzArchive<BufReader<File>>, name: &str) -> anyhow::Result<Vec<f64>> {
+    let array = archive.by_name(name)?.context("is missing")?;
+    ensure!(array.order() == npyz::Order::C, "C order is expected");
+    let DType::Plain(kind) = array.dtype() else { bail!("plain numbers are expected") };
+    let wide = |values: Vec<i64>| values.into_iter().map(|value| value as f64).collect();
+    Ok(match (kind.type_char(), kind.size_field()) {
+        (TypeChar::Float, 8) => array.into_vec::<f64>()?,
+        (TypeChar::Float, 4) => array.into_vec::<f32>()?.into_iter().map(f64::from).collect(),
+        (TypeChar::Int, 8) => wide(array.into_vec::<i64>()?),
+        (TypeChar::Int, 4) => array.into_vec::<i32>()?.into_iter().map(f64::from).collect(),
+        (TypeChar::Int, 1) => array.into_vec::<i8>()?.into_iter().map(f64::from).collect(),
+        (TypeChar::Uint, 1) => array.into_vec::<u8>()?.into_iter().map(f64::from).collect(),
+        (TypeChar::Bool, 1) => array.into_vec::<bool>()?.into_iter().map(|value| f64::from(u8::from(value))).collect(),
+        _ => bail!("numbers of type {} are not read; f4, f8, i1, i4, i8, u1 and bool are", kind),
+    })
+}
