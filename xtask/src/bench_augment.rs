@@ -20,7 +20,7 @@ use result::{Best, Comparison, Outcome, Peer, Threads};
 const HELP: &str = "\
 cargo xtask bench-augment [options]
 
-Measures the fifteen corruptions of the benchmark at severity 3 and three views of AugMix, ours and those of the reference
+Measures the fifteen corruptions of the benchmark at severity 3 and triples for AugMix's loss, ours and those of the reference
 implementations in Python, one thread each, in turn, on the same photographs. Prints tables of images per second of
 processor time and their ratios, the time of all seventy-five cells of an image, and what a second thread brings.
 

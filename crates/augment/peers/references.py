@@ -6,7 +6,8 @@ measures our own: the same PNG files, the same severity, the same lines of JSON.
     python references.py speed --peers imagecorruptions,augmix-pillow --seconds 10 PNG...
 
 `pictures` writes the photographs that scikit-image brings along; `about` tells the versions, and which peers are missing.
-`speed` is the fifteen corruptions of a package at severity 3, or three views of an AugMix.
+`speed` is the fifteen corruptions of a package at severity 3, or a triple for AugMix's loss: an image and two views of it,
+normalised.
 
 Both packages call `skimage.filters.gaussian` with an argument that scikit-image has renamed. The packages stay as they are;
 the function is wrapped before they are imported.
@@ -34,7 +35,8 @@ CORRUPTIONS = [
 ]
 PHOTOGRAPHS = ["astronaut", "chelsea", "coffee", "rocket"]
 SEVERITY = 3
-VIEWS = 3
+MEAN = np.float32([0.485, 0.456, 0.406])
+DEVIATION = np.float32([0.229, 0.224, 0.225])
 
 
 def rename_multichannel():
@@ -87,18 +89,24 @@ OPERATIONS = [
 ]
 
 
+def normalise(image):
+    """Planes of 32-bit floats with ImageNet's means and deviations, as a network takes them."""
+    return np.ascontiguousarray(((np.asarray(image, np.float32) / 255 - MEAN) / DEVIATION).transpose(2, 0, 1))
+
+
 def augmix(image):
-    """AugMix as in its paper (arXiv:1912.02781), with width 3, depth 1 to 3 and alpha 1, mixed in 32-bit floats."""
+    """AugMix as in its paper (arXiv:1912.02781) and the code to it: width 3, depth 1 to 3, alpha 1; the image and the end of
+    every chain are normalised, and then mixed."""
     weights = np.float32(np.random.dirichlet([1.0] * 3))
     share = np.float32(np.random.beta(1.0, 1.0))
-    mixture = np.zeros((*image.size[::-1], 3), np.float32)
+    mixture = np.zeros((3, *image.size[::-1]), np.float32)
     for weight in weights:
         chain = image
         for _ in range(np.random.randint(1, 4)):
             operation = OPERATIONS[np.random.randint(len(OPERATIONS))]
             chain = operation(chain, np.random.uniform(0.1, SEVERITY))
-        mixture += weight * np.asarray(chain, np.float32)
-    return np.uint8((1 - share) * np.asarray(image, np.float32) + share * mixture + np.float32(0.5))
+        mixture += weight * normalise(chain)
+    return (1 - share) * normalise(image) + share * mixture
 
 
 def measure(work, pictures, seconds):
@@ -127,7 +135,8 @@ def peers():
         import torch
         from torchvision.transforms import AugMix, InterpolationMode
         torch.set_num_threads(1)
-        found["augmix-torchvision"] = AugMix(SEVERITY, all_ops=False, interpolation=InterpolationMode.BILINEAR)
+        mix = AugMix(SEVERITY, all_ops=False, interpolation=InterpolationMode.BILINEAR)
+        found["augmix-torchvision"] = lambda photo: normalise(mix(photo))
     except (ImportError, OSError) as error:
         found["augmix-torchvision"] = str(error).splitlines()[0]
     return found
@@ -142,7 +151,7 @@ def speed(names, paths, seconds):
         if isinstance(peer, str):
             raise SystemExit(f"{name} is not there: {peer}")
         if name.startswith("augmix"):
-            works.append((name, "augmix_views", lambda photo, peer=peer: [peer(photo) for _ in range(VIEWS)], photographs))
+            works.append((name, "augmix_triple", lambda photo, peer=peer: [normalise(photo), peer(photo), peer(photo)], photographs))
             continue
         for corruption in CORRUPTIONS:
             work = functools.partial(peer, severity=SEVERITY, corruption_name=corruption)

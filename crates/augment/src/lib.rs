@@ -59,7 +59,31 @@
 //! | `spatter` | validation | smoothing of the liquid, px | 0.7, 0.5 | 4, 1 |
 //! | `saturate` | validation | factor and offset of the saturation | (0.3, 0), (2.5, 0.2) | (0.3, 0), (20, 0.2) |
 //!
-//! Given the same random draws, results equal those of the authors' Python generators byte by byte on the golden data
+//! The fifteen of C-bar ([`Corruption::IMAGENET_BAR`], [`Corruption::CIFAR_BAR`]) resemble no usual augmentation, so they
+//! show what robustness is worth beyond the nineteen. Their levels run to 10; lengths are shares of the image's side.
+//!
+//! | corruption | what its level is | `cifar-c`, severity 1 and 5 | others, severity 1 and 5 |
+//! |---|---|---|---|
+//! | `caustic_refraction` | size of the waves of light | | 2.35, 9.15 |
+//! | `inverse_sparkles` | strength of one dark star | 1, 5 | 1, 10 |
+//! | `sparkles` | strength of five bright stars | 0.7, 7 | 1, 6 |
+//! | `perlin_noise` | weight of the turbulence | | 4.6, 8.8 |
+//! | `blue_noise_sample` | threshold below which pixels turn black | 0.7, 4.2 | 0.8, 5.6 |
+//! | `plasma_noise` | weight of the plasma | | 4.75, 10 |
+//! | `checkerboard_cutout` | odds of a square to be grey, tenths | 1, 5 | 2, 6 |
+//! | `cocentric_sine_waves` | amplitude | | 3, 10 |
+//! | `single_frequency_greyscale` | amplitude | | 1, 5 |
+//! | `brownish_noise` | deviation of the noise | 2.5, 7 | 1, 5 |
+//! | `pinch_and_twirl` | angle and amount | 5.5, 10 | |
+//! | `ripple` | amplitude of the displacement | 5.5, 8 | |
+//! | `circular_motion_blur` | angle of the arc | 2.8, 6 | |
+//! | `lines` | number of lines | 0.5, 2.5 | |
+//! | `transverse_chromatic_abberation` | difference of the magnifications | 1, 10 | |
+//!
+//! Speed: [`Corruptor::apply_into`] works with buffers that the caller keeps ([`Scratch`]) and allocates nothing once they
+//! have grown; the 75 cells of the benchmark take about 24 ms for an image of 224 pixels on one core of 2024.
+//!
+//! Given the same random draws ([`Corruptor::replay`]), results equal those of the authors' Python generators byte by byte on the golden data
 //! of this crate. Two limits: the published ImageNet-C files were saved as JPEG of quality 85 after this, and frost
 //! is drawn with procedural textures unless the caller has the authors' photographs ([`FrostSource`]), so a mean over
 //! all corruptions is not the official number.
