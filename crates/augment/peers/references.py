@@ -94,19 +94,19 @@ def normalise(image):
     return np.ascontiguousarray(((np.asarray(image, np.float32) / 255 - MEAN) / DEVIATION).transpose(2, 0, 1))
 
 
-def augmix(image):
+def augmix(image, normalise=normalise):
     """AugMix as in its paper (arXiv:1912.02781) and the code to it: width 3, depth 1 to 3, alpha 1; the image and the end of
-    every chain are normalised, and then mixed."""
+    every chain are normalised, by NumPy here or by torchvision as in the authors' training scripts, and then mixed."""
     weights = np.float32(np.random.dirichlet([1.0] * 3))
     share = np.float32(np.random.beta(1.0, 1.0))
-    mixture = np.zeros((3, *image.size[::-1]), np.float32)
+    mixture = 0
     for weight in weights:
         chain = image
         for _ in range(np.random.randint(1, 4)):
             operation = OPERATIONS[np.random.randint(len(OPERATIONS))]
             chain = operation(chain, np.random.uniform(0.1, SEVERITY))
-        mixture += weight * normalise(chain)
-    return (1 - share) * normalise(image) + share * mixture
+        mixture = mixture + float(weight) * normalise(chain)
+    return float(1 - share) * normalise(image) + float(share) * mixture
 
 
 def measure(work, pictures, seconds):
@@ -133,12 +133,14 @@ def peers():
             found[package] = str(error).splitlines()[0]
     try:
         import torch
-        from torchvision.transforms import AugMix, InterpolationMode
+        from torchvision.transforms import AugMix, Compose, InterpolationMode, Normalize, ToTensor
         torch.set_num_threads(1)
+        to_tensor = Compose([ToTensor(), Normalize(MEAN.tolist(), DEVIATION.tolist())])
+        found["augmix-torch"] = functools.partial(augmix, normalise=to_tensor)
         mix = AugMix(SEVERITY, all_ops=False, interpolation=InterpolationMode.BILINEAR)
         found["augmix-torchvision"] = lambda photo: normalise(mix(photo))
     except (ImportError, OSError) as error:
-        found["augmix-torchvision"] = str(error).splitlines()[0]
+        found["augmix-torch"] = found["augmix-torchvision"] = str(error).splitlines()[0]
     return found
 
 

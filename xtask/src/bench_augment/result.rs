@@ -175,7 +175,8 @@ pub(super) struct Mixer {
 impl Mixer {
     fn label(&self) -> &str {
         match self.package.as_str() {
-            "augmix-pillow" => "AugMix as in its paper and code, Pillow and NumPy",
+            "augmix-pillow" => "AugMix as in its paper, Pillow and NumPy",
+            "augmix-torch" => "AugMix as in its authors' scripts, Pillow and torchvision's tensors",
             "augmix-torchvision" => "torchvision.transforms.AugMix",
             other => other,
         }
