@@ -49,7 +49,7 @@ pub enum Corruption {
     Saturate,
     /// Light bent by a wavy water surface (C-bar).
     CausticRefraction,
-    /// Dark stars with rays (C-bar).
+    /// White rays around an untouched centre (C-bar).
     InverseSparkles,
     /// Bright stars with rays (C-bar).
     Sparkles,

@@ -65,7 +65,7 @@
 //! | corruption | what its level is | `cifar-c`, severity 1 and 5 | others, severity 1 and 5 |
 //! |---|---|---|---|
 //! | `caustic_refraction` | size of the waves of light | | 2.35, 9.15 |
-//! | `inverse_sparkles` | strength of one dark star | 1, 5 | 1, 10 |
+//! | `inverse_sparkles` | reach of the rays around one centre | 1, 5 | 1, 10 |
 //! | `sparkles` | strength of five bright stars | 0.7, 7 | 1, 6 |
 //! | `perlin_noise` | weight of the turbulence | | 4.6, 8.8 |
 //! | `blue_noise_sample` | threshold below which pixels turn black | 0.7, 4.2 | 0.8, 5.6 |
