@@ -61,7 +61,8 @@ pub fn run(request: &Request) -> Result<ExitCode> {
     let is_there = |name: &str| about["missing"].get(name).is_none();
     let pairs: Vec<_> = PAIRS.into_iter().filter(|(package, _)| is_there(package)).collect();
     ensure!(!pairs.is_empty(), "no reference implementation is there: {}", about["missing"]);
-    let mixers: Vec<_> = ["augmix-pillow", "augmix-torch", "augmix-torchvision"].into_iter().filter(|name| is_there(name)).collect();
+    let mixers: Vec<_> =
+        ["augmix-pillow", "augmix-torch", "augmix-torchvision"].into_iter().filter(|name| is_there(name)).collect();
     let peers: Vec<&str> = pairs.iter().map(|(package, _)| *package).chain(mixers.iter().copied()).collect();
 
     // No package holds the constants of CIFAR-10-C, but the cells of a small image are those of that benchmark.

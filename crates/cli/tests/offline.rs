@@ -113,6 +113,11 @@ fn results_depend_on_picture_name_and_seed_alone() {
     assert!(more.contains_key("fog/5/ant.png"));
     fixture.done(&format!("corrupt in two {CELLS}"));
     assert!(fixture.files("two") == more, "the manifest is that of a run in one go");
+    // Two programs do not work in one folder.
+    let held = File::open(fixture.path("one/manifest.jsonl")).unwrap();
+    held.lock().unwrap();
+    assert!(fixture.error(&format!("corrupt in one {CELLS}")).contains("another process"));
+    drop(held);
     let said = fixture.error("corrupt in one --corruption fog --severity 1 --seed 8");
     assert!(said.contains("other settings") && said.contains("\"seed\":7"), "{said}");
 }

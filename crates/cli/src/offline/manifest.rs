@@ -4,7 +4,7 @@
 //! cut short is ignored, and its picture made again.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -58,6 +58,13 @@ impl Manifest {
         let path = folder.join(NAME);
         let (version, revision) = digest::PROGRAM;
         let header = Header { program: format!("robustify {version}"), revision, settings };
+        if let Ok(old) = File::open(&path) {
+            ensure!(
+                !matches!(old.try_lock(), Err(TryLockError::WouldBlock)),
+                "{}: another process is working in this folder; wait for it, or choose another folder",
+                folder.display()
+            );
+        }
         let mut records = BTreeMap::new();
         if let Ok(text) = std::fs::read_to_string(&path) {
             let mut lines = text.lines();
@@ -86,6 +93,8 @@ impl Manifest {
         write_atomic(&path, text(&header, &records)?.as_bytes())?;
         let journal = OpenOptions::new().append(true).open(&path);
         let journal = journal.with_context(|| format!("{}: cannot be written", path.display()))?;
+        // Held until the program ends, however it ends; where a file system knows no locks, nobody is kept out.
+        let _ = journal.try_lock();
         Ok(Self { path, header, records, journal })
     }
 
