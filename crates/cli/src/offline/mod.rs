@@ -1,6 +1,6 @@
 //! Work on image files, outside any training: every picture of a folder through a corruption or an augmentation.
 //!
-//! [`Inputs`] finds the pictures, a [`Work`] makes variants of one of them, and an [`Output`] keeps them: a tree of files,
+//! [`Inputs`] finds the pictures, a [`Work`] makes variants of one of them, and an `Output` keeps them: a tree of files,
 //! arrays, or archives. Pictures are decoded once and worked on side by side; what comes out depends on the picture, its name and the
 //! seed alone. Every finished file is listed with its SHA-256 in `manifest.jsonl`, by which the next start knows what is done.
 
