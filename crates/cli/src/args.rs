@@ -173,8 +173,9 @@ pub struct Corrupt {
     /// Constants: cifar-c (32 px), tiny-c (64), imagenet-c (224), imagenet-c-299, imagecorruptions or scaled (any size).
     #[arg(long, default_value = "imagenet-c", value_name = "NAME")]
     pub profile: String,
-    /// Folder with the benchmark's own pictures of frost, frost1.png to frost3.png, frost4.jpg and frost5.jpg; they have no
-    /// licence and are not part of this program, which draws frost of its own otherwise.
+    /// Folder with the benchmark's own pictures of frost, frost1.png to frost3.png, frost4.jpg and frost5.jpg (or PNG files
+    /// of those, made with the decoder whose levels count); they have no licence and are not part of this program, which
+    /// draws frost of its own otherwise.
     #[arg(long, value_name = "DIR")]
     pub frost_dir: Option<PathBuf>,
     /// Take the random draws from arrays that another program recorded, to compare the two exactly. One picture only.
