@@ -225,7 +225,8 @@ const AUGMENT_HELP: &str = "\
 Steps of a policy: augmix pixmix rand_conv cutout random_erasing flip random_resized_crop colour_jitter, each with parameters in
 brackets, as in `flip+augmix(severity=1)|pixmix(beta=4,set=mixed)`; the documentation of `robustify_augment::Policy` lists them.
 Results are OUTPUT/path-of-the-picture, or OUTPUT/VIEW/path-of-the-picture; OUTPUT/manifest.jsonl lists them with their SHA-256.
-An autoencoder that was trained stays beside OUTPUT, as OUTPUT.autoencoder.safetensors.";
+An autoencoder that was trained stays beside OUTPUT, as OUTPUT.autoencoder-DIGEST.safetensors; other pictures or
+settings train another.";
 
 /// Options of `pretrain`.
 #[derive(Debug, Args)]

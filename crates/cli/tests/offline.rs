@@ -177,6 +177,9 @@ fn unusable_pictures_are_named_and_counted() {
     assert!(said.contains("1 of 5 pictures were unusable"), "{said}");
     assert_eq!(fixture.files("out").len(), 4 + 1);
     assert!(fixture.error("corrupt in strict --corruption snow --severity 3 --strict").contains("notes.txt"));
+    // A result that cannot be written is no fault of a picture.
+    fs::create_dir_all(fixture.path("full/snow/3/cat/wide.png")).unwrap();
+    assert!(fixture.error("corrupt in full --corruption snow --severity 3").contains("wide.png: cannot be written"));
 }
 
 #[test]
@@ -222,7 +225,7 @@ fn augmented_views_differ_and_repeat() {
     fixture.done("augment in broken --deep autoencoder --deep-epochs 1 --policy pixmix");
     let broken = fixture.files("broken");
     fs::remove_dir_all(fixture.path("broken")).unwrap();
-    fixture.done("augment in broken --deep autoencoder --policy pixmix --jobs 1");
+    fixture.done("augment in broken --deep autoencoder --deep-epochs 1 --policy pixmix --jobs 1");
     assert!(fixture.files("broken") == broken && fixture.files("noise").len() == 5);
     assert!(String::from_utf8_lossy(&broken["manifest.jsonl"]).contains("\"drawn\":{\"cat/wide.png\""));
     fixture.done("augment in/cat/wide.png view.jpg");
@@ -239,6 +242,9 @@ fn faults_say_what_and_where() {
         ("corrupt in out --severity 5-1", vec!["5-1"]),
         ("corrupt in out --profile imagenet", vec!["imagenet", "imagenet-c-299"]),
         ("corrupt in in/out", vec!["inside INPUT"]),
+        ("corrupt in in/new/../more/out", vec!["inside INPUT"]),
+        ("corrupt in/cat in --corruption cat", vec!["unknown corruption"]),
+        ("corrupt in/cat/wide.png in/cat/wide.png --corruption fog --severity 1", vec!["OUTPUT is INPUT"]),
         ("corrupt in out.png", vec!["out.png", "4 x 75"]),
         ("corrupt in out --frost-dir in", vec!["frost1.png", "--frost-dir"]),
         ("corrupt in out --noise-from x.npz", vec!["one picture", "4"]),

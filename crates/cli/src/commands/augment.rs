@@ -106,7 +106,13 @@ fn trained(
     console: &Console,
     device: &burn::tensor::Device,
 ) -> anyhow::Result<PathBuf> {
-    let file = options.offline.output.with_extension("autoencoder.safetensors");
+    let mut list = format!("{} {} {}\n", options.offline.seed, options.deep_epochs, options.offline.preprocess);
+    for index in 0..inputs.len() {
+        list += &format!("{} {}\n", inputs.name(index), inputs.read(index).map(|raw| raw.sha256).unwrap_or_default());
+    }
+    // Named by what determines it, so that other pictures or settings train another.
+    let name = format!("autoencoder-{}.safetensors", &digest::of_bytes(list.as_bytes())[..12]);
+    let file = options.offline.output.with_extension(name);
     if file.is_file() {
         console.say(&format!("autoencoder: {}", file.display()));
         return Ok(file);
@@ -172,6 +178,7 @@ impl Work for AugmentWork {
             "deep": deep,
             "policy": self.policy.as_ref().map(ToString::to_string),
             "seed": self.seed,
+            "numbered": self.variants.len() > 1,
         })
     }
 

@@ -11,8 +11,9 @@ use robustify_rng::Key;
 use serde_json::json;
 
 use super::offline;
-use crate::args::Corrupt;
+use crate::args::{Corrupt, Offline};
 use crate::console::{Console, Interrupt};
+use crate::digest;
 use crate::offline::{Inputs, Variant, Work, trace};
 
 /// Corrupts every picture of the input.
@@ -21,11 +22,15 @@ pub fn run(options: &Corrupt, interrupt: &Interrupt) -> anyhow::Result<()> {
     let profile: Profile = options.profile.parse()?;
     let corruptions = corruptions(&options.corruption, profile)?;
     let severities = severities(&options.severity)?;
-    let corruptor = match &options.frost_dir {
-        Some(folder) => Corruptor::with_frost(profile, frost(folder)?),
-        None => Corruptor::new(profile),
+    let (corruptor, frost) = match &options.frost_dir {
+        Some(folder) => {
+            let (source, sha256) = frost(folder)?;
+            (Corruptor::with_frost(profile, source), Some(sha256))
+        }
+        None => (Corruptor::new(profile), None),
     };
     let inputs = Inputs::open(&options.offline.input)?;
+    warn_of_size(profile, &inputs, &options.offline, &console);
     let traces = match &options.noise_from {
         Some(path) => {
             ensure!(inputs.len() == 1, "--noise-from holds the draws of one picture, INPUT has {}", inputs.len());
@@ -34,14 +39,18 @@ pub fn run(options: &Corrupt, interrupt: &Interrupt) -> anyhow::Result<()> {
                 "--noise-from holds the draws of one corruption; name it with --corruption"
             );
             let read = |&severity: &Severity| Ok((severity, trace::read(path, severity)?));
-            Some(severities.iter().map(read).collect::<anyhow::Result<_>>()?)
+            Some(Traces {
+                by_severity: severities.iter().map(read).collect::<anyhow::Result<_>>()?,
+                sha256: of_file(path)?,
+            })
         }
         None => None,
     };
     if corruptions.contains(&Corruption::Frost) && options.frost_dir.is_none() {
         console.say("frost is drawn (frost-procedural): not the benchmark's pictures, for which see --frost-dir");
     }
-    let work = CorruptWork::new(corruptor, &corruptions, &severities, options.offline.seed, traces);
+    let work =
+        CorruptWork { traces, frost, ..CorruptWork::new(corruptor, &corruptions, &severities, options.offline.seed) };
     if let Some(path) = &options.offline.sheet {
         sheet(options, &inputs, &work, path)?;
     }
@@ -91,7 +100,7 @@ fn severities(text: &str) -> anyhow::Result<Vec<Severity>> {
 
 /// The benchmark's own pictures; the sixth was never used. A PNG goes before a JPEG of the same name, since decoders of JPEG
 /// differ by a level or two.
-fn frost(folder: &Path) -> anyhow::Result<FrostSource> {
+fn frost(folder: &Path) -> anyhow::Result<(FrostSource, String)> {
     const NAMES: [&str; 5] = ["frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg"];
     let read = |name: &str| {
         let path = folder.join(name);
@@ -100,7 +109,32 @@ fn frost(folder: &Path) -> anyhow::Result<FrostSource> {
             format!("--frost-dir {}: the benchmark's {} are expected", folder.display(), NAMES.join(", "))
         })
     };
-    Ok(FrostSource::from_pictures(NAMES.iter().map(|name| read(name)).collect::<anyhow::Result<_>>()?)?)
+    let pictures: Vec<RgbImage> = NAMES.iter().map(|name| read(name)).collect::<anyhow::Result<_>>()?;
+    let sha256 = digest::of_bytes(&pictures.iter().flat_map(|picture| picture.as_raw().clone()).collect::<Vec<_>>());
+    Ok((FrostSource::from_pictures(pictures)?, sha256))
+}
+
+/// Says when the pictures are not of the size that the constants were made for.
+fn warn_of_size(profile: Profile, inputs: &Inputs, options: &Offline, console: &Console) {
+    let (Some(side), Ok((name, image))) = (profile.native_side(), offline::first(inputs, options)) else { return };
+    if image.dimensions() != (side, side) {
+        console.warn(&format!(
+            "{profile} was made for {side}x{side} pixels and {name} has {}x{}: not the official benchmark; see --preprocess \
+             and --profile scaled",
+            image.width(),
+            image.height()
+        ));
+    }
+}
+
+fn of_file(path: &Path) -> anyhow::Result<String> {
+    Ok(digest::of_bytes(&std::fs::read(path).with_context(|| path.display().to_string())?))
+}
+
+/// Recorded draws, and the SHA-256 of their file.
+struct Traces {
+    by_severity: BTreeMap<Severity, Trace>,
+    sha256: String,
 }
 
 struct CorruptWork {
@@ -108,17 +142,13 @@ struct CorruptWork {
     cells: Vec<(Corruption, Severity)>,
     variants: Vec<Variant>,
     seed: u64,
-    traces: Option<BTreeMap<Severity, Trace>>,
+    traces: Option<Traces>,
+    /// SHA-256 of the pictures of frost that were given.
+    frost: Option<String>,
 }
 
 impl CorruptWork {
-    fn new(
-        corruptor: Corruptor,
-        corruptions: &[Corruption],
-        severities: &[Severity],
-        seed: u64,
-        traces: Option<BTreeMap<Severity, Trace>>,
-    ) -> Self {
+    fn new(corruptor: Corruptor, corruptions: &[Corruption], severities: &[Severity], seed: u64) -> Self {
         let cells: Vec<_> = corruptions
             .iter()
             .flat_map(|&corruption| severities.iter().map(move |&severity| (corruption, severity)))
@@ -127,7 +157,7 @@ impl CorruptWork {
             group: corruption.name().to_owned(),
             part: Some(severity.to_string()),
         };
-        Self { corruptor, variants: cells.iter().map(variant).collect(), cells, seed, traces }
+        Self { corruptor, variants: cells.iter().map(variant).collect(), cells, seed, traces: None, frost: None }
     }
 }
 
@@ -138,7 +168,8 @@ impl Work for CorruptWork {
             "profile": self.corruptor.profile().name(),
             "seed": self.seed,
             "frost": self.corruptor.frost_source().name(),
-            "replayed": self.traces.is_some(),
+            "frost_sha256": self.frost,
+            "replayed": self.traces.as_ref().map(|traces| &traces.sha256),
         })
     }
 
@@ -156,7 +187,9 @@ impl Work for CorruptWork {
     ) -> anyhow::Result<()> {
         let (corruption, severity) = self.cells[variant];
         match &self.traces {
-            Some(traces) => *out = self.corruptor.replay(image, corruption, severity, &traces[&severity])?,
+            Some(traces) => {
+                *out = self.corruptor.replay(image, corruption, severity, &traces.by_severity[&severity])?
+            }
             None => {
                 let key = Key::new(self.seed, "corrupt").with_str(name);
                 self.corruptor.apply_into(image, corruption, severity, key, scratch, out);

@@ -1,6 +1,6 @@
 //! What `corrupt` and `augment` share.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use image::RgbImage;
@@ -24,13 +24,16 @@ pub fn execute(
     if let Some(format) = single(options)? {
         return one(inputs, work, options, format, &preprocess);
     }
-    let inside = |path: &Path| path.canonicalize().ok().zip(options.input.canonicalize().ok());
-    if let Some((output, input)) = inside(&options.output).or_else(|| inside(options.output.parent()?)) {
-        ensure!(
-            !(options.input.is_dir() && output.starts_with(&input)),
-            "{}: lies inside INPUT, so that the next run would read results as pictures; choose another folder",
-            options.output.display()
-        );
+    if options.input.is_dir() {
+        let input = resolved(&options.input);
+        let folders = work.variants().iter().map(|variant| options.output.join(variant.folder()));
+        for folder in folders.chain([options.output.clone()]) {
+            ensure!(
+                !resolved(&folder).starts_with(&input),
+                "{}: lies inside INPUT, so that the next run would read results as pictures; choose another folder",
+                folder.display()
+            );
+        }
     }
     check_names(inputs)?;
     let folder = options.output.clone();
@@ -43,6 +46,24 @@ pub fn execute(
     }
     ensure!(summary.unusable < summary.pictures, "none of the {} pictures was usable", summary.pictures);
     Ok(())
+}
+
+/// The path without links, `.` and `..`, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    let mut known = std::env::current_dir().unwrap_or_default();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                known.pop();
+            }
+            Component::CurDir => {}
+            part => known.push(part),
+        }
+        if let Ok(real) = known.canonicalize() {
+            known = real;
+        }
+    }
+    known
 }
 
 /// The format of the file that OUTPUT names, if it names one.
@@ -78,6 +99,11 @@ fn one(
         options.output.display(),
         inputs.len(),
         work.variants().len()
+    );
+    ensure!(
+        resolved(&options.output) != resolved(&options.input),
+        "{}: OUTPUT is INPUT, which would be lost; name another file",
+        options.output.display()
     );
     let picture = inputs.decode(0, inputs.read(0)?, preprocess)?;
     let mut out = RgbImage::new(0, 0);

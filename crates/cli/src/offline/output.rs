@@ -62,8 +62,24 @@ pub fn encode(format: Format, rgb: &RgbImage, alpha: Option<&GrayImage>) -> anyh
 pub fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let neighbour = neighbour(path);
     let written = fs::write(&neighbour, bytes).and_then(|()| fs::rename(&neighbour, path));
-    written.with_context(|| format!("{}: cannot be written", path.display()))
+    written.map_err(|error| {
+        // What went wrong first is what the caller should hear of.
+        let _ = fs::remove_file(&neighbour);
+        NotWritten(format!("{}: cannot be written: {error}", path.display())).into()
+    })
 }
+
+/// A result that cannot be written: no fault of the picture, and the end of the run.
+#[derive(Debug)]
+pub struct NotWritten(String);
+
+impl std::fmt::Display for NotWritten {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotWritten {}
 
 /// The name under which a file is written before it is complete; the next start writes over it.
 pub fn neighbour(path: &Path) -> PathBuf {
@@ -199,7 +215,8 @@ impl Maker {
             }
             let path = self.folder.join(&relative);
             if let Some(parent) = path.parent() {
-                fs::create_dir_all(parent).with_context(|| format!("{}: cannot be made", parent.display()))?;
+                fs::create_dir_all(parent)
+                    .map_err(|error| NotWritten(format!("{}: cannot be made: {error}", parent.display())))?;
             }
             replace(&path, &bytes)?;
             made.record.outputs.insert(relative, digest::of_bytes(&bytes));

@@ -12,7 +12,7 @@ use robustify_augment::Scratch;
 use robustify_data::Preprocess;
 use serde_json::json;
 
-use super::output::{Format, Output};
+use super::output::{Format, NotWritten, Output};
 use super::{Inputs, Work};
 use crate::console::{Console, Interrupt};
 
@@ -72,7 +72,7 @@ pub fn run(
                 summary.kept += made.kept;
                 output.take(made)?;
             }
-            Err(error) if options.strict => return Err(error),
+            Err(error) if options.strict || error.is::<NotWritten>() => return Err(error),
             Err(error) => {
                 summary.unusable += 1;
                 console.warn(&format!("{error:#}"));
