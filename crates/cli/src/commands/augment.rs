@@ -94,8 +94,8 @@ impl Network {
                 (DeepAugment::perturbed(Cae::load(&CaeConfig::default(), file, &device)?), Some(file.to_owned()))
             }
         };
-        let digest = |file: PathBuf| anyhow::Ok(digest::of_bytes(&std::fs::read(file)?));
-        Ok(Self { augment, method, weights: file.map(digest).transpose()? })
+        let weights = file.map(|file| digest::of_file(&file)).transpose()?;
+        Ok(Self { augment, method, weights })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use image::RgbImage;
 use robustify_augment::{Corruption, Corruptor, FrostSource, Profile, Scratch, Severity, Trace};
 use robustify_data::decode;
@@ -41,7 +41,7 @@ pub fn run(options: &Corrupt, interrupt: &Interrupt) -> anyhow::Result<()> {
             let read = |&severity: &Severity| Ok((severity, trace::read(path, severity)?));
             Some(Traces {
                 by_severity: severities.iter().map(read).collect::<anyhow::Result<_>>()?,
-                sha256: of_file(path)?,
+                sha256: digest::of_file(path).with_context(|| path.display().to_string())?,
             })
         }
         None => None,
@@ -125,10 +125,6 @@ fn warn_of_size(profile: Profile, inputs: &Inputs, options: &Offline, console: &
             image.height()
         ));
     }
-}
-
-fn of_file(path: &Path) -> anyhow::Result<String> {
-    Ok(digest::of_bytes(&std::fs::read(path).with_context(|| path.display().to_string())?))
 }
 
 /// Recorded draws, and the SHA-256 of their file.
@@ -217,9 +213,6 @@ fn sheet(options: &Corrupt, inputs: &Inputs, work: &CorruptWork, path: &Path) ->
         if let Some(row) = rows.last_mut() {
             row.1.push(out);
         }
-    }
-    if rows.is_empty() {
-        bail!("--sheet: nothing to draw");
     }
     offline::save_sheet(path, &columns, &rows)
 }

@@ -226,7 +226,7 @@ impl Maker {
 
     fn is_done(&self, name: &str, input: &str, relative: &str) -> bool {
         let Some(recorded) = self.known.find(name, input, relative) else { return false };
-        fs::read(self.folder.join(relative)).is_ok_and(|bytes| digest::of_bytes(&bytes) == recorded)
+        digest::of_file(&self.folder.join(relative)).is_ok_and(|found| found == recorded)
     }
 
     /// The path of a result below the folder.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,10 +10,9 @@ use anyhow::{Context, ensure};
 use image::RgbImage;
 use npyz::WriterBuilder;
 use robustify_augment::Scratch;
-use sha2::{Digest, Sha256};
 
 use super::manifest::{Known, Record};
-use super::output::{Format, member, neighbour};
+use super::output::{Format, member, neighbour, replace};
 use super::run::{Options, each};
 use super::{Inputs, Variant};
 use crate::console::Interrupt;
@@ -107,7 +106,7 @@ impl Packed {
             let path = options.folder.join(&name);
             let part = variants[..variant].iter().filter(|other| file_name(other, options.format) == name).count();
             let recorded = known.find(&name, &packed.list, &name);
-            let is_done = recorded.is_some_and(|recorded| of_file(&path).is_ok_and(|found| found == recorded));
+            let is_done = recorded.is_some_and(|recorded| digest::of_file(&path).is_ok_and(|found| found == recorded));
             done.push(is_done);
             let place = match packed.files.iter().position(|file| file.name == name) {
                 _ if is_done => None,
@@ -131,7 +130,7 @@ impl Packed {
             return Ok(Writer::Archive(Box::new(tar::Builder::new(BufWriter::new(file)))));
         };
         let rows = self.rows.iter().flatten().count() as u64;
-        write_header(&mut file, &[parts as u64 * rows, u64::from(height), u64::from(width), 3])?;
+        write_header(&file, &[parts as u64 * rows, u64::from(height), u64::from(width), 3])?;
         let header = file.stream_position()?;
         Ok(Writer::Array { file, header, row: u64::from(width) * u64::from(height) * 3, rows })
     }
@@ -166,7 +165,7 @@ impl Packed {
     pub fn finish(self) -> anyhow::Result<Vec<Record>> {
         let mut records = Vec::new();
         let mut record = |path: &Path, name: &str| -> anyhow::Result<()> {
-            let sha256 = of_file(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+            let sha256 = digest::of_file(path).with_context(|| format!("{}: cannot be read", path.display()))?;
             let outputs = [(name.to_owned(), sha256)].into();
             let input = self.list.clone();
             records.push(Record { name: name.to_owned(), input, outputs, drawn: BTreeMap::new() });
@@ -237,7 +236,7 @@ fn file_name(kind: &Variant, format: Format) -> String {
     }
 }
 
-fn write_header(file: &mut File, shape: &[u64]) -> anyhow::Result<()> {
+fn write_header(file: impl Write, shape: &[u64]) -> anyhow::Result<()> {
     let kind = npyz::DType::Plain("|u1".parse().context("the type of bytes")?);
     npyz::WriteOptions::new_header_only().dtype(kind).shape(shape).writer(file).write_header_only()?;
     Ok(())
@@ -245,16 +244,14 @@ fn write_header(file: &mut File, shape: &[u64]) -> anyhow::Result<()> {
 
 /// The labels, once for every part of an array, as bytes.
 fn write_labels(path: &Path, labels: &[usize], parts: usize) -> anyhow::Result<()> {
-    let mut file = File::create(neighbour(path))?;
     let bytes: Vec<u8> =
         labels.iter().map(|&label| u8::try_from(label)).collect::<Result<_, _>>().with_context(|| {
             format!("{}: more than 256 classes do not fit CIFAR-10-C's labels; use --format png or tar", path.display())
         })?;
+    let mut file = Vec::new();
     write_header(&mut file, &[(parts * bytes.len()) as u64])?;
-    for _ in 0..parts {
-        file.write_all(&bytes)?;
-    }
-    fs::rename(neighbour(path), path).with_context(|| format!("{}: cannot be written", path.display()))
+    file.extend(bytes.repeat(parts));
+    replace(path, &file)
 }
 
 /// A member without owner and date, so that equal pictures give equal archives.
@@ -263,17 +260,4 @@ fn append(archive: &mut tar::Builder<BufWriter<File>>, name: &str, bytes: &[u8])
     header.set_size(bytes.len() as u64);
     header.set_mode(0o644);
     archive.append_data(&mut header, name, bytes)
-}
-
-/// SHA-256 of a file that may be larger than the memory.
-fn of_file(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
-            read => hash.update(&buffer[..read]),
-        }
-    }
 }
