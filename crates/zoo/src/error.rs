@@ -6,6 +6,14 @@ pub enum ZooError {
     /// A configuration that describes no network.
     #[error("model configuration: {0}")]
     Config(String),
+    /// A name that the registry does not have.
+    #[error("unknown model `{name}`; names that resemble it: {}; `robustify models list` shows all", .near.join(", "))]
+    UnknownModel {
+        /// The name asked for.
+        name: String,
+        /// Names that share words with it.
+        near: Vec<String>,
+    },
     /// A weights file that cannot be read or written.
     #[error("{path}: {source}")]
     Io {

@@ -1,30 +1,37 @@
 //! The layers that the models share. Fields carry PyTorch's names and layouts, so weights load by key alone.
 
-use burn::module::{Module, Param};
+use burn::module::{Module, Param, ParamId};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 use robustify_rng::{Key, Stream};
 
 use crate::Pass;
 
-/// Where fresh weights come from: one stream of random numbers, and the device they go to.
+/// Where the weights of a new model come from, and the device they go to.
 pub struct Init {
-    stream: Stream,
+    /// Absent when weights will be loaded.
+    stream: Option<Stream>,
     device: Device,
 }
 
 impl Init {
     /// Weights that depend on `seed` alone, on any backend.
     pub fn new(seed: u64, device: &Device) -> Self {
-        Self { stream: Key::new(seed, "weights").stream(), device: device.clone() }
+        Self { stream: Some(Key::new(seed, "weights").stream()), device: device.clone() }
+    }
+
+    /// Weights that take no memory before they are loaded; one that is read before that is zero.
+    pub fn blank(device: &Device) -> Self {
+        Self { stream: None, device: device.clone() }
     }
 
     /// Normal with mean zero, cut off at two standard deviations.
     pub fn truncated_normal<const D: usize>(&mut self, shape: [usize; D], std: f64) -> Param<Tensor<D>> {
+        let Some(stream) = &mut self.stream else { return self.zeros(shape) };
         let count = shape.iter().product();
         let mut values = Vec::with_capacity(count);
         while values.len() < count {
-            let draw = self.stream.normal();
+            let draw = stream.normal();
             if draw.abs() <= 2.0 {
                 values.push((draw * std) as f32);
             }
@@ -34,7 +41,15 @@ impl Init {
 
     /// All elements equal to `value`.
     pub fn constant<const D: usize>(&mut self, shape: [usize; D], value: f32) -> Param<Tensor<D>> {
+        if self.stream.is_none() {
+            return self.zeros(shape);
+        }
         Param::from_tensor(Tensor::full(shape, value, &self.device))
+    }
+
+    fn zeros<const D: usize>(&self, shape: [usize; D]) -> Param<Tensor<D>> {
+        let zeros = move |device: &Device, tracked: bool| Tensor::zeros(shape, device).set_require_grad(tracked);
+        Param::uninitialized(ParamId::new(), zeros, self.device.clone(), true, shape.into())
     }
 }
 

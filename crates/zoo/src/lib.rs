@@ -32,6 +32,7 @@ mod error;
 pub mod layers;
 mod model;
 mod pass;
+pub mod registry;
 pub mod resnet;
 pub mod vit;
 pub mod weights;
@@ -39,5 +40,5 @@ mod workers;
 
 pub use error::ZooError;
 pub use model::{CutPoint, Features, Model, ModelConfig, Segment};
-pub use pass::{BatchStatistics, Masks, Pass};
+pub use pass::{BatchStatistics, Masks, Pass, Trace};
 pub use workers::Workers;

@@ -74,10 +74,21 @@ impl Model {
     /// # Errors
     /// A configuration with faults.
     pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self, ZooError> {
-        let mut init = Init::new(seed, device);
+        Self::build(config, &mut Init::new(seed, device))
+    }
+
+    /// A model to load weights into; it takes no memory for weights before that.
+    ///
+    /// # Errors
+    /// A configuration with faults.
+    pub fn blank(config: &ModelConfig, device: &Device) -> Result<Self, ZooError> {
+        Self::build(config, &mut Init::blank(device))
+    }
+
+    fn build(config: &ModelConfig, init: &mut Init) -> Result<Self, ZooError> {
         Ok(match config {
-            ModelConfig::Vit(config) => Self::Vit(Vit::new(config, &mut init)?),
-            ModelConfig::ResNet(config) => Self::ResNet(ResNet::new(config, &mut init)?),
+            ModelConfig::Vit(config) => Self::Vit(Vit::new(config, init)?),
+            ModelConfig::ResNet(config) => Self::ResNet(ResNet::new(config, init)?),
         })
     }
 

@@ -2,6 +2,8 @@ use std::sync::Mutex;
 
 use burn::tensor::{Device, Tensor};
 
+use crate::Features;
+
 /// A source of dropout masks, keyed by what they are drawn for.
 pub trait Masks: Sync {
     /// The multiplicative mask of the dropout layer `site`: zero where dropped, `1 / (1 - p)` where kept.
@@ -42,11 +44,26 @@ impl BatchStatistics {
     }
 }
 
-/// What is stochastic in a forward. [`Pass::eval`] for the deterministic one.
+/// Named intermediates of one forward, in the order in which they were computed.
+///
+/// Names are those of timm's modules (`patch_embed`, `blocks.0`, `layer1`, `norm`), then `forward_features` and
+/// `pre_logits` after timm's methods; values are the outputs of these modules.
+#[derive(Debug, Default)]
+pub struct Trace(Mutex<Vec<(String, Features)>>);
+
+impl Trace {
+    /// The intermediates with their names.
+    pub fn into_steps(self) -> Vec<(String, Features)> {
+        self.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// What is stochastic in a forward, and who looks on. [`Pass::eval`] for the deterministic one.
 #[derive(Clone, Copy, Default)]
 pub struct Pass<'a> {
     masks: Option<&'a dyn Masks>,
     statistics: Option<&'a BatchStatistics>,
+    trace: Option<&'a Trace>,
     scope: &'a str,
 }
 
@@ -68,6 +85,13 @@ impl<'a> Pass<'a> {
         Self { statistics: Some(statistics), ..self }
     }
 
+    /// The same pass with every named intermediate kept in `trace`. Nothing is left out then for speed, such as rows of
+    /// the last block that no classifier reads.
+    #[must_use]
+    pub fn with_trace(self, trace: &'a Trace) -> Self {
+        Self { trace: Some(trace), ..self }
+    }
+
     /// The same pass with `scope` before the name of every dropout site, so that two copies of a layer draw different masks.
     #[must_use]
     pub fn scoped(self, scope: &'a str) -> Self {
@@ -76,6 +100,19 @@ impl<'a> Pass<'a> {
 
     pub(crate) fn statistics(&self) -> Option<&BatchStatistics> {
         self.statistics
+    }
+
+    /// Whether intermediates are asked for.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.trace.is_some()
+    }
+
+    /// Keeps an intermediate, when they are asked for.
+    pub(crate) fn saw(&self, name: impl FnOnce() -> String, features: impl FnOnce() -> Features) {
+        if let Some(Trace(steps)) = self.trace {
+            let step = (name(), features());
+            steps.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(step);
+        }
     }
 
     /// The mask of a site, see [`Masks::mask`].

@@ -54,6 +54,13 @@ pub struct ResNetConfig {
 }
 
 impl ResNetConfig {
+    /// A network for 224 pixels and 1000 classes: 7x7 stem, max pool, four stages of `layers` blocks.
+    pub fn imagenet(block: BlockKind, layers: [usize; 4]) -> Self {
+        let layers = layers.to_vec();
+        let (stem_kernel, stem_stride, max_pool) = (7, 2, true);
+        Self { image_size: 224, stem_kernel, stem_stride, max_pool, width: 64, layers, block, classes: 1000 }
+    }
+
     /// Faults of the shape, as sentences; empty when it can be built.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();

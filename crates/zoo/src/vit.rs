@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
 
 use crate::layers::{Conv2d, Init, LayerNorm, Linear};
-use crate::{Pass, ZooError};
+use crate::{Features, Pass, ZooError};
 
 /// What the classifier reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +67,12 @@ fn default_pool() -> Pool {
 }
 
 impl VitConfig {
+    /// A network as in the paper: one projection of patches, a class token, 1000 classes.
+    pub fn plain(image_size: usize, patch_size: usize, width: usize, depth: usize, heads: usize) -> Self {
+        let (mlp_ratio, pool) = (default_mlp_ratio(), default_pool());
+        Self { image_size, patch_size, stem: Vec::new(), width, depth, heads, mlp_ratio, pool, classes: 1000 }
+    }
+
     /// Faults of the shape, as sentences; empty when it can be built.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
@@ -217,7 +223,9 @@ impl Block {
     pub fn forward(&self, tokens: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
         let site = format!("blocks.{}", self.index);
         let x = tokens.clone() + self.attn.forward(self.norm1.forward(tokens), pass, &site);
-        x.clone() + self.mlp.forward(self.norm2.forward(x), pass, &site)
+        let x = x.clone() + self.mlp.forward(self.norm2.forward(x), pass, &site);
+        pass.saw(|| site, || Features::Tokens(x.clone()));
+        x
     }
 
     /// The class token's row of [`Block::forward`], `passes` times with other masks, at little more than the cost of one row.
@@ -380,7 +388,8 @@ impl VitSegment {
         let Some((last, rest)) = self.blocks.split_last() else {
             return self.classify(VitState::Tokens(repeat(tokens, passes)), pass);
         };
-        if rest.is_empty() && self.cls_only {
+        let cls_only = self.cls_only && !pass.is_traced();
+        if rest.is_empty() && cls_only {
             let input = ClsInput::new(tokens, &last.norm1);
             return self.classify(VitState::Cls(last.forward_cls(&input, passes, pass)), pass);
         }
@@ -388,7 +397,7 @@ impl VitSegment {
         for block in rest {
             tokens = block.forward(tokens, pass);
         }
-        let state = if self.cls_only {
+        let state = if cls_only {
             VitState::Cls(last.forward_cls(&ClsInput::new(tokens, &last.norm1), 1, pass))
         } else {
             VitState::Tokens(last.forward(tokens, pass))

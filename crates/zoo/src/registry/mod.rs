@@ -1,0 +1,92 @@
+//! Pre-trained models by name, `architecture.tag` as timm writes them: `vit_small_patch16_224.augreg_in21k_ft_in1k`.
+//!
+//! An [`Entry`] says which network the weights of that name belong to, how its images are prepared, and under which
+//! licence they come. The weights themselves stay where the user has them.
+
+mod resnet;
+mod vit;
+
+use serde::Serialize;
+
+use crate::{ModelConfig, ZooError};
+
+/// One pre-trained model.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Name of the architecture, without the tag.
+    pub architecture: &'static str,
+    /// How and on what it was trained.
+    pub tag: &'static str,
+    /// The network.
+    pub config: fn() -> ModelConfig,
+    /// How images are prepared.
+    pub preprocessing: Preprocessing,
+    /// SPDX identifier of the licence of the weights.
+    pub licence: &'static str,
+    /// Authors, year and arXiv number.
+    pub paper: &'static str,
+    /// Repository on the Hugging Face hub that holds the weights.
+    pub hub: Option<&'static str>,
+}
+
+/// How a model's images are prepared: resized to `image_size / crop_fraction`, cut to the centre, normalised.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Preprocessing {
+    /// Side of the square input in pixels.
+    pub image_size: usize,
+    /// Side of the centre cut over the shorter side of the resized image.
+    pub crop_fraction: f64,
+    /// Filter of the resizing, by Pillow's name.
+    pub interpolation: &'static str,
+    /// Mean by channel, of values in `[0, 1]`.
+    pub mean: [f32; 3],
+    /// Standard deviation by channel.
+    pub std: [f32; 3],
+}
+
+const FAMILIES: &[&[Entry]] = &[resnet::ENTRIES, vit::ENTRIES];
+
+/// All models, by family.
+pub fn entries() -> impl Iterator<Item = &'static Entry> {
+    FAMILIES.iter().copied().flatten()
+}
+
+/// The model of a name: `architecture.tag`, or `architecture` alone for the first tag of it.
+///
+/// # Errors
+/// No such model; the error lists names that resemble it.
+pub fn find(name: &str) -> Result<&'static Entry, ZooError> {
+    let matches = |entry: &&Entry| entry.name() == name || entry.architecture == name;
+    entries().find(matches).ok_or_else(|| ZooError::UnknownModel { name: name.to_owned(), near: near(name) })
+}
+
+fn near(name: &str) -> Vec<String> {
+    let words: Vec<&str> = name.split(['_', '.', '-', '/']).filter(|word| !word.is_empty()).collect();
+    let shared = |entry: &Entry| words.iter().filter(|word| entry.name().contains(*word)).count();
+    let mut ranked: Vec<(usize, String)> = entries().map(|entry| (shared(entry), entry.name())).collect();
+    ranked.sort_by_key(|(shared, _)| std::cmp::Reverse(*shared));
+    ranked.into_iter().take(5).map(|(_, name)| name).collect()
+}
+
+impl Entry {
+    /// `architecture.tag`.
+    pub fn name(&self) -> String {
+        match self.tag {
+            "" => self.architecture.to_owned(),
+            tag => format!("{}.{tag}", self.architecture),
+        }
+    }
+}
+
+impl Preprocessing {
+    /// ImageNet's mean and standard deviation, bicubic.
+    const fn imagenet(image_size: usize, crop_fraction: f64) -> Self {
+        let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+        Self { image_size, crop_fraction, interpolation: "bicubic", mean, std }
+    }
+
+    /// Mean and standard deviation one half, bicubic (Google's ViTs).
+    const fn half(image_size: usize, crop_fraction: f64) -> Self {
+        Self { image_size, crop_fraction, interpolation: "bicubic", mean: [0.5; 3], std: [0.5; 3] }
+    }
+}
