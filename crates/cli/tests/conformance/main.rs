@@ -1,8 +1,11 @@
-//! What a backend must compute as any other does: the models' forward and backward against stored outputs of timm, and the
-//! ops they are made of against numbers worked out on the host. `ROBUSTIFY_TEST_BACKEND` names the backend; without it, flex.
+//! What a backend must compute as any other does: the models' forward and backward against stored outputs of timm, the ops
+//! they are made of against numbers worked out on the host, the gradients of these ops against differences of their values,
+//! and steps of training against the same steps on flex. `ROBUSTIFY_TEST_BACKEND` names the backend; without it, flex.
 
-#[path = "../../zoo/tests/zoo/golden.rs"]
+#[path = "../../../zoo/tests/zoo/golden.rs"]
 mod golden;
+mod gradients;
+mod training;
 
 use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation, module};
