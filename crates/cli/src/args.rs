@@ -1,4 +1,3 @@
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -144,12 +143,15 @@ pub struct Offline {
     #[arg(long, default_value = "", value_name = "STEPS")]
     pub preprocess: String,
     /// Pictures worked on at a time; results do not depend on it. Default: all cores.
-    #[arg(long, short, value_name = "N")]
-    pub jobs: Option<NonZeroUsize>,
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
     /// Also draw the first picture with everything that can happen to it, as one PNG file.
     #[arg(long, value_name = "FILE")]
     pub sheet: Option<PathBuf>,
-    /// Make an unusable picture an error instead of a warning.
+    /// Delete the results, listed in OUTPUT's manifest, of pictures that INPUT does not hold any more or holds changed.
+    #[arg(long)]
+    pub prune: bool,
+    /// Stop at the first unusable picture, and begin nothing where files or folders would be passed over.
     #[arg(long)]
     pub strict: bool,
     /// Print nothing but warnings and errors.
@@ -159,7 +161,7 @@ pub struct Offline {
 
 /// Options of `corrupt`.
 #[derive(Debug, Args)]
-#[command(after_help = CORRUPT_HELP)]
+#[command(after_help = CORRUPT_HELP, allow_negative_numbers = true)]
 pub struct Corrupt {
     #[command(flatten)]
     pub offline: Offline,
@@ -196,7 +198,7 @@ plasma_noise checkerboard_cutout cocentric_sine_waves single_frequency_greyscale
 
 /// Options of `augment`.
 #[derive(Debug, Args)]
-#[command(after_help = AUGMENT_HELP)]
+#[command(after_help = AUGMENT_HELP, allow_negative_numbers = true)]
 pub struct Augment {
     #[command(flatten)]
     pub offline: Offline,
@@ -211,8 +213,8 @@ pub struct Augment {
     #[arg(long, value_name = "FILE", requires = "deep")]
     pub deep_weights: Option<PathBuf>,
     /// Passes over the pictures when an autoencoder is trained.
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub deep_epochs: usize,
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub deep_epochs: u32,
     /// Backend for the network.
     #[arg(long, value_name = "NAME")]
     pub backend: Option<String>,

@@ -44,6 +44,39 @@ pub fn is_interruption(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(DistillError::Interrupted))
 }
 
+/// An end with an exit code of its own, and what is said then.
+#[derive(Debug)]
+pub struct End {
+    /// The exit code.
+    pub code: u8,
+    /// What is said.
+    pub text: String,
+}
+
+impl End {
+    /// The user asked for a stop.
+    pub const INTERRUPTED: u8 = 130;
+    /// The work is done, but some of its inputs were unusable.
+    pub const PARTIAL: u8 = 3;
+
+    /// The exit code for an error.
+    pub fn code(error: &anyhow::Error) -> u8 {
+        match error.downcast_ref::<Self>() {
+            Some(end) => end.code,
+            None if is_interruption(error) => Self::INTERRUPTED,
+            None => 1,
+        }
+    }
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for End {}
+
 /// A line on standard error. A listener that went away is no reason to lose hours of work.
 pub fn message(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");

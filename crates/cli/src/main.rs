@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             console::message(&format!("error: {}", chain(&error)));
-            ExitCode::from(if console::is_interruption(&error) { 130 } else { 1 })
+            ExitCode::from(console::End::code(&error))
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Cursor};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
@@ -43,25 +43,28 @@ impl Fixture {
         command
     }
 
-    fn run(&self, line: &str) -> Output {
-        self.command(line).output().unwrap()
-    }
-
-    /// Runs, expects success, and returns what it says.
-    fn done(&self, line: &str) -> String {
-        let output = self.run(line);
+    /// Runs, expects an exit code, and returns what it says.
+    fn ends(&self, code: i32, line: &str) -> String {
+        let output = self.command(line).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{line}: {said}");
-        said
-    }
-
-    /// Runs, expects an error, and returns what it says.
-    fn error(&self, line: &str) -> String {
-        let output = self.run(line);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{line}: {said}");
+        assert_eq!(output.status.code(), Some(code), "{line}: {said}");
         assert!(!said.contains("panicked"), "{said}");
         said
+    }
+
+    /// Expects success.
+    fn done(&self, line: &str) -> String {
+        self.ends(0, line)
+    }
+
+    /// Expects that some pictures are left out.
+    fn partly(&self, line: &str) -> String {
+        self.ends(3, line)
+    }
+
+    /// Expects an error.
+    fn error(&self, line: &str) -> String {
+        self.ends(1, line)
     }
 
     /// Every file below a folder.
@@ -139,7 +142,9 @@ fn killed_runs_end_like_undisturbed_ones() {
         }
         fixture.done(&line("killed"));
         let (whole, killed) = (fixture.files(&format!("{format}-whole")), fixture.files(&format!("{format}-killed")));
-        assert!(whole == killed, "{format}");
+        let differ = |name: &&String| whole.get(*name) != killed.get(*name);
+        let differing: Vec<&String> = whole.keys().chain(killed.keys()).filter(differ).collect();
+        assert!(differing.is_empty(), "{format}: {differing:?}");
     }
 }
 
@@ -166,16 +171,130 @@ fn arrays_have_the_layout_of_cifar_c() {
     assert_eq!(npyz::NpyFile::new(fixture.files("again")["contrast.npy"].as_slice()).unwrap().shape(), [20, 32, 32, 3]);
 }
 
+fn shape(files: &BTreeMap<String, Vec<u8>>, name: &str) -> Vec<u64> {
+    npyz::NpyFile::new(files[name].as_slice()).unwrap().shape().to_vec()
+}
+
+#[test]
+fn arrays_of_a_folder_fit_its_labels() {
+    let fixture = Fixture::new();
+    let line = |more: &str| format!("corrupt in out --format npy --profile cifar-c --preprocess resize(9,9) {more}");
+    fixture.done(&line("--corruption fog,contrast --severity 1-2"));
+    let first = fixture.files("out");
+    // Other severities, and then other pictures, would leave `contrast.npy` with rows that are not those of the labels.
+    let others = fixture.error(&line("--corruption fog --severity 3-4"));
+    fs::remove_file(fixture.path("in/cat/wide.png")).unwrap();
+    for said in [others, fixture.error(&line("--corruption fog --severity 1-2"))] {
+        assert!(said.contains("contrast.npy was made of other") && said.contains("ask for it too"), "{said}");
+    }
+    assert!(fixture.files("out") == first, "nothing was touched");
+    // What a kill left goes, too.
+    fs::write(fixture.path("out/.snow.npy.tmp"), "half").unwrap();
+    fixture.done(&line("--corruption fog,contrast --severity 1-2"));
+    let second = fixture.files("out");
+    for name in ["fog.npy", "contrast.npy", "labels.npy"] {
+        assert_eq!(shape(&second, name)[0], 2 * 3, "{name}");
+    }
+    assert!(!String::from_utf8_lossy(&second["manifest.jsonl"]).contains("wide.png") && second.len() == 4);
+    // Without the other array nothing is in the way; without classes there are no labels, not old ones.
+    fs::remove_file(fixture.path("out/contrast.npy")).unwrap();
+    fixture.save("in/loose.png", &picture(9, 9).into(), ImageFormat::Png);
+    let said = fixture.done(&line("--corruption fog --severity 1-2"));
+    assert!(said.contains("labels.npy is not written: `loose.png`"), "{said}");
+    assert_eq!(fixture.files("out").into_keys().collect::<Vec<_>>(), ["fog.npy", "manifest.jsonl"]);
+    // A picture of another size is left out, and said to be, whether the array is there or not.
+    for _ in 0..2 {
+        let said = fixture.partly("corrupt in/dog odd --format npy --profile cifar-c --corruption fog");
+        assert!(said.contains("grey.png: has 20x20 pixels") && said.contains("1 of 2 pictures"), "{said}");
+        assert_eq!(shape(&fixture.files("odd"), "fog.npy"), [5, 18, 24, 3]);
+    }
+    for class in 0..257 {
+        fs::create_dir_all(fixture.path(&format!("many/{class}"))).unwrap();
+        fs::copy(fixture.path("in/loose.png"), fixture.path(&format!("many/{class}/0.png"))).unwrap();
+    }
+    let said = fixture.error("corrupt many classes --format npy --profile cifar-c --corruption fog --severity 1");
+    assert!(said.contains("257 classes") && !fixture.path("classes").exists(), "{said}");
+}
+
+#[test]
+fn results_of_pictures_that_are_gone_are_counted_and_can_be_deleted() {
+    let fixture = Fixture::new();
+    let line = |folder: &str| format!("corrupt in {folder} --corruption fog,snow --severity 1 --profile scaled");
+    fixture.done(&line("out"));
+    fs::rename(fixture.path("in/cat"), fixture.path("in/bird")).unwrap();
+    fs::rename(fixture.path("in/dog/grey.png"), fixture.path("in/dog/grey.webp")).unwrap();
+    fixture.save("in/dog/glass.png", &picture(8, 8).into(), ImageFormat::Png);
+    // Of a changed picture, `snow` is not asked for and stays as it was.
+    let said = fixture.done("corrupt in out --corruption fog --severity 1 --profile scaled");
+    assert!(said.contains("6 results in out") && said.contains("--prune"), "{said}");
+    let said = fixture.done("corrupt in out --corruption fog --severity 1 --profile scaled --prune");
+    assert!(said.contains("0 results made, 4 were there") && said.contains("6 results deleted"), "{said}");
+    assert!(!fixture.path("out/fog/1/cat").exists() && fixture.path("out/fog/1/dog/grey.png").exists());
+    fixture.done(&line("out --prune"));
+    fixture.done(&line("new"));
+    assert!(fixture.files("out") == fixture.files("new"));
+}
+
+#[test]
+fn a_run_with_nothing_to_do_writes_nothing() {
+    let fixture = Fixture::new();
+    for format in ["png", "npy", "tar"] {
+        let line =
+            format!("corrupt in {format} --corruption fog --severity 1 --format {format} --preprocess resize(9,9)");
+        fixture.done(&line);
+        let written = || {
+            ["", "manifest.jsonl"].map(|name| fixture.path(format).join(name).metadata().unwrap().modified().unwrap())
+        };
+        let before = written();
+        assert!(fixture.done(&line).contains("0 results made, 4 were there"));
+        assert_eq!(written(), before, "{format}");
+    }
+    let manifest = fixture.path("png/manifest.jsonl");
+    let text = fs::read_to_string(&manifest).unwrap();
+    for (number, damaged) in
+        [(1, format!("x{text}")), (2, text.replacen("tall.jpg\"", "tall.jpg", 1)), (6, format!("{text}[]\n"))]
+    {
+        fs::write(&manifest, damaged).unwrap();
+        let said = fixture.error("corrupt in png --corruption fog --severity 1 --preprocess resize(9,9)");
+        assert!(said.contains(&format!("png/manifest.jsonl: line {number}, column ")), "{said}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn folders_are_read_once_and_those_that_cannot_be_listed_are_counted() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let fixture = Fixture::new();
+    symlink("..", fixture.path("in/dog/up")).unwrap();
+    symlink("dog", fixture.path("in/again")).unwrap();
+    fs::rename(fixture.path("in/cat"), fixture.path("elsewhere")).unwrap();
+    symlink("../elsewhere", fixture.path("in/cat")).unwrap();
+    let line = "corrupt in out --corruption fog --severity 1 --profile scaled";
+    let said = fixture.done(line);
+    assert!(said.contains("in/dog/up: passed over") && said.contains("in/again: passed over"), "{said}");
+    assert!(said.contains("4 results made") && fixture.path("out/fog/1/cat/wide.png").exists(), "{said}");
+    fs::set_permissions(fixture.path("elsewhere"), fs::Permissions::from_mode(0o000)).unwrap();
+    // Root may list everything.
+    if fs::read_dir(fixture.path("elsewhere")).is_err() {
+        let said = fixture.partly(line);
+        assert!(said.contains("in/cat: cannot be listed") && said.contains("1 folder"), "{said}");
+        assert!(fixture.error(&format!("{line} --prune")).contains("nothing was done"));
+    }
+    fs::set_permissions(fixture.path("elsewhere"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 #[test]
 fn unusable_pictures_are_named_and_counted() {
     let fixture = Fixture::new();
     let whole = fs::read(fixture.path("in/cat/tall.jpg")).unwrap();
     fs::write(fixture.path("in/cat/broken.jpg"), &whole[..whole.len() / 2]).unwrap();
     fs::write(fixture.path("in/cat/notes.txt"), "no picture").unwrap();
-    let said = fixture.done("corrupt in out --corruption snow --severity 3 --quiet");
+    let said = fixture.partly("corrupt in out --corruption snow --severity 3 --quiet");
     assert!(said.contains("broken.jpg: unusable image") && said.contains("notes.txt"), "{said}");
-    assert!(said.contains("1 of 5 pictures were unusable"), "{said}");
+    assert!(said.contains("1 of 5 pictures were unusable") && !said.contains("reader"), "{said}");
     assert_eq!(fixture.files("out").len(), 4 + 1);
+    // The next run says so again.
+    fixture.partly("corrupt in out --corruption snow --severity 3");
     assert!(fixture.error("corrupt in strict --corruption snow --severity 3 --strict").contains("notes.txt"));
     // A result that cannot be written is no fault of a picture.
     fs::create_dir_all(fixture.path("full/snow/3/cat/wide.png")).unwrap();
@@ -235,17 +354,34 @@ fn augmented_views_differ_and_repeat() {
 #[test]
 fn faults_say_what_and_where() {
     let fixture = Fixture::new();
+    fs::create_dir(fixture.path("twins")).unwrap();
+    for name in ["a.png", "a.jpg", "b.png", "b.webp"] {
+        fs::copy(fixture.path("in/cat/wide.png"), fixture.path("twins").join(name)).unwrap();
+    }
+    let mut cut = Vec::new();
+    let options = npyz::WriteOptions::new().default_dtype().shape(&[1, 1, 2, 3]).writer(&mut cut);
+    options.begin_nd().unwrap().extend([0u8; 6]).unwrap();
+    fs::write(fixture.path("cut.npy"), &cut[..cut.len() - 1]).unwrap();
     for (line, parts) in [
         ("corrupt nowhere out", vec!["nowhere", "no such file or folder"]),
         ("corrupt in out --corruption gausian_noise", vec!["gausian_noise", "gaussian_noise", "`all`"]),
         ("corrupt in out --severity 6", vec!["--severity 6", "0 to 5"]),
         ("corrupt in out --severity 5-1", vec!["5-1"]),
         ("corrupt in out --profile imagenet", vec!["imagenet", "imagenet-c-299"]),
-        ("corrupt in in/out", vec!["inside INPUT"]),
-        ("corrupt in in/new/../more/out", vec!["inside INPUT"]),
+        ("corrupt in in/out", vec!["lies inside it"]),
+        ("corrupt in in/new/../more/out", vec!["lies inside it"]),
         ("corrupt in/cat in --corruption cat", vec!["unknown corruption"]),
         ("corrupt in/cat/wide.png in/cat/wide.png --corruption fog --severity 1", vec!["OUTPUT is INPUT"]),
         ("corrupt in out.png", vec!["out.png", "4 x 75"]),
+        ("corrupt in out.npy", vec!["out.npy", "--format npy"]),
+        ("corrupt in out --sheet nowhere/sheet.png", vec!["nowhere", "make it first"]),
+        ("corrupt in out --sheet out/sheet.png", vec!["--sheet out/sheet.png", "no folder out"]),
+        ("corrupt in . --sheet sheet.png", vec!["is OUTPUT or lies inside it"]),
+        ("augment in/cat/wide.png out.png --sheet in/cat/wide.png", vec!["--sheet", "INPUT"]),
+        ("corrupt cut.npy out", vec!["cut.npy", "6 bytes, 5 are there"]),
+        ("corrupt twins out", vec!["a.jpg, a.png", "b.png, b.webp"]),
+        ("corrupt in out --severity -1", vec!["--severity -1"]),
+        ("corrupt in out --preprocess normalize(clip)", vec!["normalize", "leave it out"]),
         ("corrupt in out --frost-dir in", vec!["frost1.png", "--frost-dir"]),
         ("corrupt in out --noise-from x.npz", vec!["one picture", "4"]),
         ("corrupt in out --preprocess resize(0)", vec!["resize(0)"]),
@@ -255,4 +391,8 @@ fn faults_say_what_and_where() {
         assert!(parts.iter().all(|part| said.contains(part)), "{line}: {said}");
     }
     assert!(!fixture.path("out").exists(), "nothing was begun");
+    for line in ["corrupt in out --jobs 0", "corrupt in out --seed -1", "augment in out --views -2"] {
+        let said = fixture.ends(2, line);
+        assert!(said.contains("invalid value"), "{said}");
+    }
 }

@@ -6,18 +6,17 @@ use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use image::RgbImage;
 use robustify_augment::{Policy, Scratch};
-use robustify_data::Preprocess;
 use robustify_deepaugment::{
     Autoencoder, Cae, CaeConfig, DeepAugment, Edsr, EdsrConfig, Noise2Net, TrainConfig, train,
 };
 use robustify_rng::Key;
 use serde_json::json;
 
-use super::offline;
+use super::offline::{self, Job};
 use crate::args::Augment;
 use crate::console::{Console, Interrupt};
 use crate::digest;
-use crate::offline::{Inputs, Variant, Work};
+use crate::offline::{Variant, Work};
 
 /// A network of DeepAugment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -40,13 +39,13 @@ pub fn run(options: &Augment, interrupt: &Interrupt) -> anyhow::Result<()> {
         (None, Some(_)) => None,
         (None, None) => Some("augmix(severity=3)".parse()?),
     };
-    let inputs = Inputs::open(&options.offline.input)?;
+    let job = Job::open(&options.offline)?;
     let part = |view: u32| Variant { group: view.to_string(), part: None };
     let variants = match options.views {
         1 => vec![Variant { group: String::new(), part: None }],
         views => (1..=views).map(part).collect(),
     };
-    let deep = options.deep.map(|method| Network::open(method, options, &inputs, &console)).transpose()?;
+    let deep = options.deep.map(|method| Network::open(method, options, &job, &console)).transpose()?;
     let mut sets = policy.as_ref().map(Policy::mixing_sets).unwrap_or_default();
     sets.dedup();
     if !sets.is_empty() {
@@ -54,9 +53,9 @@ pub fn run(options: &Augment, interrupt: &Interrupt) -> anyhow::Result<()> {
     }
     let work = AugmentWork { deep, policy, variants, seed: options.offline.seed };
     if let Some(path) = &options.offline.sheet {
-        sheet(options, &inputs, &work, path)?;
+        sheet(&job, &work, path)?;
     }
-    offline::execute(&inputs, &work, &options.offline, &console, interrupt)
+    job.execute(&work, &console, interrupt)
 }
 
 /// A network, and what identifies it.
@@ -68,7 +67,7 @@ struct Network {
 }
 
 impl Network {
-    fn open(method: Deep, options: &Augment, inputs: &Inputs, console: &Console) -> anyhow::Result<Self> {
+    fn open(method: Deep, options: &Augment, job: &Job, console: &Console) -> anyhow::Result<Self> {
         let device = robustify_device::open(options.backend.as_deref())?;
         let named = options.deep_weights.as_deref();
         let needed = || named.context("--deep-weights FILE is needed: the authors' weights in safetensors");
@@ -81,7 +80,7 @@ impl Network {
             Deep::Autoencoder => {
                 let file = match named {
                     Some(file) => file.to_owned(),
-                    None => trained(options, inputs, console, &device)?,
+                    None => trained(options, job, console, &device)?,
                 };
                 (DeepAugment::perturbed(Autoencoder::load(&file, &device)?), Some(file))
             }
@@ -102,7 +101,7 @@ impl Network {
 /// The autoencoder of the results' folder, trained on the input if it is not there.
 fn trained(
     options: &Augment,
-    inputs: &Inputs,
+    Job { inputs, preprocess, .. }: &Job,
     console: &Console,
     device: &burn::tensor::Device,
 ) -> anyhow::Result<PathBuf> {
@@ -117,19 +116,19 @@ fn trained(
         console.say(&format!("autoencoder: {}", file.display()));
         return Ok(file);
     }
-    let preprocess: Preprocess = options.offline.preprocess.parse()?;
-    let config = TrainConfig { seed: options.offline.seed, epochs: options.deep_epochs, ..TrainConfig::default() };
-    // Unusable pictures are named later; the network is trained on the others.
-    let decode = |index: usize| inputs.decode(index, inputs.read(index)?, &preprocess);
-    let usable: Vec<usize> = (0..inputs.len()).filter(|&index| decode(index).is_ok()).collect();
-    let mut progress = console.progress("autoencoder", config.epochs * usable.len());
+    let config =
+        TrainConfig { seed: options.offline.seed, epochs: options.deep_epochs as usize, ..TrainConfig::default() };
+    let mut progress = console.progress("autoencoder", config.epochs * inputs.len());
     let mut seen = 0;
-    let image = |index: usize| {
+    let decode = |index: usize| Ok(inputs.decode(index, inputs.read(index)?, preprocess)?.rgb);
+    let image = |index: usize| -> anyhow::Result<RgbImage> {
         seen += 1;
         progress.set(seen, "");
-        decode(usable[index]).map(|picture| picture.rgb)
+        // Unusable pictures are named later; here the next one takes the place.
+        let next = (1..inputs.len()).map(|step| decode((index + step) % inputs.len()));
+        decode(index).or_else(|error| next.flatten().next().ok_or(error))
     };
-    let trained = train(usable.len(), image, &config, device)?;
+    let trained = train(inputs.len(), image, &config, device)?;
     let losses: Vec<String> = trained.losses.iter().map(|loss| format!("{loss:.4}")).collect();
     progress.finish(&format!("mean squared error by epoch {}; {}", losses.join(" "), file.display()));
     if let Some(folder) = file.parent() {
@@ -208,8 +207,8 @@ impl Work for AugmentWork {
 const VIEWS: usize = 5;
 
 /// The first picture, augmented: a row for each alternative of the policy, a column for each view.
-fn sheet(options: &Augment, inputs: &Inputs, work: &AugmentWork, path: &Path) -> anyhow::Result<()> {
-    let (name, image) = offline::first(inputs, &options.offline)?;
+fn sheet(job: &Job, work: &AugmentWork, path: &Path) -> anyhow::Result<()> {
+    let (name, image) = job.first()?;
     let columns: Vec<String> =
         std::iter::once("clean".to_owned()).chain((1..=VIEWS).map(|view| view.to_string())).collect();
     let alternatives = match &work.policy {
@@ -224,7 +223,7 @@ fn sheet(options: &Augment, inputs: &Inputs, work: &AugmentWork, path: &Path) ->
     for policy in &alternatives {
         let mut row = vec![image.clone()];
         for view in 0..VIEWS {
-            row.push(work.view(&image, policy.as_ref(), key(options.offline.seed, &name, view), &mut scratch)?);
+            row.push(work.view(&image, policy.as_ref(), key(work.seed, &name, view), &mut scratch)?);
         }
         let title = match (&work.deep, policy) {
             (Some(_), Some(policy)) => format!("deep + {policy}"),

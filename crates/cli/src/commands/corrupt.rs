@@ -1,20 +1,20 @@
 //! `corrupt`: the benchmark's corruptions into files.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use image::RgbImage;
 use robustify_augment::{Corruption, Corruptor, FrostSource, Profile, Scratch, Severity, Trace};
-use robustify_data::decode;
+use robustify_data::Preprocess;
 use robustify_rng::Key;
 use serde_json::json;
 
-use super::offline;
-use crate::args::{Corrupt, Offline};
+use super::offline::{self, Job};
+use crate::args::Corrupt;
 use crate::console::{Console, Interrupt};
 use crate::digest;
-use crate::offline::{Inputs, Variant, Work, trace};
+use crate::offline::{Picture, Variant, Work, trace};
 
 /// Corrupts every picture of the input.
 pub fn run(options: &Corrupt, interrupt: &Interrupt) -> anyhow::Result<()> {
@@ -29,8 +29,9 @@ pub fn run(options: &Corrupt, interrupt: &Interrupt) -> anyhow::Result<()> {
         }
         None => (Corruptor::new(profile), None),
     };
-    let inputs = Inputs::open(&options.offline.input)?;
-    warn_of_size(profile, &inputs, &options.offline, &console);
+    let job = Job::open(&options.offline)?;
+    let inputs = &job.inputs;
+    warn_of_size(profile, &job, &console);
     let traces = match &options.noise_from {
         Some(path) => {
             ensure!(inputs.len() == 1, "--noise-from holds the draws of one picture, INPUT has {}", inputs.len());
@@ -40,6 +41,7 @@ pub fn run(options: &Corrupt, interrupt: &Interrupt) -> anyhow::Result<()> {
             );
             let read = |&severity: &Severity| Ok((severity, trace::read(path, severity)?));
             Some(Traces {
+                path: path.clone(),
                 by_severity: severities.iter().map(read).collect::<anyhow::Result<_>>()?,
                 sha256: digest::of_file(path).with_context(|| path.display().to_string())?,
             })
@@ -52,9 +54,9 @@ pub fn run(options: &Corrupt, interrupt: &Interrupt) -> anyhow::Result<()> {
     let work =
         CorruptWork { traces, frost, ..CorruptWork::new(corruptor, &corruptions, &severities, options.offline.seed) };
     if let Some(path) = &options.offline.sheet {
-        sheet(options, &inputs, &work, path)?;
+        sheet(&job, &work, path)?;
     }
-    offline::execute(&inputs, &work, &options.offline, &console, interrupt)
+    job.execute(&work, &console, interrupt)
 }
 
 /// The corruptions that the names stand for, each once.
@@ -102,12 +104,16 @@ fn severities(text: &str) -> anyhow::Result<Vec<Severity>> {
 /// differ by a level or two.
 fn frost(folder: &Path) -> anyhow::Result<(FrostSource, String)> {
     const NAMES: [&str; 5] = ["frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg"];
+    let untouched: Preprocess = "".parse()?;
     let read = |name: &str| {
         let path = folder.join(name);
         let lossless = path.with_extension("png");
-        decode::decode(if lossless.is_file() { &lossless } else { &path }).with_context(|| {
-            format!("--frost-dir {}: the benchmark's {} are expected", folder.display(), NAMES.join(", "))
-        })
+        let path = if lossless.is_file() { lossless } else { path };
+        let bytes = std::fs::read(&path).with_context(|| path.display().to_string());
+        let picture = bytes.and_then(|bytes| Picture::decode(&bytes, &path, &untouched));
+        let expected =
+            || format!("--frost-dir {}: the benchmark's {} are expected", folder.display(), NAMES.join(", "));
+        Ok(picture.with_context(expected)?.rgb)
     };
     let pictures: Vec<RgbImage> = NAMES.iter().map(|name| read(name)).collect::<anyhow::Result<_>>()?;
     let sha256 = digest::of_bytes(&pictures.iter().flat_map(|picture| picture.as_raw().clone()).collect::<Vec<_>>());
@@ -115,8 +121,8 @@ fn frost(folder: &Path) -> anyhow::Result<(FrostSource, String)> {
 }
 
 /// Says when the pictures are not of the size that the constants were made for.
-fn warn_of_size(profile: Profile, inputs: &Inputs, options: &Offline, console: &Console) {
-    let (Some(side), Ok((name, image))) = (profile.native_side(), offline::first(inputs, options)) else { return };
+fn warn_of_size(profile: Profile, job: &Job, console: &Console) {
+    let (Some(side), Ok((name, image))) = (profile.native_side(), job.first()) else { return };
     if image.dimensions() != (side, side) {
         console.warn(&format!(
             "{profile} was made for {side}x{side} pixels and {name} has {}x{}: not the official benchmark; see --preprocess \
@@ -129,6 +135,7 @@ fn warn_of_size(profile: Profile, inputs: &Inputs, options: &Offline, console: &
 
 /// Recorded draws, and the SHA-256 of their file.
 struct Traces {
+    path: PathBuf,
     by_severity: BTreeMap<Severity, Trace>,
     sha256: String,
 }
@@ -184,7 +191,13 @@ impl Work for CorruptWork {
         let (corruption, severity) = self.cells[variant];
         match &self.traces {
             Some(traces) => {
-                *out = self.corruptor.replay(image, corruption, severity, &traces.by_severity[&severity])?
+                let made = self.corruptor.replay(image, corruption, severity, &traces.by_severity[&severity]);
+                *out = made.with_context(|| {
+                    let drawn = corruption == Corruption::Frost && self.frost.is_none();
+                    let hint =
+                        if drawn { " (recorded for the benchmark's pictures of frost? give --frost-dir)" } else { "" };
+                    format!("--noise-from {}, {corruption} at severity {severity}{hint}", traces.path.display())
+                })?;
             }
             None => {
                 let key = Key::new(self.seed, "corrupt").with_str(name);
@@ -196,8 +209,8 @@ impl Work for CorruptWork {
 }
 
 /// The first picture, corrupted: a row for each corruption, a column for each severity.
-fn sheet(options: &Corrupt, inputs: &Inputs, work: &CorruptWork, path: &Path) -> anyhow::Result<()> {
-    let (name, image) = offline::first(inputs, &options.offline)?;
+fn sheet(job: &Job, work: &CorruptWork, path: &Path) -> anyhow::Result<()> {
+    let (name, image) = job.first()?;
     let mut columns = vec!["clean".to_owned()];
     let mut rows: Vec<(String, Vec<RgbImage>)> = Vec::new();
     for (index, &(corruption, severity)) in work.cells.iter().enumerate() {

@@ -1,51 +1,160 @@
 //! What `corrupt` and `augment` share.
 
+use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use image::RgbImage;
 use robustify_augment::Scratch;
-use robustify_data::Preprocess;
+use robustify_data::{Normalize, Preprocess};
 use robustify_report::write_atomic;
 
 use crate::args::Offline;
-use crate::console::{Console, Interrupt};
+use crate::console::{Console, End, Interrupt};
 use crate::offline::{Format, Inputs, Options, Work, check_names, encode, png, replace, run, sheet};
 
-/// Does the work on the input: into a folder, or into one file.
-pub fn execute(
-    inputs: &Inputs,
-    work: &dyn Work,
-    options: &Offline,
-    console: &Console,
-    interrupt: &Interrupt,
-) -> anyhow::Result<()> {
-    let preprocess: Preprocess = options.preprocess.parse()?;
-    if let Some(format) = single(options)? {
-        return one(inputs, work, options, format, &preprocess);
-    }
-    if options.input.is_dir() {
-        let input = resolved(&options.input);
-        let folders = work.variants().iter().map(|variant| options.output.join(variant.folder()));
-        for folder in folders.chain([options.output.clone()]) {
-            ensure!(
-                !resolved(&folder).starts_with(&input),
-                "{}: lies inside INPUT, so that the next run would read results as pictures; choose another folder",
-                folder.display()
-            );
+/// Extensions that OUTPUT cannot have, since it would be taken for a file and become a folder.
+const NO_FOLDERS: [&str; 14] =
+    ["webp", "gif", "bmp", "tif", "tiff", "avif", "jxl", "npy", "npz", "tar", "gz", "tgz", "zip", "jsonl"];
+
+/// Pictures, and where their results go: everything about them is checked when it is opened, before any work.
+pub struct Job<'a> {
+    options: &'a Offline,
+    pub inputs: Inputs,
+    pub preprocess: Preprocess,
+    /// The format of the file that OUTPUT names, if it names one.
+    single: Option<Format>,
+}
+
+impl<'a> Job<'a> {
+    /// Finds the pictures.
+    ///
+    /// # Errors
+    /// If there are none, or the places that are named do not fit together.
+    pub fn open(options: &'a Offline) -> anyhow::Result<Self> {
+        let preprocess: Preprocess = options.preprocess.parse().context("--preprocess")?;
+        ensure!(
+            preprocess.normalization() == Normalize::NONE,
+            "--preprocess {preprocess}: results are pictures, whose levels normalize(…) leaves as they are; leave it out"
+        );
+        let single = single(options)?;
+        let inputs = Inputs::open(&options.input)?;
+        let job = Self { options, inputs, preprocess, single };
+        if options.input.is_dir() {
+            job.outside(&options.output)?;
         }
+        if single.is_none() && options.format != Format::Npy {
+            check_names(&job.inputs)?;
+        }
+        if let Some(sheet) = &options.sheet {
+            job.check_sheet(sheet)?;
+        }
+        Ok(job)
     }
-    check_names(inputs)?;
-    let folder = options.output.clone();
-    let settings = Options { folder, format: options.format, preprocess, jobs: options.jobs, strict: options.strict };
-    let summary = run(inputs, work, &settings, console, interrupt)?;
-    let there = if summary.kept > 0 { format!(", {} were there", summary.kept) } else { String::new() };
-    console.say(&format!("{} results made{there}; {}", summary.made, options.output.join("manifest.jsonl").display()));
-    if summary.unusable > 0 {
-        console.warn(&format!("{} of {} pictures were unusable and are left out", summary.unusable, summary.pictures));
+
+    /// Fails for a place inside INPUT.
+    fn outside(&self, path: &Path) -> anyhow::Result<()> {
+        ensure!(
+            !resolved(path).starts_with(resolved(&self.options.input)),
+            "{}: is INPUT or lies inside it, so that the next run would read results as pictures; choose another place",
+            path.display()
+        );
+        Ok(())
     }
-    ensure!(summary.unusable < summary.pictures, "none of the {} pictures was usable", summary.pictures);
-    Ok(())
+
+    fn check_sheet(&self, path: &Path) -> anyhow::Result<()> {
+        let context = || format!("--sheet {}", path.display());
+        let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        ensure!(extension == "png", "{}: the sheet is a PNG file, and is to be named so", context());
+        ensure!(!path.is_dir(), "{}: is a folder; name a file", context());
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        ensure!(folder.is_dir(), "{}: there is no folder {}; make it first", context(), folder.display());
+        self.outside(path).with_context(context)?;
+        ensure!(
+            !resolved(path).starts_with(resolved(&self.options.output)),
+            "{}: is OUTPUT or lies inside it, where it might take the place of a result; name a file elsewhere",
+            context()
+        );
+        Ok(())
+    }
+
+    /// The first usable picture and its name, for a sheet.
+    pub fn first(&self) -> anyhow::Result<(String, RgbImage)> {
+        let decode = |index| self.inputs.decode(index, self.inputs.read(index)?, &self.preprocess);
+        let mut error = None;
+        for index in 0..self.inputs.len() {
+            match decode(index) {
+                Ok(picture) => return Ok((self.inputs.name(index), picture.rgb)),
+                Err(found) => error = error.or(Some(found)),
+            }
+        }
+        Err(error.context("there are no pictures")?.context("no picture is usable"))
+    }
+
+    /// Does the work: into a folder, or into one file.
+    pub fn execute(&self, work: &dyn Work, console: &Console, interrupt: &Interrupt) -> anyhow::Result<()> {
+        let (options, inputs) = (self.options, &self.inputs);
+        if let Some(format) = self.single {
+            return self.one(work, format);
+        }
+        if options.input.is_dir() {
+            work.variants().iter().try_for_each(|variant| self.outside(&options.output.join(variant.folder())))?;
+        }
+        let settings = Options {
+            folder: options.output.clone(),
+            format: options.format,
+            preprocess: self.preprocess.clone(),
+            jobs: options.jobs.and_then(|jobs| NonZeroUsize::new(usize::from(jobs))),
+            strict: options.strict,
+            prune: options.prune,
+        };
+        let summary = run(inputs, work, &settings, console, interrupt)?;
+        let there = if summary.kept > 0 { format!(", {} were there", summary.kept) } else { String::new() };
+        let manifest = options.output.join("manifest.jsonl");
+        console.say(&format!("{} results made{there}; {}", summary.made, manifest.display()));
+        match summary.outdated {
+            0 => {}
+            count if options.prune => console.say(&format!("{count} results deleted, whose picture is gone or was another")),
+            count => console.warn(&format!(
+                "{count} results in {} are of pictures that INPUT does not hold, or holds changed; --prune deletes them",
+                options.output.display()
+            )),
+        }
+        ensure!(summary.unusable < summary.pictures, "none of the {} pictures was usable", summary.pictures);
+        let mut left_out = Vec::new();
+        if summary.unusable > 0 {
+            left_out.push(format!("{} of {} pictures were unusable", summary.unusable, summary.pictures));
+        }
+        if !inputs.unlisted.is_empty() {
+            left_out.push(format!("{} folders could not be listed", inputs.unlisted.len()));
+        }
+        if left_out.is_empty() {
+            return Ok(());
+        }
+        let text = format!("{}; they are named above and left out, all others are done", left_out.join(" and "));
+        Err(End { code: End::PARTIAL, text }.into())
+    }
+
+    fn one(&self, work: &dyn Work, format: Format) -> anyhow::Result<()> {
+        let (options, inputs) = (self.options, &self.inputs);
+        ensure!(
+            inputs.len() == 1 && work.variants().len() == 1,
+            "{}: OUTPUT is one picture, and {} x {} are to be made; name a folder, or one corruption and one severity",
+            options.output.display(),
+            inputs.len(),
+            work.variants().len()
+        );
+        ensure!(
+            resolved(&options.output) != resolved(&options.input),
+            "{}: OUTPUT is INPUT, which would be lost; name another file",
+            options.output.display()
+        );
+        ensure!(!options.prune, "--prune: OUTPUT is one picture; it is for folders");
+        let picture = inputs.decode(0, inputs.read(0)?, &self.preprocess)?;
+        let mut out = RgbImage::new(0, 0);
+        work.make(&picture.rgb, &inputs.name(0), 0, &mut Scratch::new(), &mut out)?;
+        replace(&options.output, &encode(format, &out, picture.alpha.as_ref())?)
+    }
 }
 
 /// The path without links, `.` and `..`, as far as it exists.
@@ -72,6 +181,11 @@ fn single(options: &Offline) -> anyhow::Result<Option<Format>> {
         return Ok(None);
     }
     let extension = options.output.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    ensure!(
+        !NO_FOLDERS.contains(&extension.as_str()),
+        "{}: OUTPUT is a folder, or one .png or .jpg file; arrays and archives go into a folder with --format npy or tar",
+        options.output.display()
+    );
     let format = match extension.as_str() {
         "png" => Format::Png,
         "jpg" | "jpeg" => Format::Jpeg85,
@@ -86,40 +200,9 @@ fn single(options: &Offline) -> anyhow::Result<Option<Format>> {
     Ok(Some(format))
 }
 
-fn one(
-    inputs: &Inputs,
-    work: &dyn Work,
-    options: &Offline,
-    format: Format,
-    preprocess: &Preprocess,
-) -> anyhow::Result<()> {
-    ensure!(
-        inputs.len() == 1 && work.variants().len() == 1,
-        "{}: OUTPUT is one picture, and {} x {} are to be made; name a folder, or one corruption and one severity",
-        options.output.display(),
-        inputs.len(),
-        work.variants().len()
-    );
-    ensure!(
-        resolved(&options.output) != resolved(&options.input),
-        "{}: OUTPUT is INPUT, which would be lost; name another file",
-        options.output.display()
-    );
-    let picture = inputs.decode(0, inputs.read(0)?, preprocess)?;
-    let mut out = RgbImage::new(0, 0);
-    work.make(&picture.rgb, &inputs.name(0), 0, &mut Scratch::new(), &mut out)?;
-    replace(&options.output, &encode(format, &out, picture.alpha.as_ref())?)
-}
-
-/// The first picture, for a sheet.
-pub fn first(inputs: &Inputs, options: &Offline) -> anyhow::Result<(String, RgbImage)> {
-    let picture = inputs.decode(0, inputs.read(0)?, &options.preprocess.parse()?)?;
-    Ok((inputs.name(0), picture.rgb))
-}
-
 /// Draws and writes a sheet.
 pub fn save_sheet(path: &Path, columns: &[String], rows: &[(String, Vec<RgbImage>)]) -> anyhow::Result<()> {
     let bytes = png(&sheet::draw(columns, rows)?, None)?;
-    write_atomic(path, &bytes).with_context(|| "--sheet".to_owned())?;
+    write_atomic(path, &bytes).context("--sheet")?;
     Ok(())
 }

@@ -1,10 +1,13 @@
 //! Which pictures there are: one file, a tree of them, or the rows of an array.
 
-use std::fs;
+use std::collections::{BTreeSet, HashSet};
+use std::fs::{self, DirEntry};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use image::RgbImage;
+use npyz::{DType, TypeChar};
 use robustify_data::Preprocess;
 
 use super::picture::Picture;
@@ -12,15 +15,14 @@ use crate::digest;
 
 const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
-/// No known data set is nested deeper, and a link to its own parent is.
-const MAX_DEPTH: usize = 16;
-
 /// Pictures in the order of their names.
 pub struct Inputs {
     root: PathBuf,
     source: Source,
-    /// Files that were passed over, with the reason.
+    /// What is no picture and was passed over, with the reason.
     pub skipped: Vec<(PathBuf, String)>,
+    /// Folders whose pictures are missing here, with the reason.
+    pub unlisted: Vec<(PathBuf, String)>,
 }
 
 enum Source {
@@ -42,21 +44,18 @@ impl Inputs {
     /// pictures x height x width x 3 (CIFAR-10-C's own format).
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         if path.is_dir() {
-            let (mut files, mut skipped) = (Vec::new(), Vec::new());
-            list(path, "", 0, &mut files, &mut skipped)?;
-            files.sort();
-            if files.is_empty() {
-                bail!("{}: no picture in this folder; .jpg, .jpeg, .png and .webp files are read", path.display());
-            }
-            return Ok(Self { root: path.to_owned(), source: Source::Files(files), skipped });
+            return Self::list(path);
         }
         ensure!(path.is_file(), "{}: there is no such file or folder", path.display());
         if path.extension().is_some_and(|extension| extension == "npy") {
-            return Ok(Self { root: path.to_owned(), source: read_rows(path)?, skipped: Vec::new() });
+            return Ok(Self::of(path.to_owned(), read_rows(path)?));
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let root = path.parent().unwrap_or(Path::new("")).to_owned();
-        Ok(Self { root, source: Source::Files(vec![name]), skipped: Vec::new() })
+        Ok(Self::of(path.parent().unwrap_or(Path::new("")).to_owned(), Source::Files(vec![name])))
+    }
+
+    fn of(root: PathBuf, source: Source) -> Self {
+        Self { root, source, skipped: Vec::new(), unlisted: Vec::new() }
     }
 
     /// Number of pictures.
@@ -75,15 +74,24 @@ impl Inputs {
         }
     }
 
-    /// The class folder of every picture as a number, if all lie in one: the classes are sorted by name.
-    pub fn labels(&self) -> Option<Vec<usize>> {
-        let Source::Files(files) = &self.source else { return None };
-        let classes: Vec<&str> =
-            files.iter().map(|file| file.split_once('/').map(|(class, _)| class)).collect::<Option<_>>()?;
-        let mut sorted = classes.clone();
-        sorted.sort_unstable();
-        sorted.dedup();
-        classes.into_iter().map(|class| sorted.binary_search(&class).ok()).collect()
+    /// Whether there is a picture of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        match &self.source {
+            Source::Files(files) => files.binary_search_by(|file| file.as_str().cmp(name)).is_ok(),
+            Source::Rows { .. } => name.parse().is_ok_and(|row: usize| row < self.len()),
+        }
+    }
+
+    /// The class folder of every picture as a number, the classes being sorted by name; or why there are no classes.
+    pub fn labels(&self) -> Result<Vec<usize>, String> {
+        let Source::Files(files) = &self.source else { return Err("the rows of an array have no classes".to_owned()) };
+        let class = |file: &'_ String| match file.split_once('/') {
+            Some((class, _)) => Ok(class.to_owned()),
+            None => Err(format!("`{file}` lies in no class folder")),
+        };
+        let classes: Vec<String> = files.iter().map(class).collect::<Result<_, _>>()?;
+        let sorted: Vec<&String> = classes.iter().collect::<BTreeSet<_>>().into_iter().collect();
+        Ok(classes.iter().map(|class| sorted.partition_point(|other| *other < class)).collect())
     }
 
     /// Reads a picture.
@@ -114,60 +122,109 @@ impl Inputs {
             }
         }
     }
+
+    /// Finds the pictures below a folder. Every folder is read once, under its own name before that of a link, so that links
+    /// lead into no loop and no picture is found twice.
+    fn list(root: &Path) -> anyhow::Result<Self> {
+        let mut inputs = Self::of(root.to_owned(), Source::Files(Vec::new()));
+        let mut found = Found { folders: vec![String::new()], ..Found::default() };
+        let mut read = HashSet::new();
+        while let Some(below) = found.folders.pop().or_else(|| found.links.pop_first()) {
+            let folder = if below.is_empty() { root.to_owned() } else { root.join(&below) };
+            match folder.canonicalize().and_then(|real| Ok((entries(&folder)?, real))) {
+                Ok((_, real)) if read.contains(&real) => {
+                    inputs.skipped.push((folder, format!("it leads to {}, which is read already", real.display())));
+                }
+                Ok((entries, real)) => {
+                    read.insert(real);
+                    inputs.skipped.extend(entries.iter().filter_map(|entry| found.sort(&below, entry)));
+                }
+                Err(error) if below.is_empty() => {
+                    return Err(error).with_context(|| format!("{}: cannot be listed", root.display()));
+                }
+                Err(error) => inputs.unlisted.push((folder, error.to_string())),
+            }
+        }
+        if found.files.is_empty() {
+            let unlisted = inputs.unlisted.iter().map(|(folder, why)| format!("; {}: {why}", folder.display()));
+            let unlisted: String = unlisted.collect();
+            bail!(
+                "{}: no picture in this folder; .jpg, .jpeg, .png and .webp files are read{unlisted}",
+                root.display()
+            );
+        }
+        found.files.sort();
+        inputs.skipped.sort();
+        inputs.unlisted.sort();
+        inputs.source = Source::Files(found.files);
+        Ok(inputs)
+    }
 }
 
-fn list(
-    root: &Path,
-    below: &str,
-    depth: usize,
-    files: &mut Vec<String>,
-    skipped: &mut Vec<(PathBuf, String)>,
-) -> anyhow::Result<()> {
-    let folder = root.join(below);
-    let entries = fs::read_dir(&folder).with_context(|| format!("{}: cannot be listed", folder.display()))?;
-    let mut entries: Vec<_> = entries.collect::<Result<_, _>>()?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
+fn entries(folder: &Path) -> io::Result<Vec<DirEntry>> {
+    fs::read_dir(folder)?.collect()
+}
+
+/// Paths below the root.
+#[derive(Default)]
+struct Found {
+    files: Vec<String>,
+    /// Still to be read.
+    folders: Vec<String>,
+    /// Links to folders, still to be read.
+    links: BTreeSet<String>,
+}
+
+impl Found {
+    /// Puts an entry where it belongs, or says why it belongs nowhere. Hidden ones are not there.
+    fn sort(&mut self, below: &str, entry: &DirEntry) -> Option<(PathBuf, String)> {
         let path = entry.path();
         let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
-            skipped.push((path, "its name is not UTF-8; rename it".to_owned()));
-            continue;
+            return Some((path, "its name is not UTF-8; rename it".to_owned()));
         };
         if name.starts_with('.') {
-            continue;
+            return None;
         }
         let name = if below.is_empty() { name } else { format!("{below}/{name}") };
         let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        if path.is_dir() {
-            if depth == MAX_DEPTH {
-                skipped.push((path, format!("it lies more than {MAX_DEPTH} folders deep")));
-            } else {
-                list(root, &name, depth + 1, files, skipped)?;
-            }
+        if path.is_dir() && entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+            self.links.insert(name);
+        } else if path.is_dir() {
+            self.folders.push(name);
         } else if EXTENSIONS.contains(&extension.as_str()) {
-            files.push(name);
+            self.files.push(name);
         } else {
-            skipped.push((path, format!("it is not one of .{}", EXTENSIONS.join(" ."))));
+            return Some((path, format!("it is not one of .{}", EXTENSIONS.join(" ."))));
         }
+        None
     }
-    Ok(())
 }
 
 fn read_rows(path: &Path) -> anyhow::Result<Source> {
     let bytes = fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-    let array =
-        npyz::NpyFile::new(bytes.as_slice()).with_context(|| format!("{}: is no .npy array", path.display()))?;
+    let mut levels = bytes.as_slice();
+    let array = npyz::NpyFile::new(&mut levels)
+        .with_context(|| format!("{}: is no .npy array, or ends within its header", path.display()))?;
     let shape = array.shape().to_vec();
-    let expected = "an array of unsigned bytes, pictures x height x width x 3, in C order, is expected";
-    let found = || format!("{}: {expected}; found {} of {shape:?}", path.display(), array.dtype().descr());
+    let found = format!(
+        "{}: an array of unsigned bytes, pictures x height x width x 3, in C order, is expected; found {} of {shape:?}",
+        path.display(),
+        array.dtype().descr()
+    );
+    let bytes_and_c = matches!(array.dtype(), DType::Plain(kind) if kind.type_char() == TypeChar::Uint && kind.size_field() == 1)
+        && array.order() == npyz::Order::C;
     let sides = match shape[..] {
-        [_, height, width, 3] => u32::try_from(width).ok().zip(u32::try_from(height).ok()),
+        [_, height, width, 3] if bytes_and_c => u32::try_from(width).ok().zip(u32::try_from(height).ok()),
         _ => None,
     };
-    let (width, height) = sides.filter(|&(width, height)| width > 0 && height > 0).with_context(found)?;
-    ensure!(array.order() == npyz::Order::C, "{}", found());
-    let message = found();
-    let levels = array.into_vec::<u8>().with_context(|| message.clone())?;
-    ensure!(!levels.is_empty(), "{message}");
-    Ok(Source::Rows { width, height, levels })
+    drop(array);
+    let size = shape.iter().try_fold(1usize, |size, &side| size.checked_mul(usize::try_from(side).ok()?));
+    let ((width, height), size) = sides.zip(size.filter(|&size| size > 0)).context(found)?;
+    ensure!(
+        levels.len() >= size,
+        "{}: ends too early: {shape:?} are {size} bytes, {} are there; copy or make the file again",
+        path.display(),
+        levels.len()
+    );
+    Ok(Source::Rows { width, height, levels: levels[..size].to_vec() })
 }

@@ -1,15 +1,17 @@
 //! `manifest.jsonl`: what a folder of results holds and how it was made, one line of JSON a picture.
 //!
-//! While the work goes on, lines are appended as pictures are finished; at the end the file is sorted. A line that a kill
-//! cut short is ignored, and its picture made again.
+//! While the work goes on, lines are appended as pictures are finished; at the end the file is sorted. A last line that a
+//! kill cut short is ignored, and its picture made again. A run that finds everything done writes nothing.
 
-use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use robustify_report::write_atomic;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::digest;
@@ -26,7 +28,7 @@ struct Header {
 }
 
 /// A line: a picture and the files made of it, or a file made of many pictures.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
     /// The picture, or the file.
@@ -38,110 +40,208 @@ pub struct Record {
     /// What was drawn for a result, where the settings do not say it all.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub drawn: BTreeMap<String, String>,
+    /// Results of an earlier picture of this name, which were not made again.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub outdated: BTreeSet<String>,
 }
+
+/// Records by name.
+pub type Records = BTreeMap<String, Record>;
 
 /// The manifest of a folder, open for more.
 pub struct Manifest {
-    path: PathBuf,
+    folder: PathBuf,
     header: Header,
-    records: BTreeMap<String, Record>,
-    journal: File,
+    /// What was recorded when the manifest was opened, and since then.
+    known: Arc<Records>,
+    added: Records,
+    /// Bytes of the file that are whole lines.
+    whole: u64,
+    /// Locked until the program ends, however it ends. Reading is enough for that.
+    _lock: File,
+    journal: Option<File>,
 }
 
 impl Manifest {
     /// Opens the manifest of `folder`, or begins one.
     ///
     /// # Errors
-    /// If the folder holds the results of other settings, or files can't be written there.
+    /// If the folder holds the results of other settings, another process works there, or a line is no record.
     pub fn open(folder: &Path, settings: serde_json::Value) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made a folder", folder.display()))?;
         let path = folder.join(NAME);
         let (version, revision) = digest::PROGRAM;
         let header = Header { program: format!("robustify {version}"), revision, settings };
-        if let Ok(old) = File::open(&path) {
-            ensure!(
-                !matches!(old.try_lock(), Err(TryLockError::WouldBlock)),
-                "{}: another process is working in this folder; wait for it, or choose another folder",
-                folder.display()
-            );
+        if !path.exists() {
+            fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made a folder", folder.display()))?;
+            write_atomic(&path, text(&header, &Records::new())?.as_bytes())?;
         }
-        let mut records = BTreeMap::new();
-        if let Ok(text) = std::fs::read_to_string(&path) {
-            let mut lines = text.lines();
-            if let Some(found) = lines.next().and_then(|line| serde_json::from_str::<Header>(line).ok()) {
-                ensure!(
-                    found == header,
-                    "{}: this folder holds results of other settings, {} by {} (revision {}); wanted are {} by {} \
-                     (revision {}); choose another folder or remove this one",
-                    folder.display(),
-                    found.settings,
-                    found.program,
-                    found.revision,
-                    header.settings,
-                    header.program,
-                    header.revision,
-                );
-                let lines = lines.filter_map(|line| serde_json::from_str::<Record>(line).ok());
-                for record in lines {
-                    merge(&mut records, record);
-                }
-            }
-        } else {
-            ensure!(!path.exists(), "{}: is no text; choose another folder or remove this one", path.display());
+        let unreadable = || format!("{}: cannot be read", path.display());
+        let lock = File::open(&path).with_context(unreadable)?;
+        // Where a file system knows no locks, nobody is kept out.
+        ensure!(
+            !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)),
+            "{}: another process is working in this folder; wait for it, or choose another folder",
+            folder.display()
+        );
+        sweep(folder);
+        let bytes = fs::read(&path).with_context(unreadable)?;
+        let mut lines = bytes.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
+        let found: Header = line(&path, 1, lines.next().unwrap_or_default())?;
+        ensure!(
+            found == header,
+            "{}: this folder holds results of other settings, {} by {} (revision {}); wanted are {} by {} \
+             (revision {}); choose another folder or remove this one",
+            folder.display(),
+            found.settings,
+            found.program,
+            found.revision,
+            header.settings,
+            header.program,
+            header.revision,
+        );
+        let mut known = Records::new();
+        for (index, bytes) in lines.enumerate() {
+            merge(&mut known, line(&path, index + 2, bytes)?);
         }
-        // What was readable is written anew, so that a line cut short does not swallow the next one.
-        write_atomic(&path, text(&header, &records)?.as_bytes())?;
-        let journal = OpenOptions::new().append(true).open(&path);
-        let journal = journal.with_context(|| format!("{}: cannot be written", path.display()))?;
-        // Held until the program ends, however it ends; where a file system knows no locks, nobody is kept out.
-        let _ = journal.try_lock();
-        Ok(Self { path, header, records, journal })
+        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last as u64 + 1);
+        let (folder, known, added) = (folder.to_owned(), Arc::new(known), Records::new());
+        Ok(Self { folder, header, known, added, whole, _lock: lock, journal: None })
     }
 
-    /// What was recorded when the manifest was opened or since then.
-    pub fn known(&self) -> Known {
-        Known(self.records.clone())
+    /// What was recorded when the manifest was opened.
+    pub fn known(&self) -> Arc<Records> {
+        Arc::clone(&self.known)
     }
 
     /// Adds results.
     pub fn add(&mut self, record: Record) -> anyhow::Result<()> {
+        let known = self.known.get(&record.name).filter(|known| known.input == record.input);
+        if known
+            .is_some_and(|known| record.outputs.iter().all(|(path, sha256)| known.outputs.get(path) == Some(sha256)))
+        {
+            return Ok(());
+        }
         let line = serde_json::to_string(&record)? + "\n";
-        let written = self.journal.write_all(line.as_bytes());
-        written.with_context(|| format!("{}: cannot be written", self.path.display()))?;
-        merge(&mut self.records, record);
+        let written = self.journal().and_then(|journal| journal.write_all(line.as_bytes()));
+        written.with_context(|| format!("{}: cannot be written", self.folder.join(NAME).display()))?;
+        merge(&mut self.added, record);
         Ok(())
     }
 
-    /// Sorts the file.
-    pub fn finish(self) -> anyhow::Result<()> {
-        Ok(write_atomic(&self.path, text(&self.header, &self.records)?.as_bytes())?)
+    /// The file, open at its end and without a line that was cut short.
+    fn journal(&mut self) -> std::io::Result<&mut File> {
+        let journal = match self.journal.take() {
+            Some(journal) => journal,
+            None => {
+                let journal = OpenOptions::new().append(true).open(self.folder.join(NAME))?;
+                journal.set_len(self.whole)?;
+                journal
+            }
+        };
+        Ok(self.journal.insert(journal))
+    }
+
+    /// Sorts the file and leaves out what is gone. Results, of all that were ever recorded here, whose picture is not
+    /// `present` or was another one when they were made, are outdated; with `prune` they are deleted. Returns how many there
+    /// were.
+    pub fn finish(self, prune: bool, present: impl Fn(&Record) -> bool) -> anyhow::Result<usize> {
+        let mut records = Arc::unwrap_or_clone(self.known);
+        self.added.into_values().for_each(|record| merge(&mut records, record));
+        let outdated = outdated(&self.folder, &records, &present);
+        if prune {
+            delete(&self.folder, &outdated)?;
+        }
+        let stays = |path: &String| !prune && outdated.contains(path);
+        records.retain(|_, record| {
+            record.outdated.retain(stays);
+            let present = present(record);
+            record.outputs.retain(|path, _| present || stays(path));
+            record.drawn.retain(|path, _| record.outputs.contains_key(path));
+            present || !record.outputs.is_empty() || !record.outdated.is_empty()
+        });
+        let (path, text) = (self.folder.join(NAME), text(&self.header, &records)?);
+        if fs::read(&path).ok().as_deref() != Some(text.as_bytes()) {
+            write_atomic(&path, text.as_bytes())?;
+        }
+        Ok(outdated.len())
     }
 }
 
-/// What is done.
-pub struct Known(BTreeMap<String, Record>);
-
-impl Known {
-    /// The SHA-256 of a result as it was recorded for this input.
-    pub fn find(&self, name: &str, input: &str, output: &str) -> Option<&str> {
-        self.0.get(name).filter(|record| record.input == input)?.outputs.get(output).map(String::as_str)
+/// Removes what a killed run did not complete: manifests, arrays and archives. A single picture is written over.
+fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let ours = name.starts_with(&format!(".{NAME}.")) || name.ends_with(".npy.tmp") || name.ends_with(".tar.tmp");
+        if ours && name.starts_with('.') && name.ends_with(".tmp") {
+            // One that cannot be removed takes room and does no other harm.
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 
-/// Results of another picture of the same name are forgotten.
-fn merge(records: &mut BTreeMap<String, Record>, record: Record) {
+/// The outdated results that exist.
+fn outdated(folder: &Path, records: &Records, present: impl Fn(&Record) -> bool) -> BTreeSet<String> {
+    let (here, gone): (Vec<&Record>, Vec<&Record>) = records.values().partition(|record| present(record));
+    let mut outdated: BTreeSet<&String> = gone.iter().flat_map(|record| record.outputs.keys()).collect();
+    outdated.extend(records.values().flat_map(|record| &record.outdated));
+    if !outdated.is_empty() {
+        // A picture of the same name and another extension may have taken the place.
+        for path in here.iter().flat_map(|record| record.outputs.keys()) {
+            outdated.remove(path);
+        }
+    }
+    outdated.into_iter().filter(|path| folder.join(path).exists()).cloned().collect()
+}
+
+/// Deletes results, and the folders that are empty then.
+fn delete(folder: &Path, results: &BTreeSet<String>) -> anyhow::Result<()> {
+    for result in results {
+        ensure!(
+            Path::new(result).components().all(|part| matches!(part, Component::Normal(_))),
+            "{}: lists `{result}`, which is no path below this folder; remove the line by hand",
+            folder.join(NAME).display()
+        );
+        let path = folder.join(result);
+        fs::remove_file(&path).with_context(|| format!("{}: cannot be deleted", path.display()))?;
+        // Removing fails at the first folder that is not empty.
+        let _ = path.ancestors().skip(1).take_while(|&above| above != folder).map(fs::remove_dir).find(Result::is_err);
+    }
+    Ok(())
+}
+
+/// Reads a line.
+fn line<T: DeserializeOwned>(path: &Path, number: usize, line: &[u8]) -> anyhow::Result<T> {
+    serde_json::from_slice(line).map_err(|error| {
+        let way_out = match number {
+            1 => "choose another folder, or remove this file if the folder's results may be made again",
+            _ => "remove the line, and its results are made again",
+        };
+        let (path, column) = (path.display(), error.column());
+        anyhow!("{path}: line {number}, column {column}: this is not what this program writes; {way_out}")
+    })
+}
+
+/// Adds a record to others. What was made of another picture of the same name is outdated, where it is not made again.
+fn merge(records: &mut Records, mut record: Record) {
     match records.get_mut(&record.name) {
         Some(known) if known.input == record.input => {
             known.outputs.extend(record.outputs);
             known.drawn.extend(record.drawn);
+            known.outdated.retain(|path| !known.outputs.contains_key(path));
         }
-        _ => {
+        Some(known) => {
+            record.outdated.extend(std::mem::take(&mut known.outputs).into_keys());
+            record.outdated.append(&mut known.outdated);
+            record.outdated.retain(|path| !record.outputs.contains_key(path));
+            *known = record;
+        }
+        None => {
             records.insert(record.name.clone(), record);
         }
     }
 }
 
-fn text(header: &Header, records: &BTreeMap<String, Record>) -> anyhow::Result<String> {
+fn text(header: &Header, records: &Records) -> anyhow::Result<String> {
     let mut text = serde_json::to_string(header)? + "\n";
     for record in records.values() {
         text += &serde_json::to_string(record)?;

@@ -15,7 +15,7 @@ pub mod trace;
 
 pub use inputs::Inputs;
 pub use output::{Format, check_names, encode, replace};
-pub use picture::png;
+pub use picture::{Picture, png};
 pub use run::{Options, run};
 
 use image::RgbImage;

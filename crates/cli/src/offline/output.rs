@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
@@ -10,12 +11,12 @@ use image::{GrayImage, RgbImage};
 use robustify_augment::{Scratch, encode_jpeg};
 use robustify_data::Preprocess;
 
-use super::manifest::{Known, Manifest, Record};
-use super::packed::{self, Packed};
+use super::manifest::{Manifest, Record, Records};
+use super::packed::{self, Census, Packed};
 use super::picture::png;
 use super::run::Options;
-use super::{Inputs, Work};
-use crate::console::Interrupt;
+use super::{Inputs, Variant, Work};
+use crate::console::{Console, Interrupt};
 use crate::digest;
 
 /// The form of results.
@@ -89,7 +90,7 @@ pub fn neighbour(path: &Path) -> PathBuf {
 
 /// The results of one picture.
 pub struct Made {
-    index: usize,
+    row: usize,
     record: Record,
     /// What goes into arrays or archives, by variant.
     packed: Vec<(usize, Vec<u8>)>,
@@ -113,16 +114,36 @@ impl Output {
         inputs: &Inputs,
         work: &dyn Work,
         options: &Options,
+        console: &Console,
         interrupt: &Interrupt,
     ) -> anyhow::Result<Self> {
-        let manifest = Manifest::open(&options.folder, settings)?;
-        let packed = match options.format {
-            Format::Png | Format::Jpeg85 => None,
-            Format::Npy | Format::Tar => {
-                Some(Packed::open(inputs, work.variants(), options, &manifest.known(), interrupt)?)
-            }
-        };
-        Ok(Self { folder: options.folder.clone(), format: options.format, manifest, packed })
+        let (folder, format) = (options.folder.clone(), options.format);
+        if matches!(format, Format::Png | Format::Jpeg85) {
+            return Ok(Self { manifest: Manifest::open(&folder, settings)?, folder, format, packed: None });
+        }
+        let labels = packed::labels(inputs, format, console)?;
+        let manifest = Manifest::open(&folder, settings)?;
+        let known = manifest.known();
+        let packed = Packed::open(inputs, work.variants(), labels, options, &known, (console, interrupt))?;
+        Ok(Self { folder, format, manifest, packed: Some(packed) })
+    }
+
+    /// Numbers of the pictures to work on.
+    pub fn pictures(&self, inputs: &Inputs) -> Vec<usize> {
+        match &self.packed {
+            Some(packed) => packed.census.usable.clone(),
+            None => (0..inputs.len()).collect(),
+        }
+    }
+
+    /// Whether a look at the pictures showed that nothing is to be done.
+    pub fn is_complete(&self) -> bool {
+        self.packed.as_ref().is_some_and(|packed| packed.wanted.is_empty())
+    }
+
+    /// Whether results go into files with all pictures.
+    pub fn is_packed(&self) -> bool {
+        self.packed.is_some()
     }
 
     /// What the worker threads need.
@@ -131,7 +152,7 @@ impl Output {
             folder: self.folder.clone(),
             format: self.format,
             known: self.manifest.known(),
-            plan: self.packed.as_ref().map(Packed::plan),
+            packed: self.packed.as_ref().map(|packed| (Arc::clone(&packed.census), Arc::clone(&packed.wanted))),
         }
     }
 
@@ -139,18 +160,31 @@ impl Output {
     pub fn take(&mut self, made: Made) -> anyhow::Result<()> {
         if let Some(packed) = &mut self.packed {
             for (variant, bytes) in &made.packed {
-                packed.write(made.index, *variant, bytes)?;
+                packed.write(made.row, *variant, bytes)?;
             }
         }
         self.manifest.add(made.record)
     }
 
-    /// Completes arrays, archives and the manifest.
-    pub fn finish(mut self) -> anyhow::Result<()> {
-        for record in self.packed.map(Packed::finish).transpose()?.into_iter().flatten() {
-            self.manifest.add(record)?;
+    /// What becomes of the work when it is stopped now.
+    pub fn stopped(&self) -> String {
+        match &self.packed {
+            Some(packed) => format!("interrupted; {}", packed.unfinished()),
+            None => "interrupted; what is made stays, and the same command goes on from there".to_owned(),
         }
-        self.manifest.finish()
+    }
+
+    /// Completes arrays, archives and the manifest. Returns the number of results, there before and with `prune` deleted,
+    /// whose picture is gone or was another one.
+    pub fn finish(self, inputs: &Inputs, prune: bool) -> anyhow::Result<usize> {
+        let Self { mut manifest, packed, .. } = self;
+        let Some(mut packed) = packed else {
+            return manifest.finish(prune, |record| inputs.contains(&record.name));
+        };
+        for record in packed.finish(&manifest.known())? {
+            manifest.add(record)?;
+        }
+        manifest.finish(prune, packed.is_present())
     }
 }
 
@@ -158,15 +192,16 @@ impl Output {
 pub struct Maker {
     folder: PathBuf,
     format: Format,
-    known: Known,
-    plan: Option<packed::Plan>,
+    known: Arc<Records>,
+    /// For arrays and archives, the pictures and the variants that go into them.
+    packed: Option<(Arc<Census>, Arc<[usize]>)>,
 }
 
 impl Maker {
-    /// Reads a picture and makes what is not there yet.
+    /// Reads the picture of number `index`, which is the `row`th to be worked on, and makes what is not there yet.
     pub fn make(
         &self,
-        index: usize,
+        (row, index): (usize, usize),
         inputs: &Inputs,
         work: &dyn Work,
         preprocess: &Preprocess,
@@ -175,31 +210,26 @@ impl Maker {
     ) -> anyhow::Result<Made> {
         let name = inputs.name(index);
         let raw = inputs.read(index)?;
-        let record =
-            Record { name: name.clone(), input: raw.sha256.clone(), outputs: BTreeMap::new(), drawn: BTreeMap::new() };
-        let mut made = Made { index, record, packed: Vec::new(), made: 0, kept: 0 };
-        let mut wanted = Vec::new();
-        for (variant, kind) in work.variants().iter().enumerate() {
-            let done = match &self.plan {
-                Some(plan) => plan.is_done(variant),
-                None => self.is_done(&name, &raw.sha256, &self.path(&name, &kind.folder())),
-            };
-            if done {
-                made.kept += 1;
-            } else {
-                wanted.push(variant);
+        let wanted: Vec<usize> = match &self.packed {
+            Some((census, wanted)) => {
+                census.check(row, &name, &raw.sha256)?;
+                wanted.to_vec()
             }
-        }
+            None => {
+                let is_done = |kind: &Variant| self.is_done(&name, &raw.sha256, &self.path(&name, &kind.folder()));
+                let variants = work.variants().iter().enumerate();
+                variants.filter(|(_, kind)| !is_done(kind)).map(|(variant, _)| variant).collect()
+            }
+        };
+        let record = Record { name: name.clone(), input: raw.sha256.clone(), ..Record::default() };
+        let kept = work.variants().len() - wanted.len();
+        let mut made = Made { row, record, packed: Vec::new(), made: wanted.len(), kept };
         if wanted.is_empty() {
             return Ok(made);
         }
         let picture = inputs.decode(index, raw, preprocess)?;
-        if let Some(plan) = &self.plan {
-            plan.check(&name, picture.rgb.dimensions())?;
-        }
         for variant in wanted {
             work.make(&picture.rgb, &name, variant, scratch, buffer)?;
-            made.made += 1;
             let relative = self.path(&name, &work.variants()[variant].folder());
             if let Some(drawn) = work.describe(&name, variant) {
                 made.record.drawn.insert(relative.clone(), drawn);
@@ -209,7 +239,7 @@ impl Maker {
                 continue;
             }
             let bytes = encode(self.format, buffer, picture.alpha.as_ref())?;
-            if self.plan.is_some() {
+            if self.packed.is_some() {
                 made.packed.push((variant, bytes));
                 continue;
             }
@@ -225,8 +255,9 @@ impl Maker {
     }
 
     fn is_done(&self, name: &str, input: &str, relative: &str) -> bool {
-        let Some(recorded) = self.known.find(name, input, relative) else { return false };
-        digest::of_file(&self.folder.join(relative)).is_ok_and(|found| found == recorded)
+        let record = self.known.get(name).filter(|record| record.input == input);
+        let Some(recorded) = record.and_then(|record| record.outputs.get(relative)) else { return false };
+        digest::of_file(&self.folder.join(relative)).is_ok_and(|found| found == *recorded)
     }
 
     /// The path of a result below the folder.
@@ -245,17 +276,20 @@ pub fn member(name: &str, extension: &str) -> String {
     format!("{stem}.{extension}")
 }
 
-/// Fails when two pictures would be written to one file.
+/// Fails when pictures would be written to one file; names them all.
 pub fn check_names(inputs: &Inputs) -> anyhow::Result<()> {
-    let mut seen = BTreeMap::new();
+    let mut by_result: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for index in 0..inputs.len() {
         let name = inputs.name(index);
-        if let Some(other) = seen.insert(member(&name, "png"), name.clone()) {
-            ensure!(
-                other == name,
-                "`{other}` and `{name}` differ in their extension only, so that their results would; rename one of them"
-            );
-        }
+        by_result.entry(member(&name, "png")).or_default().push(name);
     }
+    let clashes: Vec<String> =
+        by_result.values().filter(|names| names.len() > 1).map(|names| format!("\n  {}", names.join(", "))).collect();
+    ensure!(
+        clashes.is_empty(),
+        "these pictures differ in their extension only, and so would their results; rename or remove all but one of each \
+         line, or use --format npy:{}",
+        clashes.concat()
+    );
     Ok(())
 }

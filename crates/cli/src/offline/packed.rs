@@ -1,6 +1,10 @@
 //! Many pictures in one file: arrays as CIFAR-10-C has them, or tar archives.
+//!
+//! The files of a folder are made of one list of pictures, so that a row is the same picture in all of them and in
+//! `labels.npy`. Its digest is the `input` of their records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -11,218 +15,319 @@ use image::RgbImage;
 use npyz::WriterBuilder;
 use robustify_augment::Scratch;
 
-use super::manifest::{Known, Record};
+use super::manifest::{Record, Records};
 use super::output::{Format, member, neighbour, replace};
 use super::run::{Options, each};
 use super::{Inputs, Variant};
-use crate::console::Interrupt;
+use crate::console::{Console, Interrupt};
 use crate::digest;
 
-/// What the worker threads need to know.
-#[derive(Clone)]
-pub struct Plan {
-    /// By variant: whether its file is there.
-    done: Arc<Vec<bool>>,
-    /// Width and height that all pictures must have, for arrays.
+const LABELS: &str = "labels.npy";
+
+/// What a look at all pictures tells: which ones go into the files.
+pub struct Census {
+    /// Numbers of the usable pictures; the place in this list is the row.
+    pub usable: Vec<usize>,
+    /// Their SHA-256.
+    sha256: Vec<String>,
+    /// Width and height that all must have, for arrays.
     size: Option<(u32, u32)>,
 }
 
-impl Plan {
-    /// Whether a variant is in a finished file.
-    pub fn is_done(&self, variant: usize) -> bool {
-        self.done[variant]
+impl Census {
+    /// Reads all pictures, and names those that are not usable.
+    fn take(inputs: &Inputs, options: &Options, console: &Console, interrupt: &Interrupt) -> anyhow::Result<Self> {
+        let look = |index: usize, _: &mut Scratch, _: &mut RgbImage| -> anyhow::Result<(String, (u32, u32))> {
+            let raw = inputs.read(index)?;
+            let sha256 = raw.sha256.clone();
+            Ok((sha256, inputs.decode(index, raw, &options.preprocess)?.rgb.dimensions()))
+        };
+        let mut census = Self { usable: Vec::new(), sha256: Vec::new(), size: None };
+        let mut progress = console.progress("looking at pictures", inputs.len());
+        each(inputs.len(), options.jobs, interrupt, look, |index, seen| {
+            progress.set(index + 1, "");
+            let fits = seen.and_then(|(sha256, size)| {
+                if options.format == Format::Npy {
+                    fits(&inputs.name(index), size, *census.size.get_or_insert(size))?;
+                }
+                Ok(sha256)
+            });
+            match fits {
+                Ok(sha256) => {
+                    census.usable.push(index);
+                    census.sha256.push(sha256);
+                }
+                Err(error) if options.strict => return Err(error),
+                Err(error) => console.warn(&format!("{error:#}")),
+            }
+            Ok(())
+        })?;
+        progress.finish(&format!("{} usable", census.usable.len()));
+        ensure!(!census.usable.is_empty(), "none of the {} pictures was usable", inputs.len());
+        Ok(census)
     }
 
-    /// Fails for a picture that does not fit into the array.
-    pub fn check(&self, name: &str, found: (u32, u32)) -> anyhow::Result<()> {
-        let Some(size) = self.size else { return Ok(()) };
-        ensure!(
-            size == found,
-            "{name}: has {}x{} pixels, the first picture has {}x{}; the pictures of an array must have one size: add \
-             --preprocess 'resize(32)|center_crop(32)' or the like",
-            found.0,
-            found.1,
-            size.0,
-            size.1
-        );
+    /// Fails if a picture is another one now.
+    pub fn check(&self, row: usize, name: &str, sha256: &str) -> anyhow::Result<()> {
+        ensure!(self.sha256[row] == sha256, "{name}: was changed while the program ran; start again");
         Ok(())
     }
 }
 
+fn fits(name: &str, found: (u32, u32), first: (u32, u32)) -> anyhow::Result<()> {
+    ensure!(
+        found == first,
+        "{name}: has {}x{} pixels, the first picture has {}x{}; the pictures of an array must have one size: add \
+         --preprocess 'resize(32)|center_crop(32)' or the like",
+        found.0,
+        found.1,
+        first.0,
+        first.1
+    );
+    Ok(())
+}
+
+/// The number of every picture's class, if there are classes.
+///
+/// # Errors
+/// If there are more than the labels of an array can tell apart.
+pub fn labels(inputs: &Inputs, format: Format, console: &Console) -> anyhow::Result<Option<Vec<usize>>> {
+    let labels = match inputs.labels() {
+        Ok(labels) => labels,
+        Err(reason) => {
+            let what = if format == Format::Npy { "labels.npy is not written" } else { "archives get no labels" };
+            console.say(&format!("{what}: {reason}"));
+            return Ok(None);
+        }
+    };
+    let classes = labels.iter().max().map_or(0, |last| last + 1);
+    ensure!(
+        format != Format::Npy || classes <= 256,
+        "{classes} classes do not fit CIFAR-10-C's labels, which are bytes; use --format png or tar"
+    );
+    Ok(Some(labels))
+}
+
 /// Arrays or archives that are being written.
 pub struct Packed {
-    plan: Plan,
+    pub census: Arc<Census>,
+    /// The variants that are not there yet.
+    pub wanted: Arc<[usize]>,
     /// By variant: its file and its part of it. None for what is done.
     places: Vec<Option<(usize, usize)>>,
     files: Vec<Pack>,
-    /// By picture: its row among the usable ones.
-    rows: Vec<Option<usize>>,
+    /// By row.
     names: Vec<String>,
     labels: Option<Vec<usize>>,
     /// SHA-256 of the list of pictures.
     list: String,
-    labels_file: Option<PathBuf>,
-    /// Variants of a group, which an array holds one after the other.
+    folder: PathBuf,
+    format: Format,
+    /// Variants that one file holds, one after the other.
     parts: usize,
 }
 
-/// One file.
+/// One file, which is removed unless it is completed.
 struct Pack {
-    path: PathBuf,
     name: String,
     writer: Writer,
+    unfinished: Unfinished,
+}
+
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // It is gone when the file was completed; what is left in spite of this, the next start removes.
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 enum Writer {
-    Array { file: File, header: u64, row: u64, rows: u64 },
+    Array { file: File, header: u64, row: u64 },
     Archive(Box<tar::Builder<BufWriter<File>>>),
 }
 
 impl Packed {
     /// Reads all pictures once to know how many are usable and whether finished files are of these pictures.
+    ///
+    /// # Errors
+    /// If no picture is usable, or the folder would hold files of different lists of pictures.
     pub fn open(
         inputs: &Inputs,
         variants: &[Variant],
+        labels: Option<Vec<usize>>,
         options: &Options,
-        known: &Known,
-        interrupt: &Interrupt,
+        known: &Records,
+        (console, interrupt): (&Console, &Interrupt),
     ) -> anyhow::Result<Self> {
-        let census = Census::take(inputs, options, interrupt)?;
-        let array = options.format == Format::Npy;
+        let census = Census::take(inputs, options, console, interrupt)?;
+        let first: Vec<&Variant> = variants
+            .iter()
+            .filter(|kind| file_name(kind, options.format) == file_name(&variants[0], options.format))
+            .collect();
         let mut packed = Self {
-            plan: Plan { done: Arc::default(), size: census.size.filter(|_| array) },
+            wanted: Arc::default(),
             places: Vec::new(),
             files: Vec::new(),
-            rows: census.rows,
-            names: (0..inputs.len()).map(|index| inputs.name(index)).collect(),
-            labels: inputs.labels(),
-            list: census.list,
-            labels_file: array.then(|| options.folder.join("labels.npy")),
-            parts: variants.iter().filter(|variant| variant.group == variants[0].group).count(),
+            names: census.usable.iter().map(|&index| inputs.name(index)).collect(),
+            labels: labels.map(|labels| census.usable.iter().map(|&index| labels[index]).collect()),
+            list: String::new(),
+            folder: options.folder.clone(),
+            format: options.format,
+            parts: first.len(),
+            census: Arc::new(census),
         };
-        let mut done = Vec::new();
-        for (variant, kind) in variants.iter().enumerate() {
-            let name = file_name(kind, options.format);
-            let path = options.folder.join(&name);
-            let part = variants[..variant].iter().filter(|other| file_name(other, options.format) == name).count();
-            let recorded = known.find(&name, &packed.list, &name);
-            let is_done = recorded.is_some_and(|recorded| digest::of_file(&path).is_ok_and(|found| found == recorded));
-            done.push(is_done);
-            let place = match packed.files.iter().position(|file| file.name == name) {
-                _ if is_done => None,
-                Some(file) => Some((file, part)),
-                None => {
-                    let parts = variants.iter().filter(|other| file_name(other, options.format) == name).count();
-                    let writer = packed.begin(&path, parts).with_context(|| format!("{}", path.display()))?;
-                    packed.files.push(Pack { path, name, writer });
-                    Some((packed.files.len() - 1, part))
-                }
-            };
-            packed.places.push(place);
-        }
-        packed.plan.done = Arc::new(done);
+        packed.list = packed.digest(&first)?;
+        packed.refuse_misfits(variants, known)?;
+        packed.begin(variants, known)?;
         Ok(packed)
     }
 
-    fn begin(&self, path: &Path, parts: usize) -> anyhow::Result<Writer> {
-        let mut file = File::create(neighbour(path))?;
-        let Some((width, height)) = self.plan.size else {
-            return Ok(Writer::Archive(Box::new(tar::Builder::new(BufWriter::new(file)))));
-        };
-        let rows = self.rows.iter().flatten().count() as u64;
-        write_header(&file, &[parts as u64 * rows, u64::from(height), u64::from(width), 3])?;
-        let header = file.stream_position()?;
-        Ok(Writer::Array { file, header, row: u64::from(width) * u64::from(height) * 3, rows })
+    /// SHA-256 of everything that rows stand for, besides what was drawn.
+    fn digest(&self, parts: &[&Variant]) -> anyhow::Result<String> {
+        let parts: Vec<&str> = parts.iter().filter_map(|kind| kind.part.as_deref()).collect();
+        let mut list = if self.format == Format::Npy { parts.join(",") } else { String::new() };
+        for (row, (name, sha256)) in self.names.iter().zip(&self.census.sha256).enumerate() {
+            let label = self.labels.as_ref().map_or(String::new(), |labels| labels[row].to_string());
+            writeln!(list, "{name} {sha256} {label}")?;
+        }
+        Ok(digest::of_bytes(list.as_bytes()))
     }
 
-    /// What the worker threads need.
-    pub fn plan(&self) -> Plan {
-        self.plan.clone()
+    /// Fails if files would stay that were made of another list.
+    fn refuse_misfits(&self, variants: &[Variant], known: &Records) -> anyhow::Result<()> {
+        let made: HashSet<String> = variants.iter().map(|kind| file_name(kind, self.format)).collect();
+        let misfits: Vec<&str> = known
+            .values()
+            .filter(|record| !record.outputs.is_empty() && record.input != self.list)
+            .map(|record| record.name.as_str())
+            .filter(|&name| name != LABELS && !made.contains(name) && self.folder.join(name).exists())
+            .collect();
+        ensure!(
+            misfits.is_empty(),
+            "{}: {} {} made of other pictures, classes or severities than are asked for now, and would not fit the rest any \
+             more; ask for {} too, remove {}, or choose another folder",
+            self.folder.display(),
+            misfits.join(", "),
+            if misfits.len() == 1 { "was" } else { "were" },
+            if misfits.len() == 1 { "it" } else { "them" },
+            if misfits.len() == 1 { "it" } else { "them" },
+        );
+        Ok(())
+    }
+
+    /// Begins every file that is not there.
+    fn begin(&mut self, variants: &[Variant], known: &Records) -> anyhow::Result<()> {
+        let mut seen: HashMap<String, (Option<usize>, usize)> = HashMap::new();
+        for kind in variants {
+            let name = file_name(kind, self.format);
+            if !seen.contains_key(&name) {
+                let done = self.is_done(&name, known);
+                seen.insert(name.clone(), ((!done).then_some(self.files.len()), 0));
+                if !done {
+                    self.files.push(self.pack(name.clone())?);
+                }
+            }
+            let place = seen.get_mut(&name).and_then(|(file, part)| {
+                *part += 1;
+                file.map(|file| (file, *part - 1))
+            });
+            self.places.push(place);
+        }
+        self.wanted = (0..variants.len()).filter(|&variant| self.places[variant].is_some()).collect();
+        Ok(())
+    }
+
+    fn is_done(&self, name: &str, known: &Records) -> bool {
+        let recorded = known.get(name).filter(|record| record.input == self.list);
+        let Some(recorded) = recorded.and_then(|record| record.outputs.get(name)) else { return false };
+        digest::of_file(&self.folder.join(name)).is_ok_and(|found| found == *recorded)
+    }
+
+    fn pack(&self, name: String) -> anyhow::Result<Pack> {
+        let path = neighbour(&self.folder.join(&name));
+        let unfinished = Unfinished(path.clone());
+        let begin = || -> anyhow::Result<Writer> {
+            let mut file = File::create(&path)?;
+            let Some((width, height)) = self.census.size else {
+                return Ok(Writer::Archive(Box::new(tar::Builder::new(BufWriter::new(file)))));
+            };
+            let rows = (self.parts * self.names.len()) as u64;
+            write_header(&file, &[rows, u64::from(height), u64::from(width), 3])?;
+            let header = file.stream_position()?;
+            Ok(Writer::Array { file, header, row: u64::from(width) * u64::from(height) * 3 })
+        };
+        let writer = begin().with_context(|| format!("{}: cannot be written", path.display()))?;
+        Ok(Pack { name, writer, unfinished })
+    }
+
+    /// What a stop leaves unfinished, as a sentence.
+    pub fn unfinished(&self) -> String {
+        let names: Vec<&str> = self.files.iter().map(|file| file.name.as_str()).collect();
+        format!("{} begin anew, since files with all pictures are kept only when they are complete", names.join(", "))
     }
 
     /// Writes a result to its place.
-    pub fn write(&mut self, index: usize, variant: usize, bytes: &[u8]) -> anyhow::Result<()> {
+    pub fn write(&mut self, row: usize, variant: usize, bytes: &[u8]) -> anyhow::Result<()> {
         let Some((file, part)) = self.places[variant] else { return Ok(()) };
         let pack = &mut self.files[file];
         let written = match &mut pack.writer {
-            Writer::Array { file, header, row, rows } => {
-                let place = self.rows[index].context("a picture became readable while the program ran; start again")?;
-                let start = *header + (part as u64 * *rows + place as u64) * *row;
+            Writer::Array { file, header, row: size } => {
+                let start = *header + (part * self.names.len() + row) as u64 * *size;
                 file.seek(SeekFrom::Start(start)).and_then(|_| file.write_all(bytes))
             }
             Writer::Archive(archive) => {
-                let name = &self.names[index];
+                let name = &self.names[row];
                 append(archive, &member(name, "png"), bytes).and_then(|()| match &self.labels {
-                    Some(labels) => append(archive, &member(name, "cls"), labels[index].to_string().as_bytes()),
+                    Some(labels) => append(archive, &member(name, "cls"), labels[row].to_string().as_bytes()),
                     None => Ok(()),
                 })
             }
         };
-        written.with_context(|| format!("{}: cannot be written", pack.path.display()))
+        written.with_context(|| format!("{}: cannot be written", self.folder.join(&pack.name).display()))
     }
 
     /// Completes the files; the records that name them.
-    pub fn finish(self) -> anyhow::Result<Vec<Record>> {
-        let mut records = Vec::new();
-        let mut record = |path: &Path, name: &str| -> anyhow::Result<()> {
-            let sha256 = digest::of_file(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-            let outputs = [(name.to_owned(), sha256)].into();
-            let input = self.list.clone();
-            records.push(Record { name: name.to_owned(), input, outputs, drawn: BTreeMap::new() });
-            Ok(())
-        };
-        for pack in self.files {
-            let closed = match pack.writer {
+    pub fn finish(&mut self, known: &Records) -> anyhow::Result<Vec<Record>> {
+        let mut names = Vec::new();
+        for Pack { name, writer, unfinished } in self.files.drain(..) {
+            let path = self.folder.join(&name);
+            let closed = match writer {
                 Writer::Array { mut file, .. } => file.flush(),
                 Writer::Archive(archive) => archive.into_inner().and_then(|mut file| file.flush()),
             };
-            let renamed = closed.and_then(|()| fs::rename(neighbour(&pack.path), &pack.path));
-            renamed.with_context(|| format!("{}: cannot be written", pack.path.display()))?;
-            record(&pack.path, &pack.name)?;
+            let renamed = closed.and_then(|()| fs::rename(&unfinished.0, &path));
+            renamed.with_context(|| format!("{}: cannot be written", path.display()))?;
+            names.push(name);
         }
-        if let Some((path, labels)) = self.labels_file.zip(self.labels) {
-            let usable: Vec<usize> =
-                labels.iter().zip(&self.rows).filter(|(_, row)| row.is_some()).map(|(label, _)| *label).collect();
-            write_labels(&path, &usable, self.parts)?;
-            record(&path, "labels.npy")?;
-        }
-        Ok(records)
-    }
-}
-
-/// What a look at all pictures tells.
-struct Census {
-    rows: Vec<Option<usize>>,
-    size: Option<(u32, u32)>,
-    list: String,
-}
-
-impl Census {
-    fn take(inputs: &Inputs, options: &Options, interrupt: &Interrupt) -> anyhow::Result<Self> {
-        let array = options.format == Format::Npy;
-        let look = |index: usize| -> anyhow::Result<(String, Option<(u32, u32)>)> {
-            let raw = inputs.read(index)?;
-            let sha256 = raw.sha256.clone();
-            let size = array.then(|| inputs.decode(index, raw, &options.preprocess)).transpose()?;
-            Ok((sha256, size.map(|picture| picture.rgb.dimensions())))
-        };
-        let mut census = Self { rows: Vec::new(), size: None, list: String::new() };
-        let mut usable = 0;
-        let mut list = String::new();
-        let look = |index: usize, _: &mut Scratch, _: &mut RgbImage| look(index);
-        each(inputs.len(), options.jobs, interrupt, look, |index, seen| {
-            // What is wrong with a picture is said when its turn comes.
-            let row = seen.ok().filter(|(_, size)| size.is_none_or(|size| size == *census.size.get_or_insert(size)));
-            census.rows.push(row.as_ref().map(|_| usable));
-            if let Some((sha256, _)) = row {
-                usable += 1;
-                list += &format!("{} {sha256}\n", inputs.name(index));
+        let path = self.folder.join(LABELS);
+        match &self.labels {
+            Some(labels) if self.format == Format::Npy && !self.is_done(LABELS, known) => {
+                write_labels(&path, labels, self.parts)?;
+                names.push(LABELS.to_owned());
             }
-            Ok(())
-        })?;
-        ensure!(usable > 0, "no usable picture among {}", inputs.len());
-        census.list = digest::of_bytes(list.as_bytes());
-        Ok(census)
+            None if known.contains_key(LABELS) && path.exists() => {
+                fs::remove_file(&path).with_context(|| format!("{}: cannot be removed", path.display()))?;
+            }
+            _ => {}
+        }
+        let record = |name: String| -> anyhow::Result<Record> {
+            let path = self.folder.join(&name);
+            let sha256 = digest::of_file(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
+            let (input, outputs) = (self.list.clone(), BTreeMap::from([(name.clone(), sha256)]));
+            Ok(Record { name, input, outputs, ..Record::default() })
+        };
+        names.into_iter().map(record).collect()
+    }
+
+    /// Tells the records of these files and their pictures from others.
+    pub fn is_present(&self) -> impl Fn(&Record) -> bool {
+        let names: HashSet<&str> = self.names.iter().map(String::as_str).collect();
+        move |record| match record.outputs.is_empty() {
+            true => names.contains(record.name.as_str()),
+            false => record.input == self.list,
+        }
     }
 }
 
@@ -244,10 +349,7 @@ fn write_header(file: impl Write, shape: &[u64]) -> anyhow::Result<()> {
 
 /// The labels, once for every part of an array, as bytes.
 fn write_labels(path: &Path, labels: &[usize], parts: usize) -> anyhow::Result<()> {
-    let bytes: Vec<u8> =
-        labels.iter().map(|&label| u8::try_from(label)).collect::<Result<_, _>>().with_context(|| {
-            format!("{}: more than 256 classes do not fit CIFAR-10-C's labels; use --format png or tar", path.display())
-        })?;
+    let bytes: Vec<u8> = labels.iter().map(|&label| u8::try_from(label)).collect::<Result<_, _>>()?;
     let mut file = Vec::new();
     write_header(&mut file, &[(parts * bytes.len()) as u64])?;
     file.extend(bytes.repeat(parts));

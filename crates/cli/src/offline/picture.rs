@@ -3,10 +3,10 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{DynamicImage, ExtendedColorType, GrayImage, ImageEncoder, RgbImage};
-use robustify_data::{Preprocess, decode};
+use robustify_data::{DataError, Preprocess, decode};
 
 /// A decoded picture. Grey is replicated to RGB.
 pub struct Picture {
@@ -18,7 +18,10 @@ pub struct Picture {
 impl Picture {
     /// Decodes a JPEG, PNG or WebP file and preprocesses it.
     pub fn decode(bytes: &[u8], path: &Path, preprocess: &Preprocess) -> anyhow::Result<Self> {
-        let image = decode::decode_any(bytes, path)?;
+        let image = decode::decode_any(bytes, path).map_err(|error| match error {
+            DataError::Image { reason, .. } => anyhow!("{}: unusable image: {reason}", path.display()),
+            error => error.into(),
+        })?;
         let alpha = image.color().has_alpha().then(|| alpha_of(&image));
         Self { rgb: image.into_rgb8(), alpha }.preprocessed(preprocess).with_context(|| path.display().to_string())
     }

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::output::{Format, NotWritten, Output};
 use super::{Inputs, Work};
-use crate::console::{Console, Interrupt};
+use crate::console::{self, Console, End, Interrupt};
 
 /// How the work is done.
 pub struct Options {
@@ -27,6 +27,8 @@ pub struct Options {
     pub jobs: Option<NonZeroUsize>,
     /// Whether an unusable picture is an error.
     pub strict: bool,
+    /// Whether results are deleted whose picture is gone.
+    pub prune: bool,
 }
 
 /// What a run did.
@@ -37,6 +39,8 @@ pub struct Summary {
     pub made: usize,
     pub kept: usize,
     pub unusable: usize,
+    /// Results whose picture is gone or was another one; deleted, if that was asked for.
+    pub outdated: usize,
 }
 
 /// Works on all pictures and keeps what comes out.
@@ -54,36 +58,61 @@ pub fn run(
     for (path, reason) in &inputs.skipped {
         console.warn(&format!("{}: passed over: {reason}", path.display()));
     }
-    ensure!(!options.strict || inputs.skipped.is_empty(), "files were passed over, and --strict was given");
+    for (folder, reason) in &inputs.unlisted {
+        console.warn(&format!("{}: cannot be listed, its pictures are left out: {reason}", folder.display()));
+    }
+    ensure!(
+        !options.strict || inputs.skipped.is_empty() && inputs.unlisted.is_empty(),
+        "files or folders were passed over, and --strict was given"
+    );
+    ensure!(
+        !options.prune || inputs.unlisted.is_empty(),
+        "--prune: which pictures are gone is not known while a folder cannot be listed; nothing was done"
+    );
     let mut settings = work.settings();
     settings["format"] = json!(options.format.name());
     settings["preprocess"] = json!(options.preprocess.to_string());
-    let mut output = Output::open(settings, inputs, work, options, interrupt)?;
-    let mut summary = Summary { pictures: inputs.len(), ..Summary::default() };
-    let mut progress = console.progress("pictures", inputs.len());
+    let mut output = Output::open(settings, inputs, work, options, console, interrupt)
+        .map_err(|error| stopped(error, || "interrupted; nothing was begun".to_owned()))?;
+    let mut pictures = output.pictures(inputs);
+    let mut summary = Summary { pictures: inputs.len(), unusable: inputs.len() - pictures.len(), ..Summary::default() };
+    if output.is_complete() {
+        summary.kept = pictures.len() * work.variants().len();
+        pictures.clear();
+    }
+    let mut progress = console.progress("pictures", pictures.len());
     let maker = output.maker();
-    let make = |index: usize, scratch: &mut Scratch, buffer: &mut RgbImage| {
-        maker.make(index, inputs, work, &options.preprocess, scratch, buffer)
+    let make = |row: usize, scratch: &mut Scratch, buffer: &mut RgbImage| {
+        maker.make((row, pictures[row]), inputs, work, &options.preprocess, scratch, buffer)
     };
-    each(inputs.len(), options.jobs, interrupt, make, |index, made| {
+    // An array without one of its rows would be of no use.
+    let strict = options.strict || output.is_packed();
+    let done = each(pictures.len(), options.jobs, interrupt, make, |row, made| {
         match made {
             Ok(made) => {
                 summary.made += made.made;
                 summary.kept += made.kept;
                 output.take(made)?;
             }
-            Err(error) if options.strict || error.is::<NotWritten>() => return Err(error),
+            Err(error) if strict || error.is::<NotWritten>() => return Err(error),
             Err(error) => {
                 summary.unusable += 1;
                 console.warn(&format!("{error:#}"));
             }
         }
-        progress.set(index + 1, "");
+        progress.set(row + 1, "");
         Ok(())
-    })?;
-    output.finish()?;
+    });
+    done.map_err(|error| stopped(error, || output.stopped()))?;
+    drop(maker);
+    summary.outdated = output.finish(inputs, options.prune)?;
     progress.finish(&format!("{} done", summary.pictures - summary.unusable));
     Ok(summary)
+}
+
+/// Says of a stop by the user what it means here.
+fn stopped(error: anyhow::Error, what: impl FnOnce() -> String) -> anyhow::Error {
+    if console::is_interruption(&error) { End { code: End::INTERRUPTED, text: what() }.into() } else { error }
 }
 
 /// How many pictures, for each thread, may be finished before one that was begun earlier.

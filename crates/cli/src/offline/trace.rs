@@ -26,7 +26,13 @@ pub fn read(path: &Path, severity: Severity) -> anyhow::Result<Trace> {
         .map(|name| (number(if by_severity { &name[head.len()..] } else { name }), name))
         .collect();
     wanted.sort_by_key(|(number, _)| *number);
-    ensure!(!wanted.is_empty(), "{}: no draws for severity {severity}; its arrays are {names:?}", path.display());
+    if wanted.is_empty() {
+        let mut names = names;
+        names.sort();
+        let seed = "; a seed is no record of draws: record the arrays that it gave";
+        let hint = if names.iter().any(|name| name.ends_with("seed")) { seed } else { "" };
+        bail!("{}: no draws for severity {severity}; its arrays are {}{hint}", path.display(), names.join(", "));
+    }
     let mut arrays = Vec::with_capacity(wanted.len());
     for (_, name) in wanted {
         let values = array(&mut archive, name).with_context(|| format!("{}: array `{name}`", path.display()))?;
