@@ -128,9 +128,11 @@ pub struct BenchModels {
 #[derive(Debug, Args)]
 pub struct Offline {
     /// A JPEG, PNG or WebP file; a folder tree of them, which is kept; or a .npy array of bytes, pictures x height x width x 3.
+    /// Hidden files and folders are not read.
     #[arg(value_name = "INPUT")]
     pub input: PathBuf,
-    /// A folder; or, for one picture and one result, a .png, .jpg or .jpeg file.
+    /// A folder; or, for one picture and one result, a .png, .jpg or .jpeg file. A folder holds the results of
+    /// one seed, format and preprocessing.
     #[arg(value_name = "OUTPUT")]
     pub output: PathBuf,
     /// Seed of all random draws. A picture's draws also depend on its path below INPUT, and on nothing else.
@@ -145,7 +147,7 @@ pub struct Offline {
     /// Pictures worked on at a time; results do not depend on it. Default: all cores.
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
-    /// Also draw the first picture with everything that can happen to it, as one PNG file.
+    /// Also draw the first picture with everything that can happen to it, as one PNG file outside INPUT and OUTPUT.
     #[arg(long, value_name = "FILE")]
     pub sheet: Option<PathBuf>,
     /// Delete the results, listed in OUTPUT's manifest, of pictures that INPUT does not hold any more or holds changed.
@@ -161,7 +163,7 @@ pub struct Offline {
 
 /// Options of `corrupt`.
 #[derive(Debug, Args)]
-#[command(after_help = CORRUPT_HELP, allow_negative_numbers = true)]
+#[command(after_help = format!("{CORRUPT_HELP}\n\n{OFFLINE_HELP}"), allow_negative_numbers = true)]
 pub struct Corrupt {
     #[command(flatten)]
     pub offline: Offline,
@@ -185,10 +187,22 @@ pub struct Corrupt {
     pub noise_from: Option<PathBuf>,
 }
 
+/// What both commands do alike.
+const OFFLINE_HELP: &str = "\
+OUTPUT/manifest.jsonl lists the results with their SHA-256. The same command continues where it was stopped, and makes again
+what is missing or damaged. A tree goes on with the next picture; a .npy or .tar file begins anew unless it is complete. The
+arrays or archives of a folder are made of the same pictures: if INPUT changed, all of them are made again, and a run that
+would leave some as they were is refused.
+
+Classes, for labels.npy and .cls files, are the folders directly below INPUT, numbered from 0 in the order of their names;
+there are none if a picture lies outside of them, or INPUT is an array.
+
+Exit code: 0 if every picture was worked on, 3 if some were left out (they are named), 1 for an error, 2 for wrong options,
+130 after Ctrl-C.";
+
 const CORRUPT_HELP: &str = "\
 Results are OUTPUT/CORRUPTION/SEVERITY/path-of-the-picture (png, jpeg85), OUTPUT/CORRUPTION.npy (npy) or
-OUTPUT/CORRUPTION-SEVERITY.tar (tar). OUTPUT/manifest.jsonl lists them with their SHA-256. The same command continues where
-it was stopped, and makes again what is missing or damaged; more corruptions can be added to the same folder.
+OUTPUT/CORRUPTION-SEVERITY.tar (tar); more corruptions can be added to the same folder.
 
 Corruptions: gaussian_noise shot_noise impulse_noise defocus_blur glass_blur motion_blur zoom_blur snow frost fog brightness
 contrast elastic_transform pixelate jpeg_compression; extra: speckle_noise gaussian_blur spatter saturate; bar, for cifar-c:
@@ -198,7 +212,7 @@ plasma_noise checkerboard_cutout cocentric_sine_waves single_frequency_greyscale
 
 /// Options of `augment`.
 #[derive(Debug, Args)]
-#[command(after_help = AUGMENT_HELP, allow_negative_numbers = true)]
+#[command(after_help = format!("{AUGMENT_HELP}\n\n{OFFLINE_HELP}"), allow_negative_numbers = true)]
 pub struct Augment {
     #[command(flatten)]
     pub offline: Offline,
@@ -226,7 +240,10 @@ pub struct Augment {
 const AUGMENT_HELP: &str = "\
 Steps of a policy: augmix pixmix rand_conv cutout random_erasing flip random_resized_crop colour_jitter, each with parameters in
 brackets, as in `flip+augmix(severity=1)|pixmix(beta=4,set=mixed)`; the documentation of `robustify_augment::Policy` lists them.
-Results are OUTPUT/path-of-the-picture, or OUTPUT/VIEW/path-of-the-picture; OUTPUT/manifest.jsonl lists them with their SHA-256.
+
+Results are OUTPUT/path-of-the-picture (png, jpeg85), OUTPUT/images.npy (npy) or OUTPUT/images.tar (tar); with --views
+OUTPUT/VIEW/path-of-the-picture, OUTPUT/VIEW.npy or OUTPUT/VIEW.tar. Transparency stays where it was when a picture moves.
+
 An autoencoder that was trained stays beside OUTPUT, as OUTPUT.autoencoder-DIGEST.safetensors; other pictures or
 settings train another.";
 

@@ -347,6 +347,19 @@ fn augmented_views_differ_and_repeat() {
     fixture.done("augment in broken --deep autoencoder --deep-epochs 1 --policy pixmix --jobs 1");
     assert!(fixture.files("broken") == broken && fixture.files("noise").len() == 5);
     assert!(String::from_utf8_lossy(&broken["manifest.jsonl"]).contains("\"drawn\":{\"cat/wide.png\""));
+    // What was drawn is told of arrays, too, also of those that are added.
+    let weights = fs::read_dir(fixture.path("")).unwrap().map(|entry| entry.unwrap().path());
+    let weights =
+        weights.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "safetensors")).unwrap();
+    for views in [2, 3] {
+        fixture.done(&format!(
+            "augment in arrays --deep autoencoder --deep-weights {} --format npy --preprocess resize(8,8) --views {views}",
+            weights.display()
+        ));
+    }
+    let arrays = fixture.files("arrays");
+    assert!(String::from_utf8_lossy(&arrays["manifest.jsonl"]).matches("/cat/wide.png\":").count() == 3);
+    assert_eq!(shape(&arrays, "3.npy"), [4, 8, 8, 3]);
     fixture.done("augment in/cat/wide.png view.jpg");
     assert_eq!(image::open(fixture.path("view.jpg")).unwrap().into_rgb8().dimensions(), (45, 20));
 }
@@ -373,6 +386,7 @@ fn faults_say_what_and_where() {
         ("corrupt in/cat in --corruption cat", vec!["unknown corruption"]),
         ("corrupt in/cat/wide.png in/cat/wide.png --corruption fog --severity 1", vec!["OUTPUT is INPUT"]),
         ("corrupt in out.png", vec!["out.png", "4 x 75"]),
+        ("augment in/cat/wide.png in/cat", vec!["INPUT lies there"]),
         ("corrupt in out.npy", vec!["out.npy", "--format npy"]),
         ("corrupt in out --sheet nowhere/sheet.png", vec!["nowhere", "make it first"]),
         ("corrupt in out --sheet out/sheet.png", vec!["--sheet out/sheet.png", "no folder out"]),

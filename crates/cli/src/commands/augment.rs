@@ -16,7 +16,7 @@ use super::offline::{self, Job};
 use crate::args::Augment;
 use crate::console::{Console, Interrupt};
 use crate::digest;
-use crate::offline::{Variant, Work};
+use crate::offline::{Variant, Work, stopped};
 
 /// A network of DeepAugment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -45,7 +45,7 @@ pub fn run(options: &Augment, interrupt: &Interrupt) -> anyhow::Result<()> {
         1 => vec![Variant { group: String::new(), part: None }],
         views => (1..=views).map(part).collect(),
     };
-    let deep = options.deep.map(|method| Network::open(method, options, &job, &console)).transpose()?;
+    let deep = options.deep.map(|method| Network::open(method, options, &job, &console, interrupt)).transpose()?;
     let mut sets = policy.as_ref().map(Policy::mixing_sets).unwrap_or_default();
     sets.dedup();
     if !sets.is_empty() {
@@ -67,7 +67,13 @@ struct Network {
 }
 
 impl Network {
-    fn open(method: Deep, options: &Augment, job: &Job, console: &Console) -> anyhow::Result<Self> {
+    fn open(
+        method: Deep,
+        options: &Augment,
+        job: &Job,
+        console: &Console,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Self> {
         let device = robustify_device::open(options.backend.as_deref())?;
         let named = options.deep_weights.as_deref();
         let needed = || named.context("--deep-weights FILE is needed: the authors' weights in safetensors");
@@ -80,7 +86,7 @@ impl Network {
             Deep::Autoencoder => {
                 let file = match named {
                     Some(file) => file.to_owned(),
-                    None => trained(options, job, console, &device)?,
+                    None => trained(options, job, console, interrupt, &device)?,
                 };
                 (DeepAugment::perturbed(Autoencoder::load(&file, &device)?), Some(file))
             }
@@ -103,6 +109,7 @@ fn trained(
     options: &Augment,
     Job { inputs, preprocess, .. }: &Job,
     console: &Console,
+    interrupt: &Interrupt,
     device: &burn::tensor::Device,
 ) -> anyhow::Result<PathBuf> {
     let mut list = format!("{} {} {}\n", options.offline.seed, options.deep_epochs, options.offline.preprocess);
@@ -124,11 +131,16 @@ fn trained(
     let image = |index: usize| -> anyhow::Result<RgbImage> {
         seen += 1;
         progress.set(seen, "");
+        interrupt.check()?;
         // Unusable pictures are named later; here the next one takes the place.
         let next = (1..inputs.len()).map(|step| decode((index + step) % inputs.len()));
         decode(index).or_else(|error| next.flatten().next().ok_or(error))
     };
-    let trained = train(inputs.len(), image, &config, device)?;
+    let trained = train(inputs.len(), image, &config, device).or_else(|error| {
+        let begins_anew = || "interrupted; the training of the autoencoder begins anew".to_owned();
+        interrupt.check().map_err(|stop| stopped(stop.into(), begins_anew))?;
+        Err(anyhow::Error::from(error))
+    })?;
     let losses: Vec<String> = trained.losses.iter().map(|loss| format!("{loss:.4}")).collect();
     progress.finish(&format!("mean squared error by epoch {}; {}", losses.join(" "), file.display()));
     if let Some(folder) = file.parent() {

@@ -97,9 +97,7 @@ impl<'a> Job<'a> {
         if let Some(format) = self.single {
             return self.one(work, format);
         }
-        if options.input.is_dir() {
-            work.variants().iter().try_for_each(|variant| self.outside(&options.output.join(variant.folder())))?;
-        }
+        self.check_folders(work)?;
         let settings = Options {
             folder: options.output.clone(),
             format: options.format,
@@ -114,25 +112,47 @@ impl<'a> Job<'a> {
         console.say(&format!("{} results made{there}; {}", summary.made, manifest.display()));
         match summary.outdated {
             0 => {}
-            count if options.prune => console.say(&format!("{count} results deleted, whose picture is gone or was another")),
+            count if options.prune => {
+                console.say(&format!("{} deleted, whose picture is gone or was another", plural(count, "result")));
+            }
             count => console.warn(&format!(
-                "{count} results in {} are of pictures that INPUT does not hold, or holds changed; --prune deletes them",
+                "{} in {} of pictures that INPUT does not hold, or holds changed; --prune deletes such",
+                plural(count, "result"),
                 options.output.display()
             )),
         }
         ensure!(summary.unusable < summary.pictures, "none of the {} pictures was usable", summary.pictures);
         let mut left_out = Vec::new();
         if summary.unusable > 0 {
-            left_out.push(format!("{} of {} pictures were unusable", summary.unusable, summary.pictures));
+            left_out.push(format!("{} of {} were unusable", summary.unusable, plural(summary.pictures, "picture")));
         }
         if !inputs.unlisted.is_empty() {
-            left_out.push(format!("{} folders could not be listed", inputs.unlisted.len()));
+            left_out.push(format!("{} could not be listed", plural(inputs.unlisted.len(), "folder")));
         }
         if left_out.is_empty() {
             return Ok(());
         }
         let text = format!("{}; they are named above and left out, all others are done", left_out.join(" and "));
         Err(End { code: End::PARTIAL, text }.into())
+    }
+
+    /// Fails if results would be read as pictures by the next run, or might take the place of INPUT.
+    fn check_folders(&self, work: &dyn Work) -> anyhow::Result<()> {
+        let options = self.options;
+        let is_tree = matches!(options.format, Format::Png | Format::Jpeg85);
+        for variant in work.variants() {
+            let folder = if is_tree { options.output.join(variant.folder()) } else { options.output.clone() };
+            if options.input.is_dir() {
+                self.outside(&folder)?;
+                continue;
+            }
+            ensure!(
+                resolved(&options.input).parent() != Some(&resolved(&folder)),
+                "{}: INPUT lies there, and a result might take its place; choose another folder",
+                folder.display()
+            );
+        }
+        Ok(())
     }
 
     fn one(&self, work: &dyn Work, format: Format) -> anyhow::Result<()> {
@@ -155,6 +175,10 @@ impl<'a> Job<'a> {
         work.make(&picture.rgb, &inputs.name(0), 0, &mut Scratch::new(), &mut out)?;
         replace(&options.output, &encode(format, &out, picture.alpha.as_ref())?)
     }
+}
+
+fn plural(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The path without links, `.` and `..`, as far as it exists.

@@ -115,10 +115,11 @@ impl Manifest {
 
     /// Adds results.
     pub fn add(&mut self, record: Record) -> anyhow::Result<()> {
+        let within = |part: &BTreeMap<_, _>, whole: &BTreeMap<_, _>| {
+            part.iter().all(|(path, text)| whole.get(path) == Some(text))
+        };
         let known = self.known.get(&record.name).filter(|known| known.input == record.input);
-        if known
-            .is_some_and(|known| record.outputs.iter().all(|(path, sha256)| known.outputs.get(path) == Some(sha256)))
-        {
+        if known.is_some_and(|known| within(&record.outputs, &known.outputs) && within(&record.drawn, &known.drawn)) {
             return Ok(());
         }
         let line = serde_json::to_string(&record)? + "\n";
@@ -156,7 +157,7 @@ impl Manifest {
             record.outdated.retain(stays);
             let present = present(record);
             record.outputs.retain(|path, _| present || stays(path));
-            record.drawn.retain(|path, _| record.outputs.contains_key(path));
+            record.drawn.retain(|path, _| present || stays(path));
             present || !record.outputs.is_empty() || !record.outdated.is_empty()
         });
         let (path, text) = (self.folder.join(NAME), text(&self.header, &records)?);

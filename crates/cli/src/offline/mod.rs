@@ -16,7 +16,7 @@ pub mod trace;
 pub use inputs::Inputs;
 pub use output::{Format, check_names, encode, replace};
 pub use picture::{Picture, png};
-pub use run::{Options, run};
+pub use run::{Options, run, stopped};
 
 use image::RgbImage;
 use robustify_augment::Scratch;

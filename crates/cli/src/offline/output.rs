@@ -22,13 +22,15 @@ use crate::digest;
 /// The form of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// A tree of PNG files: nothing is lost.
+    /// A tree of PNG files: nothing is lost. Transparency is kept as it was, if no step of --preprocess is given.
     Png,
-    /// A tree of JPEG files of quality 85, as ImageNet-C was published.
+    /// A tree of JPEG files of quality 85 with the extension JPEG, as ImageNet-C was published; RGB.
     Jpeg85,
-    /// One array a corruption, severities one after the other, and `labels.npy`, as CIFAR-10-C was published.
+    /// One array a corruption, severities one after the other, or a view, with the classes in labels.npy, as CIFAR-10-C was
+    /// published; RGB.
     Npy,
-    /// One archive of PNG files a corruption and severity, in the order of their names (WebDataset).
+    /// One archive of PNG files a corruption and severity, or a view, in the order of their names, each with a .cls file of its class
+    /// (WebDataset).
     Tar,
 }
 

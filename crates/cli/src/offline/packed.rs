@@ -96,7 +96,7 @@ pub fn labels(inputs: &Inputs, format: Format, console: &Console) -> anyhow::Res
         Ok(labels) => labels,
         Err(reason) => {
             let what = if format == Format::Npy { "labels.npy is not written" } else { "archives get no labels" };
-            console.say(&format!("{what}: {reason}"));
+            console.warn(&format!("{what}: {reason}"));
             return Ok(None);
         }
     };
@@ -264,8 +264,15 @@ impl Packed {
 
     /// What a stop leaves unfinished, as a sentence.
     pub fn unfinished(&self) -> String {
-        let names: Vec<&str> = self.files.iter().map(|file| file.name.as_str()).collect();
-        format!("{} begin anew, since files with all pictures are kept only when they are complete", names.join(", "))
+        let first = self.files.first().map_or("", |file| &file.name);
+        let more = match self.files.len() {
+            0 | 1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        format!(
+            "{first}{more} begin anew, since a file of all pictures is kept only when it is complete (fewer at a time lose \
+             less); earlier ones stay"
+        )
     }
 
     /// Writes a result to its place.

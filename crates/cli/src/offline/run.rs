@@ -39,7 +39,8 @@ pub struct Summary {
     pub made: usize,
     pub kept: usize,
     pub unusable: usize,
-    /// Results whose picture is gone or was another one; deleted, if that was asked for.
+    /// Results whose picture is gone or was another one; deleted, if that was asked for. None are known while a folder
+    /// cannot be listed.
     pub outdated: usize,
 }
 
@@ -55,20 +56,7 @@ pub fn run(
     console: &Console,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Summary> {
-    for (path, reason) in &inputs.skipped {
-        console.warn(&format!("{}: passed over: {reason}", path.display()));
-    }
-    for (folder, reason) in &inputs.unlisted {
-        console.warn(&format!("{}: cannot be listed, its pictures are left out: {reason}", folder.display()));
-    }
-    ensure!(
-        !options.strict || inputs.skipped.is_empty() && inputs.unlisted.is_empty(),
-        "files or folders were passed over, and --strict was given"
-    );
-    ensure!(
-        !options.prune || inputs.unlisted.is_empty(),
-        "--prune: which pictures are gone is not known while a folder cannot be listed; nothing was done"
-    );
+    name_missing(inputs, options, console)?;
     let mut settings = work.settings();
     settings["format"] = json!(options.format.name());
     settings["preprocess"] = json!(options.preprocess.to_string());
@@ -105,13 +93,33 @@ pub fn run(
     });
     done.map_err(|error| stopped(error, || output.stopped()))?;
     drop(maker);
-    summary.outdated = output.finish(inputs, options.prune)?;
+    let outdated = output.finish(inputs, options.prune)?;
+    summary.outdated = if inputs.unlisted.is_empty() { outdated } else { 0 };
     progress.finish(&format!("{} done", summary.pictures - summary.unusable));
     Ok(summary)
 }
 
+/// Names what was found and is no picture, or could not be looked into.
+fn name_missing(inputs: &Inputs, options: &Options, console: &Console) -> anyhow::Result<()> {
+    for (path, reason) in &inputs.skipped {
+        console.warn(&format!("{}: passed over: {reason}", path.display()));
+    }
+    for (folder, reason) in &inputs.unlisted {
+        console.warn(&format!("{}: cannot be listed, its pictures are left out: {reason}", folder.display()));
+    }
+    ensure!(
+        !options.strict || inputs.skipped.is_empty() && inputs.unlisted.is_empty(),
+        "files or folders were passed over, and --strict was given"
+    );
+    ensure!(
+        !options.prune || inputs.unlisted.is_empty(),
+        "--prune: which pictures are gone is not known while a folder cannot be listed; nothing was done"
+    );
+    Ok(())
+}
+
 /// Says of a stop by the user what it means here.
-fn stopped(error: anyhow::Error, what: impl FnOnce() -> String) -> anyhow::Error {
+pub fn stopped(error: anyhow::Error, what: impl FnOnce() -> String) -> anyhow::Error {
     if console::is_interruption(&error) { End { code: End::INTERRUPTED, text: what() }.into() } else { error }
 }
 
@@ -176,7 +184,9 @@ fn in_order<T>(
         let made = made.map_err(|_| anyhow::anyhow!("picture {index} made a worker panic; please report it"))?;
         take(index, made)?;
         gate.open(index + 1);
-        interrupt.check()?;
+        if index + 1 < count {
+            interrupt.check()?;
+        }
     }
     Ok(())
 }
