@@ -226,7 +226,7 @@ fn results_of_pictures_that_are_gone_are_counted_and_can_be_deleted() {
     fixture.save("in/dog/glass.png", &picture(8, 8).into(), ImageFormat::Png);
     // Of a changed picture, `snow` is not asked for and stays as it was.
     let said = fixture.done("corrupt in out --corruption fog --severity 1 --profile scaled");
-    assert!(said.contains("6 results in out") && said.contains("--prune"), "{said}");
+    assert!(said.contains("out holds 6 results") && said.contains("--prune"), "{said}");
     let said = fixture.done("corrupt in out --corruption fog --severity 1 --profile scaled --prune");
     assert!(said.contains("0 results made, 4 were there") && said.contains("6 results deleted"), "{said}");
     assert!(!fixture.path("out/fog/1/cat").exists() && fixture.path("out/fog/1/dog/grey.png").exists());
@@ -258,6 +258,12 @@ fn a_run_with_nothing_to_do_writes_nothing() {
         let said = fixture.error("corrupt in png --corruption fog --severity 1 --preprocess resize(9,9)");
         assert!(said.contains(&format!("png/manifest.jsonl: line {number}, column ")), "{said}");
     }
+    // A last line that a kill cut short is not in the way of the next one.
+    fs::write(&manifest, text + "{\"name\":\"dog/gl").unwrap();
+    let line = |folder: &str| format!("corrupt in {folder} --corruption fog --severity 1-2 --preprocess resize(9,9)");
+    fixture.done(&line("png"));
+    fixture.done(&line("whole"));
+    assert!(fixture.files("png") == fixture.files("whole"));
 }
 
 #[cfg(unix)]

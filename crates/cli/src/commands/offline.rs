@@ -116,9 +116,9 @@ impl<'a> Job<'a> {
                 console.say(&format!("{} deleted, whose picture is gone or was another", plural(count, "result")));
             }
             count => console.warn(&format!(
-                "{} in {} of pictures that INPUT does not hold, or holds changed; --prune deletes such",
-                plural(count, "result"),
-                options.output.display()
+                "{} holds {} of pictures that INPUT does not hold, or holds changed; --prune deletes them",
+                options.output.display(),
+                plural(count, "result")
             )),
         }
         ensure!(summary.unusable < summary.pictures, "none of the {} pictures was usable", summary.pictures);

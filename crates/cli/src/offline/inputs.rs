@@ -85,13 +85,13 @@ impl Inputs {
     /// The class folder of every picture as a number, the classes being sorted by name; or why there are no classes.
     pub fn labels(&self) -> Result<Vec<usize>, String> {
         let Source::Files(files) = &self.source else { return Err("the rows of an array have no classes".to_owned()) };
-        let class = |file: &'_ String| match file.split_once('/') {
-            Some((class, _)) => Ok(class.to_owned()),
-            None => Err(format!("`{file}` lies in no class folder")),
-        };
-        let classes: Vec<String> = files.iter().map(class).collect::<Result<_, _>>()?;
-        let sorted: Vec<&String> = classes.iter().collect::<BTreeSet<_>>().into_iter().collect();
-        Ok(classes.iter().map(|class| sorted.partition_point(|other| *other < class)).collect())
+        let mut classes = Vec::with_capacity(files.len());
+        for file in files {
+            let (class, _) = file.split_once('/').ok_or_else(|| format!("`{file}` lies in no class folder"))?;
+            classes.push(class);
+        }
+        let sorted: Vec<&str> = classes.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        Ok(classes.iter().map(|class| sorted.partition_point(|other| other < class)).collect())
     }
 
     /// Reads a picture.

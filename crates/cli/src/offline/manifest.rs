@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -52,14 +52,15 @@ pub type Records = BTreeMap<String, Record>;
 pub struct Manifest {
     folder: PathBuf,
     header: Header,
-    /// What was recorded when the manifest was opened, and since then.
+    /// What was recorded when the manifest was opened, and what has been since then.
     known: Arc<Records>,
     added: Records,
-    /// Bytes of the file that are whole lines.
-    whole: u64,
-    /// Locked until the program ends, however it ends. Reading is enough for that.
-    _lock: File,
-    journal: Option<File>,
+    /// Open for more, and locked until the program ends, however it ends.
+    file: File,
+    /// Why the file can be read only. No matter while nothing is added.
+    refused: Option<io::Error>,
+    /// Bytes of the file that are whole lines; the rest is cut off before more is added.
+    whole: Option<u64>,
 }
 
 impl Manifest {
@@ -76,15 +77,18 @@ impl Manifest {
             write_atomic(&path, text(&header, &Records::new())?.as_bytes())?;
         }
         let unreadable = || format!("{}: cannot be read", path.display());
-        let lock = File::open(&path).with_context(unreadable)?;
+        let (mut file, refused) = match OpenOptions::new().read(true).append(true).open(&path) {
+            Ok(file) => (file, None),
+            Err(error) => (File::open(&path).with_context(unreadable)?, Some(error)),
+        };
         // Where a file system knows no locks, nobody is kept out.
         ensure!(
-            !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)),
+            !matches!(file.try_lock(), Err(TryLockError::WouldBlock)),
             "{}: another process is working in this folder; wait for it, or choose another folder",
             folder.display()
         );
-        sweep(folder);
-        let bytes = fs::read(&path).with_context(unreadable)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).with_context(unreadable)?;
         let mut lines = bytes.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
         let found: Header = line(&path, 1, lines.next().unwrap_or_default())?;
         ensure!(
@@ -103,9 +107,10 @@ impl Manifest {
         for (index, bytes) in lines.enumerate() {
             merge(&mut known, line(&path, index + 2, bytes)?);
         }
-        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last as u64 + 1);
+        sweep(folder);
+        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map(|last| last as u64 + 1);
         let (folder, known, added) = (folder.to_owned(), Arc::new(known), Records::new());
-        Ok(Self { folder, header, known, added, whole, _lock: lock, journal: None })
+        Ok(Self { folder, header, known, added, file, refused, whole })
     }
 
     /// What was recorded when the manifest was opened.
@@ -123,23 +128,20 @@ impl Manifest {
             return Ok(());
         }
         let line = serde_json::to_string(&record)? + "\n";
-        let written = self.journal().and_then(|journal| journal.write_all(line.as_bytes()));
+        let written = self.append(line.as_bytes());
         written.with_context(|| format!("{}: cannot be written", self.folder.join(NAME).display()))?;
         merge(&mut self.added, record);
         Ok(())
     }
 
-    /// The file, open at its end and without a line that was cut short.
-    fn journal(&mut self) -> std::io::Result<&mut File> {
-        let journal = match self.journal.take() {
-            Some(journal) => journal,
-            None => {
-                let journal = OpenOptions::new().append(true).open(self.folder.join(NAME))?;
-                journal.set_len(self.whole)?;
-                journal
-            }
-        };
-        Ok(self.journal.insert(journal))
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        if let Some(error) = self.refused.take() {
+            return Err(error);
+        }
+        if let Some(whole) = self.whole.take() {
+            self.file.set_len(whole)?;
+        }
+        self.file.write_all(line)
     }
 
     /// Sorts the file and leaves out what is gone. Results, of all that were ever recorded here, whose picture is not
