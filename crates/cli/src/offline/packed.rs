@@ -134,6 +134,7 @@ struct Pack {
     unfinished: Unfinished,
 }
 
+/// The file under the name that it has until it is complete.
 struct Unfinished(PathBuf);
 
 impl Drop for Unfinished {
@@ -187,7 +188,7 @@ impl Packed {
     /// SHA-256 of everything that rows stand for, besides what was drawn.
     fn digest(&self, parts: &[&Variant]) -> anyhow::Result<String> {
         let parts: Vec<&str> = parts.iter().filter_map(|kind| kind.part.as_deref()).collect();
-        let mut list = if self.format == Format::Npy { parts.join(",") } else { String::new() };
+        let mut list = if self.format == Format::Npy { parts.join(",") + "\n" } else { String::new() };
         for (row, (name, sha256)) in self.names.iter().zip(&self.census.sha256).enumerate() {
             let label = self.labels.as_ref().map_or(String::new(), |labels| labels[row].to_string());
             writeln!(list, "{name} {sha256} {label}")?;
