@@ -474,6 +474,7 @@ impl WithClasses for ModelConfig {
         match &mut config {
             ModelConfig::Vit(config) => config.classes = classes,
             ModelConfig::ResNet(config) => config.classes = classes,
+            ModelConfig::Swin(config) => config.classes = classes,
         }
         config
     }

@@ -25,6 +25,11 @@ impl Init {
         Self { stream: None, device: device.clone() }
     }
 
+    /// Where the weights go.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// Normal with mean zero, cut off at two standard deviations.
     pub fn truncated_normal<const D: usize>(&mut self, shape: [usize; D], std: f64) -> Param<Tensor<D>> {
         let Some(stream) = &mut self.stream else { return self.zeros(shape) };

@@ -34,6 +34,7 @@ mod model;
 mod pass;
 pub mod registry;
 pub mod resnet;
+pub mod swin;
 pub mod vit;
 pub mod weights;
 mod workers;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::layers::{Init, Linear};
 use crate::resnet::{ResNet, ResNetConfig, ResNetSegment};
+use crate::swin::{Swin, SwinConfig, SwinSegment};
 use crate::vit::{Vit, VitConfig, VitSegment, VitState, repeat};
 use crate::{BatchStatistics, Pass, ZooError};
 
@@ -15,6 +16,8 @@ pub enum ModelConfig {
     Vit(VitConfig),
     /// A residual network.
     ResNet(ResNetConfig),
+    /// A Swin Transformer of either version.
+    Swin(SwinConfig),
 }
 
 impl ModelConfig {
@@ -23,6 +26,7 @@ impl ModelConfig {
         match self {
             Self::Vit(config) => config.faults(),
             Self::ResNet(config) => config.faults(),
+            Self::Swin(config) => config.faults(),
         }
     }
 
@@ -31,6 +35,7 @@ impl ModelConfig {
         match self {
             Self::Vit(config) => config.classes,
             Self::ResNet(config) => config.classes,
+            Self::Swin(config) => config.classes,
         }
     }
 }
@@ -46,6 +51,8 @@ pub enum Model {
     Vit(Vit),
     /// A residual network.
     ResNet(ResNet),
+    /// A Swin Transformer.
+    Swin(Swin),
 }
 
 /// Consecutive units of a model, cloned from it.
@@ -55,6 +62,8 @@ pub enum Segment {
     Vit(VitSegment),
     /// Of a residual network.
     ResNet(ResNetSegment),
+    /// Of a Swin Transformer.
+    Swin(SwinSegment),
 }
 
 /// What flows between the units of a model.
@@ -62,7 +71,8 @@ pub enum Segment {
 pub enum Features {
     /// Token sequences `[rows, tokens, width]`.
     Tokens(Tensor<3>),
-    /// Feature maps `[rows, channels, height, width]`.
+    /// Feature maps: `[rows, channels, height, width]` of residual networks, `[rows, height, width, channels]` of Swin
+    /// Transformers.
     Map(Tensor<4>),
     /// One vector a row, `[rows, width]`; after the classifier, the logits `[rows, classes]`.
     Rows(Tensor<2>),
@@ -89,6 +99,7 @@ impl Model {
         Ok(match config {
             ModelConfig::Vit(config) => Self::Vit(Vit::new(config, init)?),
             ModelConfig::ResNet(config) => Self::ResNet(ResNet::new(config, init)?),
+            ModelConfig::Swin(config) => Self::Swin(Swin::new(config, init)?),
         })
     }
 
@@ -97,6 +108,7 @@ impl Model {
         match self {
             Self::Vit(model) => model.config.classes,
             Self::ResNet(model) => model.config.classes,
+            Self::Swin(model) => model.config.classes,
         }
     }
 
@@ -105,6 +117,7 @@ impl Model {
         match self {
             Self::Vit(model) => model.config.image_size,
             Self::ResNet(model) => model.config.image_size,
+            Self::Swin(model) => model.config.image_size,
         }
     }
 
@@ -112,20 +125,24 @@ impl Model {
     #[must_use]
     pub fn with_classifier(self, classes: usize, device: &Device) -> Self {
         let mut init = Init::new(0, device);
-        let mut fresh = |old: &Linear| {
-            let [_, inputs] = old.weight.dims();
-            Linear { weight: init.constant([classes, inputs], 0.0), bias: Some(init.constant([classes], 0.0)) }
+        let mut zeros = |inputs: usize| Linear {
+            weight: init.constant([classes, inputs], 0.0),
+            bias: Some(init.constant([classes], 0.0)),
         };
         match self {
             Self::Vit(mut model) => {
-                model.head = fresh(&model.head);
+                model.head = zeros(model.head.weight.dims()[1]);
                 model.config.classes = classes;
                 Self::Vit(model)
             }
             Self::ResNet(mut model) => {
-                model.fc = fresh(&model.fc);
+                model.fc = zeros(model.fc.weight.dims()[1]);
                 model.config.classes = classes;
                 Self::ResNet(model)
+            }
+            Self::Swin(model) => {
+                let fc = zeros(model.config.features());
+                Self::Swin(model.with_classifier(classes, fc))
             }
         }
     }
@@ -135,6 +152,7 @@ impl Model {
         let blocks = match self {
             Self::Vit(model) => model.blocks.len(),
             Self::ResNet(model) => model.config.layers.len(),
+            Self::Swin(model) => model.blocks(),
         };
         (0..=blocks + 1).map(CutPoint).collect()
     }
@@ -177,6 +195,7 @@ impl Model {
         let stem = match self {
             Self::Vit(model) => Features::Tokens(model.embed(images)),
             Self::ResNet(model) => Features::Map(model.stem(images, pass)),
+            Self::Swin(model) => Features::Map(model.embed(images, pass)),
         };
         self.segment(CutPoint(0), cut).forward(stem, pass)
     }
@@ -186,6 +205,7 @@ impl Model {
         match self {
             Self::Vit(model) => Segment::Vit(VitSegment::new(model, from.0, to.0)),
             Self::ResNet(model) => Segment::ResNet(ResNetSegment::new(model, from.0, to.0)),
+            Self::Swin(model) => Segment::Swin(SwinSegment::new(model, from.0, to.0)),
         }
     }
 
@@ -194,8 +214,8 @@ impl Model {
     pub fn with_statistics(self, statistics: BatchStatistics) -> Self {
         let mut layers = statistics.into_layers().into_iter();
         match self {
-            Self::Vit(model) => Self::Vit(model),
             Self::ResNet(model) => Self::ResNet(model.with_statistics(&mut layers)),
+            other => other,
         }
     }
 }
@@ -206,6 +226,7 @@ impl Segment {
         match self {
             Self::Vit(segment) => segment.blocks.is_empty() && segment.head.is_none(),
             Self::ResNet(segment) => segment.is_empty(),
+            Self::Swin(segment) => segment.is_empty(),
         }
     }
 
@@ -223,7 +244,10 @@ impl Segment {
             }
             (Self::Vit(segment), Features::Rows(rows)) => segment.forward(VitState::Cls(rows), passes, pass).into(),
             (Self::ResNet(segment), Features::Map(map)) => segment.forward(map, passes, pass),
-            (Self::ResNet(segment), Features::Rows(rows)) if segment.is_empty() => Features::Rows(repeat(rows, passes)),
+            (Self::Swin(segment), Features::Map(map)) => segment.forward(map, passes, pass),
+            (Self::ResNet(_) | Self::Swin(_), Features::Rows(rows)) if self.is_empty() => {
+                Features::Rows(repeat(rows, passes))
+            }
             (_, features) => unreachable!("features {:?} of another architecture", features.dims()),
         }
     }

@@ -4,6 +4,7 @@
 //! licence they come. The weights themselves stay where the user has them.
 
 mod resnet;
+mod swin;
 mod vit;
 
 use serde::Serialize;
@@ -44,7 +45,7 @@ pub struct Preprocessing {
     pub std: [f32; 3],
 }
 
-const FAMILIES: &[&[Entry]] = &[resnet::ENTRIES, vit::ENTRIES];
+const FAMILIES: &[&[Entry]] = &[resnet::ENTRIES, vit::ENTRIES, swin::ENTRIES];
 
 /// All models, by family.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {

@@ -3,5 +3,6 @@
 mod golden;
 mod goldens;
 mod passes;
+mod swin;
 mod threads;
 mod weights;

@@ -1,0 +1,246 @@
+use serde::{Deserialize, Serialize};
+
+use crate::swin::windows::Windows;
+
+/// Width of the hidden layer of version 2's network of positions.
+pub(super) const POSITION_HIDDEN: usize = 512;
+
+/// Which of the two papers a network follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Version {
+    /// Norms before attention and MLP, a table of relative position biases.
+    V1,
+    /// Norms after attention and MLP, cosine attention, position biases computed by a small network.
+    V2,
+}
+
+/// A Swin Transformer's shape. `depths`, `heads` and `windows` have one number a layer (a stage, in the paper's words).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwinConfig {
+    /// Which of the two papers.
+    pub version: Version,
+    /// Side of the square input in pixels.
+    pub image_size: usize,
+    /// Side of a patch in pixels.
+    #[serde(default = "default_patch_size")]
+    pub patch_size: usize,
+    /// Channels of the first layer; every further one has twice as many.
+    pub width: usize,
+    /// Number of blocks.
+    pub depths: Vec<usize>,
+    /// Attention heads.
+    pub heads: Vec<usize>,
+    /// Side of an attention window in tokens. A layer with a smaller map has one window, the map.
+    pub windows: Vec<usize>,
+    /// Version 2: side of the windows that the network of positions was trained with, where it is not `windows`. Relative
+    /// positions are measured in windows of that size, so what it learned holds for others. Empty: that of `windows`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pretrained_windows: Vec<usize>,
+    /// Hidden width of the MLP over that of the layer.
+    #[serde(default = "default_mlp_ratio")]
+    pub mlp_ratio: f64,
+    /// Version 2: a third norm after every so many blocks of a layer, as the giant has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub norm_every: Option<usize>,
+    /// Number of classes; 0 for a network without a classifier, whose output are the pooled features.
+    pub classes: usize,
+}
+
+fn default_patch_size() -> usize {
+    4
+}
+
+fn default_mlp_ratio() -> f64 {
+    4.0
+}
+
+/// What one layer works on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LayerShape {
+    pub index: usize,
+    pub width: usize,
+    pub depth: usize,
+    pub heads: usize,
+    /// Side of the map in tokens.
+    pub grid: usize,
+    window: usize,
+}
+
+impl LayerShape {
+    /// The windows of a block; those of every second block are shifted.
+    pub(super) fn windows(&self, block: usize) -> Windows {
+        Windows::new(self.grid, self.window, block % 2 == 1)
+    }
+}
+
+impl SwinConfig {
+    /// A network of four layers with windows of one size, for 1000 classes of images of 224 pixels.
+    pub fn plain(version: Version, window: usize, width: usize, depths: [usize; 4], heads: [usize; 4]) -> Self {
+        Self {
+            version,
+            image_size: 224,
+            patch_size: default_patch_size(),
+            width,
+            depths: depths.to_vec(),
+            heads: heads.to_vec(),
+            windows: vec![window; 4],
+            pretrained_windows: Vec::new(),
+            mlp_ratio: default_mlp_ratio(),
+            norm_every: None,
+            classes: 1000,
+        }
+    }
+
+    /// SwinV2-G, three billion parameters (section 3.6 and appendix of the second paper); no weights of it are public.
+    pub fn giant() -> Self {
+        let plain = Self::plain(Version::V2, 40, 512, [2, 2, 42, 4], [16, 32, 64, 128]);
+        Self { image_size: 640, norm_every: Some(6), ..plain }
+    }
+
+    /// The same network for another input, its windows scaled with the map, as timm's `set_input_size` does. To keep the
+    /// windows, change `image_size` alone.
+    #[must_use]
+    pub fn resized(&self, image_size: usize) -> Self {
+        let (old, new) = (self.image_size / self.patch_size.max(1), image_size / self.patch_size.max(1));
+        let windows = self.windows.iter().map(|window| (window * new / old.max(1)).max(1)).collect();
+        Self { image_size, windows, ..self.clone() }
+    }
+
+    /// Faults of the shape, as sentences; empty when it can be built.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut check = |ok: bool, fault: String| {
+            if !ok {
+                faults.push(fault);
+            }
+        };
+        let layers = self.depths.len();
+        check(layers > 0, "depths names no layer".into());
+        for (name, list) in [("heads", &self.heads), ("windows", &self.windows)] {
+            check(list.len() == layers, format!("{name} has {} numbers, depths {layers}", list.len()));
+        }
+        let pretrained = self.pretrained_windows.len();
+        check(pretrained == 0 || pretrained == layers, {
+            format!("pretrained_windows has {pretrained} numbers, depths {layers}")
+        });
+        let v2 = self.version == Version::V2;
+        check(v2 || (pretrained == 0 && self.norm_every.is_none()), {
+            "pretrained_windows and norm_every belong to version v2".into()
+        });
+        let lists = [&self.depths, &self.heads, &self.windows, &self.pretrained_windows];
+        let mut numbers = lists.into_iter().flatten().chain([&self.image_size, &self.patch_size, &self.width]);
+        check(numbers.all(|&number| number > 0) && self.norm_every != Some(0), {
+            "image_size, patch_size, width, norm_every and every depth, head and window are at least 1".into()
+        });
+        check(self.image_size.is_multiple_of(self.patch_size.max(1)), {
+            format!("image_size {} is not a multiple of patch_size {}", self.image_size, self.patch_size)
+        });
+        check(
+            self.mlp_ratio > 0.0 && self.mlp_ratio.is_finite(),
+            format!("mlp_ratio {} is not positive", self.mlp_ratio),
+        );
+        let widths = std::iter::successors(Some(self.width), |width| width.checked_mul(2));
+        check(widths.clone().nth(layers.saturating_sub(1)).is_some(), format!("{layers} layers are too many"));
+        for (width, &heads) in widths.zip(&self.heads) {
+            check(width.is_multiple_of(heads.max(1)), format!("width {width} is not a multiple of heads {heads}"));
+        }
+        faults
+    }
+
+    /// Channels of the last layer, which the classifier reads.
+    pub fn features(&self) -> usize {
+        self.width << (self.depths.len() - 1)
+    }
+
+    /// Multiplications with addition of one image's forward, as fvcore counts them: five for an element of a norm, none for
+    /// softmax and activations, attention included.
+    pub fn macs(&self) -> u64 {
+        let mut total = 0;
+        let mut norms = 0;
+        for shape in self.layers() {
+            let (width, tokens) = (shape.width, shape.grid * shape.grid);
+            if shape.index == 0 {
+                total += tokens * width * 3 * self.patch_size * self.patch_size;
+                norms += tokens * width;
+            } else {
+                total += tokens * 2 * width * width;
+                norms += if self.version == Version::V1 { tokens * 2 * width } else { tokens * width };
+            }
+            for block in 0..shape.depth {
+                let windows = shape.windows(block);
+                let padded = windows.count() * windows.area();
+                total += padded * (4 * width * width + 2 * windows.area() * width);
+                total += tokens * 2 * width * self.hidden(width);
+                if self.version == Version::V2 {
+                    total += windows.positions() * POSITION_HIDDEN * (2 + shape.heads);
+                }
+                norms += tokens * width * (2 + usize::from(self.has_third_norm(block)));
+            }
+            if shape.index + 1 == self.depths.len() {
+                norms += tokens * width;
+            }
+        }
+        (total + 5 * norms + self.features() * self.classes) as u64
+    }
+
+    pub(super) fn hidden(&self, width: usize) -> usize {
+        (width as f64 * self.mlp_ratio) as usize
+    }
+
+    pub(super) fn has_third_norm(&self, block: usize) -> bool {
+        self.norm_every.is_some_and(|every| (block + 1).is_multiple_of(every))
+    }
+
+    /// What each layer works on. A map with an odd side is merged as if it had one more row and column.
+    pub(super) fn layers(&self) -> impl Iterator<Item = LayerShape> + '_ {
+        let mut grid = self.image_size / self.patch_size;
+        (0..self.depths.len()).map(move |index| {
+            if index > 0 {
+                grid = grid.div_ceil(2);
+            }
+            let (depth, heads, window) = (self.depths[index], self.heads[index], self.windows[index]);
+            LayerShape { index, width: self.width << index, depth, heads, grid, window }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let sound = SwinConfig::plain(Version::V1, 7, 96, [2, 2, 6, 2], [3, 6, 12, 24]);
+        assert_eq!(sound.faults(), Vec::<String>::new());
+        let faulty = SwinConfig {
+            image_size: 225,
+            heads: vec![3, 6, 12],
+            windows: vec![7, 0, 7, 7],
+            pretrained_windows: vec![7; 4],
+            width: 97,
+            ..sound
+        };
+        assert_eq!(
+            faulty.faults(),
+            [
+                "heads has 3 numbers, depths 4",
+                "pretrained_windows and norm_every belong to version v2",
+                "image_size, patch_size, width, norm_every and every depth, head and window are at least 1",
+                "image_size 225 is not a multiple of patch_size 4",
+                "width 97 is not a multiple of heads 3",
+                "width 194 is not a multiple of heads 6",
+                "width 388 is not a multiple of heads 12",
+            ]
+        );
+    }
+
+    #[test]
+    fn windows_grow_with_the_map() {
+        let config = SwinConfig { windows: vec![7, 7, 14, 7], ..SwinConfig::plain(Version::V1, 7, 96, [2; 4], [3; 4]) };
+        assert_eq!(config.resized(384).windows, [12, 12, 24, 12]);
+        assert_eq!(config.resized(32).windows, [1, 1, 2, 1]);
+        assert_eq!(config.resized(224), config);
+    }
+}

@@ -1,0 +1,176 @@
+//! A layer (a stage, in the paper's words): patch merging, then blocks.
+
+use burn::module::Module;
+use burn::tensor::ops::PadMode;
+use burn::tensor::{Tensor, activation};
+
+use crate::layers::{Init, LayerNorm, Linear};
+use crate::swin::attention::{Layout, WindowAttention};
+use crate::swin::config::LayerShape;
+use crate::swin::{SwinConfig, Version};
+use crate::vit::repeat;
+use crate::{Features, Pass};
+
+/// Consecutive blocks of a layer, with its patch merging when they begin with the first one.
+#[derive(Module, Debug)]
+pub struct Layer {
+    downsample: Option<PatchMerging>,
+    blocks: Vec<Block>,
+    index: usize,
+    /// Whether the blocks end with the last one.
+    ends: bool,
+}
+
+impl Layer {
+    pub(super) fn new(config: &SwinConfig, shape: &LayerShape, init: &mut Init) -> Self {
+        let layouts = [0, 1].map(|block| Layout::new(shape.windows(block), shape.heads, init.device()));
+        let block = |block: usize, init: &mut Init| Block::new(config, shape, block, layouts[block % 2].clone(), init);
+        Self {
+            downsample: (shape.index > 0).then(|| PatchMerging::new(config.version, shape.width / 2, init)),
+            blocks: (0..shape.depth).map(|index| block(index, init)).collect(),
+            index: shape.index,
+            ends: true,
+        }
+    }
+
+    /// Number of blocks.
+    pub(super) fn depth(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Clones blocks `from..to`; `None` when there are none.
+    pub(super) fn part(&self, from: usize, to: usize) -> Option<Self> {
+        let (from, to) = (from.min(self.depth()), to.min(self.depth()));
+        (from < to).then(|| Self {
+            downsample: self.downsample.clone().filter(|_| from == 0),
+            blocks: self.blocks[from..to].to_vec(),
+            index: self.index,
+            ends: self.ends && to == self.depth(),
+        })
+    }
+
+    /// # Shapes
+    /// - maps: `[batch, side, side, width]`
+    /// - output: `[batch * passes, side', side', width']`, half the side and twice the width after a patch merging
+    pub(super) fn forward(&self, maps: Tensor<4>, passes: usize, pass: &Pass<'_>) -> Tensor<4> {
+        let maps = match &self.downsample {
+            Some(downsample) => downsample.forward(maps),
+            None => maps,
+        };
+        let mut maps = maps;
+        for (index, block) in self.blocks.iter().enumerate() {
+            maps = block.forward(maps, if index == 0 { passes } else { 1 }, pass);
+        }
+        if self.ends {
+            pass.saw(|| format!("layers.{}", self.index), || Features::Map(maps.clone()));
+        }
+        maps
+    }
+}
+
+/// Joins squares of two by two tokens and halves their width. Version 1 normalises before the projection, version 2 after it.
+#[derive(Module, Debug)]
+pub struct PatchMerging {
+    norm: LayerNorm,
+    reduction: Linear,
+    norm_first: bool,
+}
+
+impl PatchMerging {
+    fn new(version: Version, width: usize, init: &mut Init) -> Self {
+        let norm_first = version == Version::V1;
+        Self {
+            norm: LayerNorm::new(init, if norm_first { 4 * width } else { 2 * width }, super::NORM_EPS),
+            reduction: Linear::new(init, 4 * width, 2 * width, false),
+            norm_first,
+        }
+    }
+
+    /// # Shapes
+    /// - maps: `[batch, side, side, width]`; an odd side gets one more row and column of zeros
+    /// - output: `[batch, side / 2, side / 2, 2 * width]`
+    fn forward(&self, maps: Tensor<4>) -> Tensor<4> {
+        let [batch, side, _, width] = maps.dims();
+        let maps = match side % 2 {
+            0 => maps,
+            _ => maps.pad([(0, 1), (0, 1), (0, 0)], PadMode::Constant(0.0)),
+        };
+        let half = side.div_ceil(2);
+        // The four tokens of a square: both rows of its left column, then of its right one.
+        let squares = maps.reshape([batch, half, 2, half, 2, width]).permute([0, 1, 3, 4, 2, 5]);
+        let squares = squares.reshape([batch, half, half, 4 * width]);
+        if self.norm_first {
+            self.reduction.forward(self.norm.forward(squares))
+        } else {
+            self.norm.forward(self.reduction.forward(squares))
+        }
+    }
+}
+
+/// Attention within windows and an MLP, each with its norm before it (version 1) or after it (version 2).
+#[derive(Module, Debug)]
+pub struct Block {
+    norm1: LayerNorm,
+    attn: WindowAttention,
+    norm2: LayerNorm,
+    mlp: Mlp,
+    /// On the main branch, in some blocks of the giant.
+    norm3: Option<LayerNorm>,
+    layer: usize,
+    index: usize,
+}
+
+impl Block {
+    fn new(config: &SwinConfig, shape: &LayerShape, index: usize, layout: Layout, init: &mut Init) -> Self {
+        let (width, hidden) = (shape.width, config.hidden(shape.width));
+        let norm = |init: &mut Init| {
+            let mut norm = LayerNorm::new(init, width, super::NORM_EPS);
+            if config.version == Version::V2 {
+                // A new block of version 2 is the identity map.
+                norm.weight = init.constant([width], 0.0);
+            }
+            norm
+        };
+        Self {
+            norm1: norm(init),
+            attn: WindowAttention::new(config, shape, layout, init),
+            norm2: norm(init),
+            mlp: Mlp { fc1: Linear::new(init, width, hidden, true), fc2: Linear::new(init, hidden, width, true) },
+            norm3: config.has_third_norm(index).then(|| LayerNorm::new(init, width, super::NORM_EPS)),
+            layer: shape.index,
+            index,
+        }
+    }
+
+    /// # Shapes
+    /// - maps: `[batch, side, side, width]`
+    /// - output: `[batch * passes, side, side, width]`, the passes of a map next to each other
+    fn forward(&self, maps: Tensor<4>, passes: usize, pass: &Pass<'_>) -> Tensor<4> {
+        let site = format!("layers.{}.blocks.{}", self.layer, self.index);
+        let residual = repeat(maps.clone(), passes);
+        if matches!(self.attn, WindowAttention::V1(_)) {
+            let x = residual + self.attn.forward(self.norm1.forward(maps), passes, pass, &site);
+            return x.clone() + self.mlp.forward(self.norm2.forward(x), pass, &site);
+        }
+        let x = residual + self.norm1.forward(self.attn.forward(maps, passes, pass, &site));
+        let x = x.clone() + self.norm2.forward(self.mlp.forward(x, pass, &site));
+        match &self.norm3 {
+            Some(norm) => norm.forward(x),
+            None => x,
+        }
+    }
+}
+
+/// Two-layer perceptron with the exact GELU.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    fc1: Linear,
+    fc2: Linear,
+}
+
+impl Mlp {
+    fn forward(&self, x: Tensor<4>, pass: &Pass<'_>, site: &str) -> Tensor<4> {
+        let hidden = pass.dropout(activation::gelu(self.fc1.forward(x)), &format!("{site}.mlp.drop1"));
+        pass.dropout(self.fc2.forward(hidden), &format!("{site}.mlp.drop2"))
+    }
+}
