@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use crate::weights::Naming;
+
 /// What can go wrong when a model is built, loaded or cut.
 #[derive(Debug, thiserror::Error)]
 pub enum ZooError {
@@ -22,13 +24,21 @@ pub enum ZooError {
         /// The cause.
         source: std::io::Error,
     },
-    /// A weights file whose content is not valid safetensors.
-    #[error("{path}: not a readable safetensors file ({reason}); it may be truncated, or of another format")]
+    /// A weights file that is no checkpoint, or contradicts itself.
+    #[error("{path}: no readable checkpoint: {reason}")]
     Format {
         /// The file.
         path: PathBuf,
-        /// What the parser said.
+        /// What was found, and the way out.
         reason: String,
+    },
+    /// Names asked for that no other program gives such a model.
+    #[error("{path}: {naming} has no names for the tensors of this model; `timm` fits every model")]
+    NoNames {
+        /// The file to convert.
+        path: PathBuf,
+        /// Whose names were asked for.
+        naming: Naming,
     },
     /// A weights file that does not fit the model.
     #[error("{path}: does not fit the model: {}", .faults.join("; "))]

@@ -1,7 +1,10 @@
 //! Parity with timm, and properties of forwards, weights and threads.
 
+mod checkpoints;
 mod golden;
 mod goldens;
+mod hostile;
+mod namings;
 mod passes;
 mod swin;
 mod threads;

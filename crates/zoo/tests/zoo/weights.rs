@@ -34,7 +34,7 @@ fn every_tensor_that_does_not_fit_is_named_at_once() {
     let expected = [
         "missing tensor head.bias [10]",
         "tensor head.weight has shape [2, 2], the model needs [10, 24]",
-        "unexpected tensor fc_norm.weight",
+        "unexpected tensor fc_norm.weight [24]",
     ];
     assert_eq!(faults, expected);
 }

@@ -1,0 +1,81 @@
+//! From one program's names to another's, bit for bit.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+
+use burn::module::Module;
+
+use super::checkpoint::Checkpoint;
+use super::load::Plan;
+use super::module::shapes;
+use super::names::{self, Naming, Recipe};
+use super::raw::{Change, Dtype, RawTensor};
+use super::safetensors;
+use crate::ZooError;
+
+/// Writes a checkpoint as safetensors under another program's names. Element types and bits stay; one tensor is in memory
+/// at a time. `module` tells which tensors there are, and may be blank. Position embeddings keep their size.
+///
+/// The file appears whole or not at all: it is written under a neighbouring name first.
+///
+/// # Errors
+/// A checkpoint that is not of such a module, a naming that has no names for it, or a file that cannot be read or written.
+pub fn convert<M: Module>(
+    module: &M,
+    checkpoint: &Checkpoint,
+    from: Option<&str>,
+    to: Naming,
+    out: &Path,
+) -> Result<(), ZooError> {
+    let expected = shapes(module);
+    let mut plan = Plan::new(checkpoint, &expected, from)?;
+    let counters = plan.counters();
+    let faults = plan.settle(&expected);
+    if !faults.is_empty() {
+        return Err(plan.refusal(faults, expected.len()));
+    }
+    let no_names = || ZooError::NoNames { path: checkpoint.path().into(), naming: to };
+    let mut recipes = names::export(to, &expected).ok_or_else(no_names)?;
+    // Counters of training steps go along where layers keep their names.
+    for (name, recipe) in counters {
+        let layer = name.trim_end_matches("num_batches_tracked");
+        if recipes.contains_key(&format!("{layer}running_mean")) {
+            recipes.insert(name.clone(), Recipe { from: vec![name.clone()], change: Change::Keep });
+            plan.recipes.insert(name, recipe);
+        }
+    }
+    let mut tensors = BTreeMap::new();
+    for (name, recipe) in &recipes {
+        tensors.insert(name.clone(), about(&plan, recipe).ok_or_else(no_names)?);
+    }
+    let io = |source| ZooError::Io { path: out.into(), source };
+    let mut neighbour = out.as_os_str().to_owned();
+    neighbour.push(format!(".{}.tmp", std::process::id()));
+    let written = File::create(&neighbour).map_err(io).and_then(|file| {
+        let mut file = BufWriter::new(file);
+        safetensors::write(&mut file, &tensors, io, |name| produce(&plan, checkpoint, &recipes[name]))?;
+        file.get_ref().sync_all().map_err(io)?;
+        std::fs::rename(&neighbour, out).map_err(io)
+    });
+    if written.is_err() {
+        // What went wrong first is what the caller should hear of.
+        let _ = std::fs::remove_file(&neighbour);
+    }
+    written
+}
+
+fn about(plan: &Plan<'_>, recipe: &Recipe) -> Option<(Dtype, Vec<usize>)> {
+    let from: Option<Vec<(Dtype, Vec<usize>)>> = recipe.from.iter().map(|name| plan.about(name)).collect();
+    let from = from?;
+    let shapes: Vec<&[usize]> = from.iter().map(|(_, shape)| shape.as_slice()).collect();
+    Some((from[0].0, recipe.change.shape(&shapes)?))
+}
+
+fn produce(plan: &Plan<'_>, checkpoint: &Checkpoint, recipe: &Recipe) -> Result<RawTensor, ZooError> {
+    let missing = |name: &String| checkpoint.fault(name, "it is missing");
+    let from: Result<Vec<RawTensor>, ZooError> =
+        recipe.from.iter().map(|name| plan.raw(name)?.ok_or_else(|| missing(name))).collect();
+    recipe.change.apply(from?).map_err(|reason| checkpoint.fault(&recipe.from[0], &reason))
+}

@@ -1,0 +1,94 @@
+//! Weights in and out.
+//!
+//! [`load`] fills a module from a checkpoint that timm, torchvision, Microsoft's Swin, MAE, DINO or DeiT wrote: it finds the
+//! state dict inside of the file ([`Checkpoint`]), renames what other programs name differently ([`Naming`]), and fits what
+//! depends on the size of the input. [`convert`] writes a checkpoint under another program's names, [`HubFolder`] is a folder
+//! as the Hugging Face hub has them. Our own files are safetensors under the paths of the parameters, which are timm's
+//! names: [`state`] and [`to_bytes`] make them, [`read`] and [`with_state`] take them.
+
+mod checkpoint;
+mod convert;
+mod folder;
+mod guess;
+mod load;
+mod module;
+mod names;
+mod pytorch;
+mod raw;
+mod resize;
+mod safetensors;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ::safetensors::tensor::{SafeTensors, View};
+
+pub use checkpoint::Checkpoint;
+pub use convert::convert;
+pub use folder::{HubFolder, HubModel};
+pub use load::{LoadOptions, Loaded, Partial, load, load_from};
+pub use module::{ParameterPath, shapes, state, with_state};
+pub use names::{Naming, Shapes, recognised, renamed};
+pub use raw::{Dtype, RawTensor};
+
+use crate::ZooError;
+
+/// Parameters by name, as 32-bit floats with their shapes.
+pub type State = BTreeMap<String, Entry>;
+
+/// One parameter on the host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Dimensions.
+    pub shape: Vec<usize>,
+    /// Elements in row-major order.
+    pub values: Vec<f32>,
+}
+
+impl View for &Entry {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        self.values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>().into()
+    }
+    fn data_len(&self) -> usize {
+        self.values.len() * 4
+    }
+}
+
+/// Reads all tensors of a file, safetensors or PyTorch's, as 32-bit floats under the names they have in it.
+///
+/// # Errors
+/// A file that cannot be read or is no checkpoint.
+pub fn read(path: &Path) -> Result<State, ZooError> {
+    let checkpoint = Checkpoint::open(path)?;
+    let names = checkpoint.names().filter(|name| !name.ends_with("num_batches_tracked"));
+    names.map(|name| Ok((name.to_owned(), checkpoint.read(name)?))).collect()
+}
+
+/// Parses the bytes of a safetensors file.
+///
+/// # Errors
+/// What is wrong with them, as a sentence.
+pub fn from_bytes(bytes: &[u8]) -> Result<State, String> {
+    let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+    let mut state = State::new();
+    for (name, view) in tensors.iter() {
+        if name.ends_with("num_batches_tracked") {
+            continue;
+        }
+        let raw = RawTensor { dtype: view.dtype(), shape: view.shape().to_vec(), bytes: view.data().to_vec() };
+        state.insert(name.to_owned(), raw.into_entry().map_err(|reason| format!("tensor {name}: {reason}"))?);
+    }
+    Ok(state)
+}
+
+/// The bytes of a safetensors file: equal states give equal bytes.
+pub fn to_bytes(state: &State) -> Vec<u8> {
+    ::safetensors::serialize(state, None).expect("names are unique and sizes match the shapes")
+}

@@ -1,0 +1,140 @@
+//! Parameters of a module by path, out and in.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Tensor, TensorData};
+
+use super::names::Shapes as NamedShapes;
+use super::{Entry, State};
+
+/// All parameters of a module by path.
+pub fn state<M: Module>(module: &M) -> State {
+    let mut reader = Reader::default();
+    module.visit(&mut reader);
+    reader.state
+}
+
+/// Dimensions of all parameters of a module by path. Nothing is initialised for it.
+pub fn shapes<M: Module>(module: &M) -> NamedShapes {
+    let mut reader = Shapes::default();
+    module.visit(&mut reader);
+    reader.shapes
+}
+
+/// The module with the parameters of `state`; keys that end in `num_batches_tracked` are passed over.
+///
+/// # Errors
+/// Every missing, unexpected and misshapen tensor, by name and with both shapes.
+pub fn with_state<M: Module>(module: M, mut state: State) -> Result<M, Vec<String>> {
+    let mut faults = Vec::new();
+    let module = fill(module, |name, expected| match state.remove(name) {
+        Some(entry) if entry.shape == expected => Some(entry),
+        Some(entry) => {
+            faults.push(misshapen(name, &entry.shape, expected));
+            None
+        }
+        None => {
+            faults.push(missing(name, expected));
+            None
+        }
+    });
+    let unexpected = state.iter().filter(|(key, _)| !key.ends_with("num_batches_tracked"));
+    faults.extend(unexpected.map(|(key, entry)| unexpected_tensor(key, &entry.shape)));
+    if faults.is_empty() { Ok(module) } else { Err(faults) }
+}
+
+pub(super) fn missing(name: &str, expected: &[usize]) -> String {
+    format!("missing tensor {name} {expected:?}")
+}
+
+pub(super) fn misshapen(name: &str, found: &[usize], expected: &[usize]) -> String {
+    format!("tensor {name} has shape {found:?}, the model needs {expected:?}")
+}
+
+pub(super) fn unexpected_tensor(name: &str, found: &[usize]) -> String {
+    format!("unexpected tensor {name} {found:?}")
+}
+
+/// The module with the parameters that `provide` has for their name and dimensions; the others stay. One is asked for at a
+/// time, and parameters that are still blank take no memory in between.
+pub(super) fn fill<M: Module>(module: M, provide: impl FnMut(&str, &[usize]) -> Option<Entry>) -> M {
+    module.map(&mut Writer { path: ParameterPath::default(), provide })
+}
+
+/// The path of the parameter that a visitor or mapper is at. Variants of an enum add no level to a name.
+#[derive(Clone, Debug, Default)]
+pub struct ParameterPath(Vec<Option<String>>);
+
+impl ParameterPath {
+    /// To be called from `enter_module`.
+    pub fn enter(&mut self, name: &str, container: &str) {
+        self.0.push((!container.starts_with("Enum")).then(|| name.to_owned()));
+    }
+
+    /// To be called from `exit_module`.
+    pub fn exit(&mut self) {
+        self.0.pop();
+    }
+
+    /// The name, with dots between the levels.
+    pub fn name(&self) -> String {
+        self.0.iter().flatten().map(String::as_str).collect::<Vec<_>>().join(".")
+    }
+}
+
+#[derive(Default)]
+struct Reader {
+    path: ParameterPath,
+    state: State,
+}
+
+impl ModuleVisitor for Reader {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let data = param.val().into_data();
+        let shape = data.shape().to_vec();
+        let values = data.convert::<f32>().try_to_vec::<f32>().expect("converted to f32");
+        self.state.insert(self.path.name(), Entry { shape, values });
+    }
+}
+
+#[derive(Default)]
+struct Shapes {
+    path: ParameterPath,
+    shapes: NamedShapes,
+}
+
+impl ModuleVisitor for Shapes {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.shapes.insert(self.path.name(), param.lazy_shape().to_vec());
+    }
+}
+
+struct Writer<F> {
+    path: ParameterPath,
+    provide: F,
+}
+
+impl<F: FnMut(&str, &[usize]) -> Option<Entry>> ModuleMapper for Writer<F> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(entry) = (self.provide)(&self.path.name(), &param.lazy_shape().to_vec()) else { return param };
+        let (id, device) = (param.id, param.lazy_device());
+        param.transform_for_load(Tensor::from_data(TensorData::new(entry.values, entry.shape), &device), id)
+    }
+}

@@ -1,0 +1,167 @@
+//! What `torch.save` writes: a pickle that describes tensors, and their elements beside it.
+//!
+//! `pytorch-reader`, Burn's own, reads it. It knows what state dicts are made of (`OrderedDict`, `_rebuild_tensor_v2`,
+//! storages and views of them); every other call and object becomes an inert name, and nothing is ever executed. It checks
+//! the lengths a file claims, too. What it leaves open is the memory that a pickle of many tiny objects takes, and
+//! compressed archives that grow: a look at the file beforehand refuses both.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek};
+use std::path::Path;
+
+use pytorch_reader::{DType, OpCode, PytorchReader, Tensor};
+use zip::{CompressionMethod, ZipArchive};
+
+use super::checkpoint::Stored;
+use super::raw::Dtype;
+
+/// Instructions that one pickle may have. A tensor takes about 50; an object of the reader, of which an instruction makes
+/// at most one, 100 bytes.
+const MAX_INSTRUCTIONS: u64 = 1 << 20;
+
+/// Pickles in a file of PyTorch 1.5 and before: magic number, version, machine, object, keys of the storages.
+const LEGACY_PICKLES: usize = 5;
+
+/// An open file.
+#[derive(Debug)]
+pub(super) struct PytorchFile {
+    tensors: HashMap<String, Tensor>,
+    length: u64,
+}
+
+impl PytorchFile {
+    /// Reads names, types and shapes of all tensors of a file of `length` bytes.
+    pub(super) fn open(
+        path: &Path,
+        file: File,
+        length: u64,
+        zip: bool,
+    ) -> Result<(Self, BTreeMap<String, Stored>), String> {
+        let mut file = BufReader::new(file);
+        file.rewind().map_err(|error| error.to_string())?;
+        if zip {
+            inspect_zip(file, length)?;
+        } else {
+            for _ in 0..LEGACY_PICKLES {
+                inspect_pickle(&mut file)?;
+            }
+        }
+        let tensors = PytorchReader::new(path).map_err(|error| error.to_string())?.into_tensors();
+        let about = tensors.iter().map(|(name, tensor)| (name.clone(), stored(tensor))).collect();
+        Ok((Self { tensors, length }, about))
+    }
+
+    /// The elements of a tensor, in row-major order however the file has them.
+    pub(super) fn read(&self, name: &str) -> Result<Vec<u8>, String> {
+        let tensor = self.tensors.get(name).ok_or("the file has no such tensor")?;
+        // A view repeats elements at no cost to the file (`expand`).
+        if tensor.byte_len() as u64 > self.length {
+            return Err(format!(
+                "it has {} bytes, more than the whole file ({}); save its `.contiguous()` copy",
+                tensor.byte_len(),
+                self.length
+            ));
+        }
+        tensor.read().map_err(|error| error.to_string())
+    }
+}
+
+fn stored(tensor: &Tensor) -> Stored {
+    let dtype = match tensor.dtype() {
+        DType::F64 => Dtype::F64,
+        DType::F32 => Dtype::F32,
+        DType::F16 => Dtype::F16,
+        DType::BF16 => Dtype::BF16,
+        DType::I64 => Dtype::I64,
+        DType::I32 => Dtype::I32,
+        DType::I16 => Dtype::I16,
+        DType::I8 => Dtype::I8,
+        DType::U64 => Dtype::U64,
+        DType::U32 => Dtype::U32,
+        DType::U16 => Dtype::U16,
+        DType::U8 => Dtype::U8,
+        DType::Bool => Dtype::BOOL,
+    };
+    Stored { dtype, shape: tensor.shape().to_vec(), offset: 0, length: tensor.byte_len() }
+}
+
+fn inspect_zip(file: BufReader<File>, length: u64) -> Result<(), String> {
+    let text = |error: zip::result::ZipError| format!("the archive is damaged ({error}); copy or download it again");
+    let mut archive = ZipArchive::new(file).map_err(text)?;
+    let mut pickles = Vec::new();
+    for index in 0..archive.len() {
+        let entry = archive.by_index_raw(index).map_err(text)?;
+        let name = entry.name().map_err(text)?.into_owned();
+        if entry.compression() != CompressionMethod::Stored || entry.size() > length {
+            return Err(format!(
+                "{name} is compressed or larger than the file, which torch.save never writes; load the file in Python and \
+                 torch.save it again"
+            ));
+        }
+        if name.ends_with("/constants.pkl") {
+            return Err("a TorchScript archive, which is a program; in Python, \
+                        torch.save(torch.jit.load(FILE, map_location=\"cpu\").state_dict(), OUT) makes a checkpoint of it"
+                .into());
+        }
+        if name == "data.pkl" || name.ends_with("/data.pkl") {
+            pickles.push(index);
+        }
+    }
+    if pickles.is_empty() {
+        return Err("a ZIP archive without data.pkl; PyTorch did not write it".into());
+    }
+    for index in pickles {
+        inspect_pickle(&mut BufReader::new(archive.by_index(index).map_err(text)?))?;
+    }
+    Ok(())
+}
+
+/// Walks through one pickle without building anything.
+fn inspect_pickle(pickle: &mut impl BufRead) -> Result<(), String> {
+    for _ in 0..MAX_INSTRUCTIONS {
+        let damaged =
+            |error: std::io::Error| format!("the pickle is damaged ({error}); copy or download the file again");
+        let [byte] = array(pickle).map_err(damaged)?;
+        let code = OpCode::try_from(byte)
+            .map_err(|byte| format!("the pickle is damaged: byte {byte:#04x} is no instruction"))?;
+        if code == OpCode::Stop {
+            return Ok(());
+        }
+        pass_argument(code, pickle).map_err(damaged)?;
+    }
+    Err(format!(
+        "the pickle has more than {MAX_INSTRUCTIONS} instructions, which no state dict needs; save the state dict alone"
+    ))
+}
+
+/// Source: Python's `pickletools.py`.
+fn pass_argument(code: OpCode, pickle: &mut impl BufRead) -> std::io::Result<()> {
+    use OpCode::*;
+    let lines = match code {
+        Global => 2,
+        Int | Long | Float | Unicode | Get | Put | PersId => 1,
+        _ => 0,
+    };
+    for _ in 0..lines {
+        pickle.skip_until(b'\n')?;
+    }
+    let bytes = match code {
+        BinInt1 | BinGet | BinPut | Proto | Ext1 => 1,
+        BinInt2 | Ext2 => 2,
+        BinInt | LongBinGet | LongBinPut | Ext4 => 4,
+        BinFloat | Frame => 8,
+        ShortBinString | ShortBinUnicode | Long1 | ShortBinBytes => u64::from(array::<1>(pickle)?[0]),
+        BinString | BinUnicode | Long4 | BinBytes => u64::from(u32::from_le_bytes(array(pickle)?)),
+        BinUnicode8 | BinBytes8 | ByteArray8 => u64::from_le_bytes(array(pickle)?),
+        _ => 0,
+    };
+    let passed = std::io::copy(&mut pickle.by_ref().take(bytes), &mut std::io::sink())?;
+    if passed == bytes { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
+}
+
+fn array<const N: usize>(pickle: &mut impl Read) -> std::io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    pickle.read_exact(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,187 @@
+//! Checkpoint files as programs write them: values, nesting, prefixes, folders.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use robustify_zoo::vit::VitConfig;
+use robustify_zoo::weights::{self, Checkpoint, HubFolder, HubModel, LoadOptions, Partial, State};
+use robustify_zoo::{Model, ModelConfig, ZooError};
+
+use crate::golden;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens/checkpoints")
+}
+
+fn flex() -> Device {
+    robustify_device::open(Some("flex")).unwrap()
+}
+
+/// A state under other names, as a file.
+fn file(state: &State, rename: impl Fn(&str) -> String) -> tempfile::NamedTempFile {
+    let renamed: State = state.iter().map(|(name, entry)| (rename(name), entry.clone())).collect();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), weights::to_bytes(&renamed)).unwrap();
+    file
+}
+
+fn golden_model() -> (ModelConfig, Model, State) {
+    let case = golden::all().into_iter().find(|case| case.name == "vit_cls").unwrap();
+    let model = case.model(&flex());
+    let state = weights::state(&model);
+    (case.config, model, state)
+}
+
+fn blank(config: &ModelConfig) -> Model {
+    Model::blank(config, &flex()).unwrap()
+}
+
+#[test]
+fn every_kind_of_file_gives_the_values_that_torch_stored() {
+    let expected = weights::read(&folder().join("expected.safetensors")).unwrap();
+    assert_eq!(expected.len(), 15);
+    for name in ["zip.pth", "legacy.pth"] {
+        let checkpoint = Checkpoint::open(&folder().join(name)).unwrap();
+        assert!(checkpoint.names().any(|name| name.starts_with("optimizer.")), "{name}: the optimizer went missing");
+        for (key, want) in &expected {
+            let got = checkpoint.read(&format!("model.{key}")).unwrap();
+            assert_eq!(&got, want, "{name}: {key}");
+        }
+    }
+    let types = weights::read(&folder().join("types.safetensors")).unwrap();
+    assert_eq!(types, weights::read(&folder().join("expected.types.safetensors")).unwrap());
+}
+
+#[test]
+fn a_state_dict_is_found_under_keys_and_prefixes() {
+    let (config, _, state) = golden_model();
+    for prefix in ["", "state_dict.", "model.", "module.", "teacher.backbone.", "state_dict.module.model.", "visual."] {
+        let file = file(&state, |name| format!("{prefix}{name}"));
+        let checkpoint = Checkpoint::open(file.path()).unwrap();
+        let (model, loaded) = weights::load_from(blank(&config), &checkpoint, LoadOptions::default()).unwrap();
+        assert_eq!(weights::state(&model), state, "{prefix}");
+        assert_eq!(loaded.tensors, state.len());
+        assert!(loaded.faults.is_empty() && loaded.passed_over.is_empty(), "{prefix}: {loaded}");
+    }
+}
+
+#[test]
+fn what_lies_beside_a_state_dict_is_passed_over_and_a_key_chooses_another() {
+    let (config, _, state) = golden_model();
+    let mut both: State =
+        state.iter().map(|(name, entry)| (format!("teacher.backbone.{name}"), entry.clone())).collect();
+    let zeroed = |name: &String| {
+        let mut entry = state[name].clone();
+        entry.values.fill(0.0);
+        (format!("student.module.backbone.{name}"), entry)
+    };
+    both.extend(state.keys().map(zeroed));
+    both.insert("teacher.head.mlp.0.weight".into(), state["head.weight"].clone());
+    let file = file(&both, str::to_owned);
+    let checkpoint = Checkpoint::open(file.path()).unwrap();
+
+    let (model, loaded) = weights::load_from(blank(&config), &checkpoint, LoadOptions::default()).unwrap();
+    assert_eq!(weights::state(&model), state);
+    assert_eq!(loaded.prefix, "teacher.backbone.");
+    assert_eq!(loaded.passed_over.len(), state.len() + 1);
+    let shown = loaded.to_string();
+    assert!(
+        shown.contains("under teacher.backbone") && shown.contains("1 passed over (is outside of the backbone)"),
+        "{shown}"
+    );
+
+    let options = LoadOptions { from: Some("student"), ..LoadOptions::default() };
+    let (model, _) = weights::load_from(blank(&config), &checkpoint, options).unwrap();
+    assert!(weights::state(&model).values().all(|entry| entry.values.iter().all(|&value| value == 0.0)));
+
+    let options = LoadOptions { from: Some("ema"), ..LoadOptions::default() };
+    let error = weights::load_from(blank(&config), &checkpoint, options).unwrap_err().to_string();
+    assert!(error.contains("no tensors under ema") && error.contains("student, teacher"), "{error}");
+}
+
+#[test]
+fn a_checkpoint_that_does_not_fit_is_loaded_in_part_only_when_asked() {
+    let (config, _, state) = golden_model();
+    let ModelConfig::Vit(vit) = config else { panic!("a ViT is expected") };
+    let other = ModelConfig::Vit(VitConfig { classes: 3, ..vit });
+    let file = file(&state, str::to_owned);
+    let checkpoint = Checkpoint::open(file.path()).unwrap();
+    let error = weights::load_from(blank(&other), &checkpoint, LoadOptions::default()).unwrap_err();
+    let ZooError::Mismatch { faults, .. } = &error else { panic!("{error}") };
+    assert_eq!(
+        faults,
+        &[
+            "tensor head.bias has shape [10], the model needs [3]",
+            "tensor head.weight has shape [10, 24], the model needs [3, 24]"
+        ]
+    );
+
+    let fresh = Model::new(&other, 5, &flex()).unwrap();
+    let before = weights::state(&fresh);
+    let options = LoadOptions { partial: Partial::Allow, ..LoadOptions::default() };
+    let (model, loaded) = weights::load_from(fresh, &checkpoint, options).unwrap();
+    assert_eq!((loaded.tensors, loaded.faults.len()), (state.len() - 2, 2));
+    let after = weights::state(&model);
+    for (name, entry) in &after {
+        let source = if name.starts_with("head.") { &before } else { &state };
+        assert_eq!(entry, &source[name], "{name}");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_architecture_is_recognised() {
+    let (_, _, state) = golden_model();
+    let case = golden::all().into_iter().find(|case| case.name == "resnet_cifar_basic").unwrap();
+    let file = file(&state, str::to_owned);
+    let error = weights::load(blank(&case.config), file.path()).unwrap_err();
+    let ZooError::Mismatch { faults, .. } = &error else { panic!("{error}") };
+    assert!(faults.len() <= 22, "a list of {} faults is not short", faults.len());
+    assert!(error.to_string().contains("this looks like a checkpoint of a ViT with 2 blocks, 24 channels"), "{error}");
+}
+
+#[test]
+fn files_that_are_no_checkpoints_are_told_apart() {
+    let cases: [(&[u8], &str); 6] = [
+        (b"", "empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
+        (b"<!DOCTYPE html><html>", "web page"),
+        (
+            b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00}\x94\x8c\x01a\x94K\x01s.",
+            "a pickle that PyTorch did not write",
+        ),
+        (b"\x89HDF\r\n\x1a\n", "HDF5"),
+        (b"something else entirely", "neither safetensors nor a PyTorch checkpoint"),
+    ];
+    for (bytes, want) in cases {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        let error = Checkpoint::open(file.path()).unwrap_err().to_string();
+        assert!(error.contains(want) && error.contains(&*file.path().to_string_lossy()), "{error}");
+    }
+}
+
+#[test]
+fn a_folder_of_the_hub_names_its_model_and_its_weights() {
+    let (config, _, state) = golden_model();
+    let folder = tempfile::tempdir().unwrap();
+    let error = HubFolder::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("config.json"), "{error}");
+
+    let timm =
+        r#"{"architecture": "vit_tiny_patch16_224", "num_classes": 10, "pretrained_cfg": {"tag": "augreg_in21k"}}"#;
+    std::fs::write(folder.path().join("config.json"), timm).unwrap();
+    let error = HubFolder::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("model.safetensors, pytorch_model.bin"), "{error}");
+    std::fs::write(folder.path().join("model.safetensors"), weights::to_bytes(&state)).unwrap();
+    let hub = HubFolder::open(folder.path()).unwrap();
+    assert_eq!(hub.model, HubModel::Timm { name: "vit_tiny_patch16_224.augreg_in21k".into(), classes: 10 });
+    assert_eq!(weights::state(&weights::load(blank(&config), folder.path()).unwrap()), state);
+
+    std::fs::write(folder.path().join("config.json"), r#"{"model_type": "vit"}"#).unwrap();
+    let error = HubFolder::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("transformers"), "{error}");
+
+    let open_clip = r#"{"model_cfg": {"embed_dim": 32}, "preprocess_cfg": {}}"#;
+    std::fs::write(folder.path().join("open_clip_config.json"), open_clip).unwrap();
+    assert_eq!(HubFolder::open(folder.path()).unwrap().model, HubModel::OpenClip(serde_json::json!({"embed_dim": 32})));
+}
