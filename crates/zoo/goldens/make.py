@@ -3,17 +3,22 @@
 and gradients. Rerun only when a case changes: `python make.py`.
 
 Tensors: `w.<key>` the weights, `in.x` the images, `out.logits`, `mid.<cut>` what flows through the cut of that number,
-`loss` and `grad.<key>` the mean cross-entropy with the labels of case.json and some of its gradients; for networks with
-BatchNorm the same in training mode under `train.`, and `train.w.<key>` the running statistics after that one forward.
-swin_bias_tables holds tables of position biases resized to other windows: `<old>.<new>` of `<old>`, by side of the window.
+`loss` and `grad.<key>` the mean cross-entropy with the labels of case.json and some of its gradients, `trace.<module>` the
+outputs of the further modules that case.json lists as `trace`; for networks with BatchNorm the same in training mode under
+`train.`, and `train.w.<key>` the running statistics after that one forward. positions.safetensors holds position embeddings
+before and after timm resized them. swin_bias_tables holds tables of position biases resized to other
+windows: `<old>.<new>` of `<old>`, by side of the window.
 """
 
 import json
 import pathlib
+from functools import partial
 
 import torch
 from safetensors.torch import save_file
+from timm.layers import LayerNorm, resample_abs_pos_embed
 from timm.layers.pos_embed_rel import resize_rel_pos_bias_table
+from timm.models.deit import VisionTransformerDistilled
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet, make_blocks
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.swin_transformer_v2 import SwinTransformerV2
@@ -21,15 +26,24 @@ from timm.models.vision_transformer import VisionTransformer
 
 VIT_GRADIENTS = ["patch_embed.proj.weight", "cls_token", "blocks.0.attn.qkv.bias", "blocks.0.mlp.fc1.bias", "blocks.1.norm1.weight",
                  "blocks.1.norm1.bias", "blocks.1.attn.qkv.weight", "blocks.1.attn.qkv.bias", "norm.weight", "head.weight"]
+VARIANT_GRADIENTS = ["cls_token", "dist_token", "reg_token", "pos_embed", "norm_pre.weight", "blocks.0.norm1.weight", "blocks.0.ls1.gamma",
+                     "blocks.1.ls2.gamma", "blocks.1.mlp.fc1.bias", "fc_norm.weight", "head_dist.bias"]
 RESNET_GRADIENTS = ["conv1.weight", "bn1.weight", "layer2.0.conv2.weight", "layer2.0.downsample.1.bias", "fc.weight"]
 
 
 def vit(config):
-    # timm calls its last norm `fc_norm` and moves it behind the pool when the pool is `avg`; this keeps it before.
-    return VisionTransformer(
+    # timm calls its last norm `fc_norm` and moves it behind the pool when the pool is `avg`, unless told otherwise.
+    model = (VisionTransformerDistilled if config.get("distilled") else VisionTransformer)(
         img_size=config["image_size"], patch_size=config["patch_size"], embed_dim=config["width"], depth=config["depth"],
         num_heads=config["heads"], mlp_ratio=config["mlp_ratio"], num_classes=config["classes"],
-        global_pool={"cls": "token", "mean": "avg"}[config["pool"]], fc_norm=False)
+        global_pool={"cls": "token", "mean": "avg"}[config["pool"]], fc_norm=config.get("fc_norm", False),
+        class_token=config.get("class_token", True), reg_tokens=config.get("registers", 0),
+        no_embed_class=config.get("no_embed_class", False), pre_norm=config.get("pre_norm", False),
+        qkv_bias=config.get("qkv_bias", True), init_values=config.get("layer_scale"),
+        act_layer=config.get("activation", "gelu"), norm_layer=partial(LayerNorm, eps=config.get("norm_eps", 1e-6)))
+    if not config.get("head_bias", True):
+        model.head = torch.nn.Linear(config["width"], config["classes"], bias=False)
+    return model
 
 
 def resnet(config):
@@ -61,7 +75,7 @@ def perturb(model, generator):
                 continue
             if name.endswith("running_mean"):
                 value.normal_(0, 0.2, generator=generator)
-            elif name.endswith("running_var") or (value.ndim == 1 and name.endswith("weight")):
+            elif name.endswith("running_var") or (value.ndim == 1 and name.endswith(("weight", "gamma"))):
                 value.uniform_(0.5, 1.5, generator=generator)
             elif value.ndim == 1:
                 value.normal_(0, 0.1, generator=generator)
@@ -77,6 +91,19 @@ def cuts(model, architecture, pool):
         return [model.norm_pre, *model.blocks]
     stages = [stage for stage in (model.layer1, model.layer2, model.layer3, model.layer4) if len(list(stage.parameters()))]
     return [model.maxpool, *stages]
+
+
+def resized_positions():
+    """Writes positions.safetensors: `<case>.from` [1, tokens, width], and `<case>.to` for another grid."""
+    generator = torch.Generator().manual_seed(1)
+    cases = {"up": ([4, 4], [7, 7], 1), "down": ([9, 9], [4, 4], 2), "tall": ([3, 5], [8, 4], 0), "wide": ([6, 4], [5, 11], 5)}
+    tensors = {}
+    for name, (old, new, prefix) in cases.items():
+        positions = torch.randn(1, prefix + old[0] * old[1], 3, generator=generator)
+        tensors[f"{name}.from"] = positions
+        tensors[f"{name}.to"] = resample_abs_pos_embed(positions, new, old, num_prefix_tokens=prefix).contiguous()
+        tensors[f"{name}.grids"] = torch.tensor([*old, *new, prefix], dtype=torch.float32)
+    save_file(tensors, pathlib.Path(__file__).parent / "positions.safetensors")
 
 
 def outputs(model, x, labels, gradients, prefix):
@@ -106,11 +133,18 @@ def make(case):
     halves = torch.randn(len(labels), 3, size, size, generator=generator).half()
     x = halves.double()
     gradients = VIT_GRADIENTS if is_vit else RESNET_GRADIENTS
+    if is_vit and "trace" in spec:
+        named = dict(model.named_parameters())
+        gradients = [key for key in VARIANT_GRADIENTS if key in named]
     hooks = []
+    for name in spec.get("trace", []):
+        def see(_, __, output, name=name):
+            tensors[f"trace.{name}"] = output
+        hooks.append(model.get_submodule(name).register_forward_hook(see))
     for index, module in enumerate(cuts(model, config["architecture"], config.get("pool"))):
         def keep(_, __, output, name=f"mid.{index}", last=is_vit and index == config["depth"]):
             # With the class token as the pool, nothing reads the other tokens after the last block.
-            tensors[name] = output[:, 0] if last and config["pool"] == "cls" else output
+            tensors[name] = output[:, 0] if last and config["pool"] == "cls" and not config.get("distilled") else output
         hooks.append(module.register_forward_hook(keep))
     tensors |= outputs(model.eval(), x, labels, gradients, "")
     for hook in hooks:
@@ -184,3 +218,4 @@ if __name__ == "__main__":
     make_bias_tables(folder / "swin_bias_tables")
     for path in sorted(folder.glob("*/case.json")):
         make(path.parent)
+    resized_positions()

@@ -2,8 +2,9 @@
 
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData, activation};
 use robustify_rng::{Key, Stream};
+use serde::{Deserialize, Serialize};
 
 use crate::Pass;
 
@@ -92,6 +93,11 @@ impl Linear {
     }
 }
 
+/// What fvcore 0.1.5 counts for one element that a LayerNorm puts out.
+pub(crate) const LAYER_NORM_MACS: usize = 5;
+/// What fvcore 0.1.5 counts for one element that a BatchNorm puts out in evaluation.
+pub(crate) const BATCH_NORM_MACS: usize = 2;
+
 /// Layer normalisation over the last axis. Source: Ba et al. 2016, arXiv:1607.06450.
 #[derive(Module, Debug)]
 pub struct LayerNorm {
@@ -124,6 +130,29 @@ impl LayerNorm {
         let width = x.dims()[D - 1];
         let device = x.device();
         burn::tensor::module::layer_norm(x, Tensor::ones([width], &device), None, self.eps)
+    }
+}
+
+/// The activation between the two layers of an MLP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// `x * Phi(x)`, exact (Hendrycks & Gimpel 2016, arXiv:1606.08415).
+    #[default]
+    Gelu,
+    /// `x * sigmoid(1.702 x)`, with which OpenAI trained CLIP.
+    QuickGelu,
+}
+
+impl Activation {
+    /// # Shapes
+    /// - x: any
+    /// - output: that of `x`
+    pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Gelu => activation::gelu(x),
+            Self::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
+        }
     }
 }
 

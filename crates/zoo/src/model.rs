@@ -30,12 +30,30 @@ impl ModelConfig {
         }
     }
 
-    /// Number of classes.
+    /// Number of classes; 0 for a network without a classifier.
     pub fn classes(&self) -> usize {
         match self {
             Self::Vit(config) => config.classes,
             Self::ResNet(config) => config.classes,
             Self::Swin(config) => config.classes,
+        }
+    }
+
+    /// Width of the pooled features, which the classifier reads.
+    pub fn feature_width(&self) -> usize {
+        match self {
+            Self::Vit(config) => config.width,
+            Self::ResNet(config) => config.feature_width(),
+            Self::Swin(config) => config.features(),
+        }
+    }
+
+    /// Multiply-accumulates of a forward of one image, as fvcore 0.1.5 counts them (norms included).
+    pub fn macs(&self) -> u64 {
+        match self {
+            Self::Vit(config) => config.macs(),
+            Self::ResNet(config) => config.macs(),
+            Self::Swin(config) => config.macs(),
         }
     }
 }
@@ -46,6 +64,7 @@ pub struct CutPoint(usize);
 
 /// An image classifier.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there are few of them, and a module cannot be boxed")]
 pub enum Model {
     /// A Vision Transformer.
     Vit(Vit),
@@ -57,6 +76,7 @@ pub enum Model {
 
 /// Consecutive units of a model, cloned from it.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there are few of them, and a module cannot be boxed")]
 pub enum Segment {
     /// Of a Vision Transformer.
     Vit(VitSegment),
@@ -103,7 +123,7 @@ impl Model {
         })
     }
 
-    /// Number of classes.
+    /// Number of classes; 0 for a network without a classifier, whose logits are the pooled features.
     pub fn classes(&self) -> usize {
         match self {
             Self::Vit(model) => model.config.classes,
@@ -125,23 +145,15 @@ impl Model {
     #[must_use]
     pub fn with_classifier(self, classes: usize, device: &Device) -> Self {
         let mut init = Init::new(0, device);
-        let mut zeros = |inputs: usize| Linear {
-            weight: init.constant([classes, inputs], 0.0),
-            bias: Some(init.constant([classes], 0.0)),
+        let mut fresh = |shape: [usize; 2]| Linear {
+            weight: init.constant(shape, 0.0),
+            bias: Some(init.constant([shape[0]], 0.0)),
         };
         match self {
-            Self::Vit(mut model) => {
-                model.head = zeros(model.head.weight.dims()[1]);
-                model.config.classes = classes;
-                Self::Vit(model)
-            }
-            Self::ResNet(mut model) => {
-                model.fc = zeros(model.fc.weight.dims()[1]);
-                model.config.classes = classes;
-                Self::ResNet(model)
-            }
+            Self::Vit(model) => Self::Vit(model.with_heads(classes, fresh)),
+            Self::ResNet(model) => Self::ResNet(model.with_head(classes, fresh)),
             Self::Swin(model) => {
-                let fc = zeros(model.config.features());
+                let fc = fresh([classes, model.config.features()]);
                 Self::Swin(model.with_classifier(classes, fc))
             }
         }
@@ -193,7 +205,7 @@ impl Model {
 
     fn features_in(&self, images: Tensor<4>, cut: CutPoint, pass: &Pass<'_>) -> Features {
         let stem = match self {
-            Self::Vit(model) => Features::Tokens(model.embed(images)),
+            Self::Vit(model) => Features::Tokens(model.embed(images, pass)),
             Self::ResNet(model) => Features::Map(model.stem(images, pass)),
             Self::Swin(model) => Features::Map(model.embed(images, pass)),
         };
@@ -224,7 +236,7 @@ impl Segment {
     /// Whether the segment has no unit, so that features pass through unchanged.
     pub fn is_empty(&self) -> bool {
         match self {
-            Self::Vit(segment) => segment.blocks.is_empty() && segment.head.is_none(),
+            Self::Vit(segment) => segment.blocks.is_empty() && !segment.ends,
             Self::ResNet(segment) => segment.is_empty(),
             Self::Swin(segment) => segment.is_empty(),
         }

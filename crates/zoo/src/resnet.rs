@@ -3,11 +3,11 @@
 //! Fields carry torchvision's and timm's names (`conv1`, `layer1.0.bn1`, `downsample.0`, `fc`), so weights load by key alone.
 
 use burn::module::Module;
-use burn::tensor::ops::PadMode;
+use burn::tensor::ops::{MaxPoolOptions, PadMode};
 use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
 
-use crate::layers::{BatchNorm2d, Conv2d, Init, Linear};
+use crate::layers::{BATCH_NORM_MACS, BatchNorm2d, Conv2d, Init, Linear};
 use crate::vit::repeat;
 use crate::{Features, Pass, ZooError};
 
@@ -27,6 +27,50 @@ impl BlockKind {
             Self::Basic => 1,
             Self::Bottleneck => 4,
         }
+    }
+
+    /// The convolutions of a block's main branch, in their order.
+    fn convolutions(self, inputs: usize, planes: usize, stride: usize) -> (ConvShape, ConvShape, Option<ConvShape>) {
+        let shape = |io, kernel, stride| ConvShape { io, kernel, stride };
+        match self {
+            Self::Basic => (shape([inputs, planes], 3, stride), shape([planes, planes], 3, 1), None),
+            Self::Bottleneck => (
+                shape([inputs, planes], 1, 1),
+                shape([planes, planes], 3, stride),
+                Some(shape([planes, planes * self.expansion()], 1, 1)),
+            ),
+        }
+    }
+
+    /// The convolution of a block's shortcut, where the identity does not fit.
+    fn shortcut(self, inputs: usize, planes: usize, stride: usize) -> Option<ConvShape> {
+        let io = [inputs, planes * self.expansion()];
+        (stride != 1 || io[0] != io[1]).then_some(ConvShape { io, kernel: 1, stride })
+    }
+}
+
+/// A convolution without bias, padded by half its kernel; BatchNorm follows.
+#[derive(Clone, Copy)]
+struct ConvShape {
+    io: [usize; 2],
+    kernel: usize,
+    stride: usize,
+}
+
+impl ConvShape {
+    fn layers(self, init: &mut Init) -> (Conv2d, BatchNorm2d) {
+        let conv = Conv2d::new(init, self.io, self.kernel, self.stride, self.kernel / 2, false);
+        (conv, BatchNorm2d::new(init, self.io[1]))
+    }
+
+    fn output_side(self, side: usize) -> usize {
+        side.div_ceil(self.stride)
+    }
+
+    fn macs(self, side: usize) -> usize {
+        let pixels = self.output_side(side).pow(2);
+        let [inputs, outputs] = self.io;
+        pixels * outputs * (inputs * self.kernel * self.kernel + BATCH_NORM_MACS)
     }
 }
 
@@ -49,7 +93,7 @@ pub struct ResNetConfig {
     pub layers: Vec<usize>,
     /// The kind of block.
     pub block: BlockKind,
-    /// Number of classes.
+    /// Number of classes; 0 for no classifier, the outputs then being the pooled features.
     pub classes: usize,
 }
 
@@ -67,13 +111,55 @@ impl ResNetConfig {
         if !(1..=ResNet::STAGES).contains(&self.layers.len()) || self.layers.contains(&0) {
             faults.push(format!("layers {:?} must be one to four numbers of at least 1", self.layers));
         }
-        if [self.image_size, self.stem_stride, self.width, self.classes].contains(&0) {
-            faults.push("image_size, stem_stride, width and classes are at least 1".into());
+        if [self.image_size, self.stem_stride, self.width].contains(&0) {
+            faults.push("image_size, stem_stride and width are at least 1".into());
         }
         if self.stem_kernel.is_multiple_of(2) {
             faults.push(format!("stem_kernel {} is not odd", self.stem_kernel));
         }
         faults
+    }
+
+    /// Width of the pooled features, which the classifier reads.
+    pub fn feature_width(&self) -> usize {
+        (self.width << (self.layers.len() - 1)) * self.block.expansion()
+    }
+
+    /// Multiply-accumulates of a forward of one image, as fvcore 0.1.5 counts them: convolutions, the classifier, two for an
+    /// element that BatchNorm puts out, one for an element that the mean pool reads. Other elementwise work counts nothing.
+    pub fn macs(&self) -> u64 {
+        let stem = self.stem();
+        let (mut side, mut sum) = (stem.output_side(self.image_size), stem.macs(self.image_size));
+        if self.max_pool {
+            side = side.div_ceil(2);
+        }
+        for (stage, &blocks) in self.layers.iter().enumerate() {
+            for block in 0..blocks {
+                let (inputs, planes, stride) = self.block_shape(stage, block);
+                sum += self.block.shortcut(inputs, planes, stride).map_or(0, |conv| conv.macs(side));
+                let (first, second, third) = self.block.convolutions(inputs, planes, stride);
+                for conv in [Some(first), Some(second), third].into_iter().flatten() {
+                    sum += conv.macs(side);
+                    side = conv.output_side(side);
+                }
+            }
+        }
+        (sum + (side * side + self.classes) * self.feature_width()) as u64
+    }
+
+    fn stem(&self) -> ConvShape {
+        ConvShape { io: [3, self.width], kernel: self.stem_kernel, stride: self.stem_stride }
+    }
+
+    /// Input channels, planes and stride of a block.
+    fn block_shape(&self, stage: usize, block: usize) -> (usize, usize, usize) {
+        let planes = self.width << stage;
+        let inputs = match (stage, block) {
+            (0, 0) => self.width,
+            (_, 0) => planes / 2 * self.block.expansion(),
+            _ => planes * self.block.expansion(),
+        };
+        (inputs, planes, if stage > 0 && block == 0 { 2 } else { 1 })
     }
 }
 
@@ -86,7 +172,7 @@ pub struct ResNet {
     layer2: Vec<ResidualBlock>,
     layer3: Vec<ResidualBlock>,
     layer4: Vec<ResidualBlock>,
-    pub(crate) fc: Linear,
+    pub(crate) fc: Option<Linear>,
     #[module(skip)]
     pub(crate) config: ResNetConfig,
 }
@@ -104,23 +190,14 @@ impl ResNet {
         if !faults.is_empty() {
             return Err(ZooError::Config(faults.join("; ")));
         }
-        let (kernel, stride) = (config.stem_kernel, config.stem_stride);
-        let conv1 = Conv2d::new(init, [3, config.width], kernel, stride, kernel / 2, false);
-        let bn1 = BatchNorm2d::new(init, config.width);
-        let mut inputs = config.width;
-        let mut stage = |index: usize, init: &mut Init| {
+        let (conv1, bn1) = config.stem().layers(init);
+        let stage = |index: usize, init: &mut Init| {
             let count = config.layers.get(index).copied().unwrap_or(0);
-            let planes = config.width << index;
-            let blocks = (0..count).map(|block| {
-                let stride = if index > 0 && block == 0 { 2 } else { 1 };
-                let built = ResidualBlock::new(config.block, inputs, planes, stride, init);
-                inputs = planes * config.block.expansion();
-                built
-            });
+            let blocks = (0..count).map(|block| ResidualBlock::new(config, index, block, init));
             blocks.collect::<Vec<_>>()
         };
         let [layer1, layer2, layer3, layer4] = [0, 1, 2, 3].map(|index| stage(index, init));
-        let fc = Linear::new(init, inputs, config.classes, true);
+        let fc = (config.classes > 0).then(|| Linear::new(init, config.feature_width(), config.classes, true));
         Ok(Self { conv1, bn1, layer1, layer2, layer3, layer4, fc, config: config.clone() })
     }
 
@@ -128,13 +205,25 @@ impl ResNet {
     /// - images: `[batch, 3, height, width]`
     /// - output: `[batch, config.width, height', width']`
     pub(crate) fn stem(&self, images: Tensor<4>, pass: &Pass<'_>) -> Tensor<4> {
-        let x = activation::relu(self.bn1.forward(self.conv1.forward(images), pass));
-        if !self.config.max_pool {
-            return x;
+        let x = self.conv1.forward(images);
+        pass.saw(|| "conv1".into(), || Features::Map(x.clone()));
+        let mut x = activation::relu(self.bn1.forward(x, pass));
+        pass.saw(|| "act1".into(), || Features::Map(x.clone()));
+        if self.config.max_pool {
+            // Zeros may stand for the padding, since nothing is negative after ReLU.
+            x = x.pad((1, 1, 1, 1), PadMode::Constant(0.0));
+            x = burn::tensor::module::max_pool2d(x, MaxPoolOptions::new([3, 3]).with_stride([2, 2]));
         }
-        // Zeros may stand for the padding, since nothing is negative after ReLU.
-        let x = x.pad((1, 1, 1, 1), PadMode::Constant(0.0));
-        burn::tensor::module::max_pool2d(x, burn::tensor::ops::MaxPoolOptions::new([3, 3]).with_stride([2, 2]))
+        pass.saw(|| "maxpool".into(), || Features::Map(x.clone()));
+        x
+    }
+
+    /// The network with a classifier for `classes` classes whose weights are those that `fresh` makes from
+    /// `[classes, features]`.
+    pub(crate) fn with_head(mut self, classes: usize, mut fresh: impl FnMut([usize; 2]) -> Linear) -> Self {
+        self.fc = Some(fresh([classes, self.config.feature_width()]));
+        self.config.classes = classes;
+        self
     }
 
     fn stages(&self) -> [&Vec<ResidualBlock>; Self::STAGES] {
@@ -173,30 +262,14 @@ pub struct ResidualBlock {
 }
 
 impl ResidualBlock {
-    fn new(kind: BlockKind, inputs: usize, planes: usize, stride: usize, init: &mut Init) -> Self {
-        let outputs = planes * kind.expansion();
-        let (first, second, third) = match kind {
-            BlockKind::Basic => {
-                let first = Conv2d::new(init, [inputs, planes], 3, stride, 1, false);
-                (first, Conv2d::new(init, [planes, planes], 3, 1, 1, false), None)
-            }
-            BlockKind::Bottleneck => {
-                let first = Conv2d::new(init, [inputs, planes], 1, 1, 0, false);
-                let second = Conv2d::new(init, [planes, planes], 3, stride, 1, false);
-                (first, second, Some(Conv2d::new(init, [planes, outputs], 1, 1, 0, false)))
-            }
-        };
-        let downsample = (stride != 1 || inputs != outputs)
-            .then(|| (Conv2d::new(init, [inputs, outputs], 1, stride, 0, false), BatchNorm2d::new(init, outputs)));
-        Self {
-            conv1: first,
-            bn1: BatchNorm2d::new(init, planes),
-            conv2: second,
-            bn2: BatchNorm2d::new(init, planes),
-            bn3: third.as_ref().map(|_| BatchNorm2d::new(init, outputs)),
-            conv3: third,
-            downsample,
-        }
+    fn new(config: &ResNetConfig, stage: usize, block: usize, init: &mut Init) -> Self {
+        let (inputs, planes, stride) = config.block_shape(stage, block);
+        let (first, second, third) = config.block.convolutions(inputs, planes, stride);
+        let (conv1, bn1) = first.layers(init);
+        let (conv2, bn2) = second.layers(init);
+        let (conv3, bn3) = third.map(|shape| shape.layers(init)).unzip();
+        let downsample = config.block.shortcut(inputs, planes, stride).map(|shape| shape.layers(init));
+        Self { conv1, bn1, conv2, bn2, conv3, bn3, downsample }
     }
 
     /// # Shapes
@@ -232,29 +305,50 @@ impl ResidualBlock {
 pub struct ResNetSegment {
     stages: Vec<Vec<ResidualBlock>>,
     fc: Option<Linear>,
+    /// How many stages of the model precede the segment.
+    first: usize,
+    /// Whether the segment ends in the pool and the classifier.
+    ends: bool,
 }
 
 impl ResNetSegment {
     pub(crate) fn new(model: &ResNet, from: usize, to: usize) -> Self {
         let count = model.config.layers.len();
         let end = to.min(count);
+        let first = from.min(end);
+        let ends = from <= count && to > count;
         Self {
-            stages: model.stages()[from.min(end)..end].iter().map(|&stage| stage.clone()).collect(),
-            fc: (from <= count && to > count).then(|| model.fc.clone()),
+            stages: model.stages()[first..end].iter().map(|&stage| stage.clone()).collect(),
+            fc: model.fc.clone().filter(|_| ends),
+            first,
+            ends,
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.fc.is_none() && self.stages.iter().all(Vec::is_empty)
+        !self.ends && self.stages.iter().all(Vec::is_empty)
     }
 
     /// Only the classifier's dropout is stochastic, so rows are repeated after the stages.
     pub(crate) fn forward(&self, map: Tensor<4>, passes: usize, pass: &Pass<'_>) -> Features {
-        let x = self.stages.iter().flatten().fold(map, |x, block| block.forward(x, pass));
-        let Some(fc) = &self.fc else { return Features::Map(repeat(x, passes)) };
+        let mut x = map;
+        for (index, stage) in self.stages.iter().enumerate() {
+            x = stage.iter().fold(x, |x, block| block.forward(x, pass));
+            pass.saw(|| format!("layer{}", self.first + index + 1), || Features::Map(x.clone()));
+        }
+        if !self.ends {
+            return Features::Map(repeat(x, passes));
+        }
+        pass.saw(|| "forward_features".into(), || Features::Map(x.clone()));
         let [rows, channels, height, width] = x.dims();
         let pooled = x.reshape([rows, channels, height * width]).mean_dim(2).reshape([rows, channels]);
-        Features::Rows(fc.forward(pass.dropout(repeat(pooled, passes), "head_drop")))
+        pass.saw(|| "global_pool".into(), || Features::Rows(pooled.clone()));
+        let pooled = pass.dropout(repeat(pooled, passes), "head_drop");
+        pass.saw(|| "pre_logits".into(), || Features::Rows(pooled.clone()));
+        Features::Rows(match &self.fc {
+            Some(fc) => fc.forward(pooled),
+            None => pooled,
+        })
     }
 }
 

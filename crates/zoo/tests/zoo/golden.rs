@@ -1,11 +1,12 @@
 //! Golden cases of `crates/zoo/goldens`: a tiny model of timm with its outputs and gradients, to compare any device with.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData, activation};
 use robustify_zoo::weights::{self, Entry, ParameterPath, State};
-use robustify_zoo::{BatchStatistics, Features, Model, ModelConfig, Pass};
+use robustify_zoo::{BatchStatistics, Features, Model, ModelConfig, Pass, Trace};
 
 /// One case, read from its folder.
 pub struct Golden {
@@ -22,7 +23,7 @@ pub fn all() -> Vec<Golden> {
     let mut folders: Vec<PathBuf> =
         entries.map(|entry| entry.unwrap().path()).filter(|path| path.join("case.json").is_file()).collect();
     folders.sort();
-    assert!(folders.len() >= 5, "only {} cases in {}", folders.len(), root.display());
+    assert!(folders.len() >= 10, "only {} cases in {}", folders.len(), root.display());
     folders.iter().map(|folder| Golden::read(folder)).collect()
 }
 
@@ -57,6 +58,7 @@ impl Golden {
             let name = if cut == model.last_cut() { "out.logits".into() } else { format!("mid.{index}") };
             check.compare(&name, host(model.features(self.images(device), cut)));
         }
+        self.check_trace(&model, device, &mut check);
         self.check_gradients(&model, "", &Pass::eval(), &mut check);
         if matches!(self.config, ModelConfig::ResNet(_)) {
             let statistics = BatchStatistics::default();
@@ -67,8 +69,20 @@ impl Golden {
             }
         }
         let inputs = self.stored.keys().filter(|key| key.starts_with("w.") || *key == "in.x").count();
-        assert_eq!(check.compared, self.stored.len() - inputs + check.twice(), "{}: not all was compared", self.name);
+        assert_eq!(check.compared, self.stored.len() - inputs + check.again(), "{}: not all was compared", self.name);
         check.worst
+    }
+
+    /// Compares the intermediates of case.json's `trace`; a trace changes no logits.
+    fn check_trace(&self, model: &Model, device: &Device, check: &mut Check<'_>) {
+        let trace = Trace::default();
+        let traced = model.forward(self.images(device), &Pass::eval().with_trace(&trace));
+        check.compare("out.logits", entry(traced));
+        let seen: BTreeMap<String, Features> = trace.into_steps().into_iter().collect();
+        for key in self.under("trace.").into_keys() {
+            let features = seen.get(&key).unwrap_or_else(|| panic!("{}: no intermediate {key}", self.name));
+            check.compare(&format!("trace.{key}"), host(features.clone()));
+        }
     }
 
     fn check_gradients(&self, model: &Model, prefix: &str, pass: &Pass<'_>, check: &mut Check<'_>) {
@@ -113,9 +127,9 @@ impl Check<'_> {
         self.compared += 1;
     }
 
-    /// The logits of evaluation are compared with and without autodiff.
-    fn twice(&self) -> usize {
-        1
+    /// The logits of evaluation are compared three times: as they are, with a trace, with autodiff.
+    fn again(&self) -> usize {
+        2
     }
 }
 

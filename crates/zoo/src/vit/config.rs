@@ -1,0 +1,233 @@
+use serde::{Deserialize, Serialize};
+
+use crate::layers::{Activation, LAYER_NORM_MACS};
+
+/// What the classifier reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pool {
+    /// The class token; with `distilled` the distillation token too.
+    Cls,
+    /// The mean over the patch tokens.
+    Mean,
+}
+
+/// One convolution of a convolutional stem; ReLU follows all but the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StemConv {
+    /// Output channels.
+    pub channels: usize,
+    /// Side of the kernel in pixels; padding is half of it.
+    pub kernel: usize,
+    /// Stride in pixels.
+    pub stride: usize,
+}
+
+/// A Vision Transformer's shape. Settings that stand at their default are not written out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VitConfig {
+    /// Side of the square input in pixels.
+    pub image_size: usize,
+    /// Side of a patch in pixels (the product of the strides when there is a convolutional stem).
+    pub patch_size: usize,
+    /// Convolutions in place of the patch projection.
+    #[serde(default)]
+    pub stem: Vec<StemConv>,
+    /// Width of a token.
+    pub width: usize,
+    /// Number of blocks.
+    pub depth: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Hidden width of the MLP over `width`.
+    #[serde(default = "default_mlp_ratio")]
+    pub mlp_ratio: f64,
+    /// What the classifier reads.
+    #[serde(default = "default_pool")]
+    pub pool: Pool,
+    /// Number of classes; 0 for no classifier, the outputs then being the pooled features (MAE, DINO, DINOv2).
+    pub classes: usize,
+    /// Whether a class token precedes the patches.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub class_token: bool,
+    /// Whether a distillation token follows the class token, with a classifier of its own whose logits are averaged with
+    /// those of the other. Source: Touvron et al. 2021, arXiv:2012.12877.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub distilled: bool,
+    /// Register tokens between the class token and the patches. Source: Darcet et al. 2024, arXiv:2309.16588.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub registers: usize,
+    /// Whether only patches have positions, not the tokens before them (DeiT-III, DINOv2 with registers).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub no_embed_class: bool,
+    /// Whether tokens are normalised before the first block; the patch projection has no bias then (CLIP).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pre_norm: bool,
+    /// Whether queries, keys and values have biases.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub qkv_bias: bool,
+    /// Initial value of the learned scale of every residual branch (LayerScale); none without it.
+    /// Source: Touvron et al. 2021, arXiv:2103.17239.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub layer_scale: Option<f64>,
+    /// The MLP's activation.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub activation: Activation,
+    /// Epsilon of every LayerNorm.
+    #[serde(default = "default_norm_eps", skip_serializing_if = "is_default_norm_eps")]
+    pub norm_eps: f64,
+    /// Whether the last norm comes after the pool, as `fc_norm`, instead of before it, as `norm` (timm's networks with a
+    /// mean pool).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fc_norm: bool,
+    /// Whether the classifier has a bias (the projection of CLIP's image tower has none).
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub head_bias: bool,
+}
+
+fn default_mlp_ratio() -> f64 {
+    4.0
+}
+
+fn default_pool() -> Pool {
+    Pool::Cls
+}
+
+fn default_norm_eps() -> f64 {
+    1e-6
+}
+
+fn is_default_norm_eps(eps: &f64) -> bool {
+    *eps == default_norm_eps()
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl VitConfig {
+    /// A network as in the paper: one projection of patches, a class token, 1000 classes.
+    pub fn plain(image_size: usize, patch_size: usize, width: usize, depth: usize, heads: usize) -> Self {
+        Self {
+            image_size,
+            patch_size,
+            stem: Vec::new(),
+            width,
+            depth,
+            heads,
+            mlp_ratio: default_mlp_ratio(),
+            pool: default_pool(),
+            classes: 1000,
+            class_token: true,
+            distilled: false,
+            registers: 0,
+            no_embed_class: false,
+            pre_norm: false,
+            qkv_bias: true,
+            layer_scale: None,
+            activation: Activation::default(),
+            norm_eps: default_norm_eps(),
+            fc_norm: false,
+            head_bias: true,
+        }
+    }
+
+    /// Faults of the shape, as sentences; empty when it can be built.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut check = |ok: bool, fault: &str| {
+            if !ok {
+                faults.push(fault.to_owned());
+            }
+        };
+        let (width, heads, patch) = (self.width, self.heads, self.patch_size);
+        let numbers = [self.image_size, patch, width, self.depth, heads];
+        check(!numbers.contains(&0), "image_size, patch_size, width, depth and heads are at least 1");
+        let even = |whole: usize, part: usize| whole.is_multiple_of(part.max(1));
+        check(even(width, heads), &format!("width {width} is not a multiple of heads {heads}"));
+        check(
+            even(self.image_size, patch),
+            &format!("image_size {} is not a multiple of patch_size {patch}", self.image_size),
+        );
+        let positive = |value: f64| value > 0.0 && value.is_finite();
+        check(positive(self.mlp_ratio), &format!("mlp_ratio {} is not positive", self.mlp_ratio));
+        check(positive(self.norm_eps), &format!("norm_eps {} is not positive", self.norm_eps));
+        check(self.layer_scale.is_none_or(f64::is_finite), "layer_scale is not a finite number");
+        check(self.class_token || self.pool == Pool::Mean, "pool = \"cls\" needs class_token = true");
+        if self.distilled {
+            check(self.class_token && self.pool == Pool::Cls, "distilled needs class_token = true and pool = \"cls\"");
+            check(self.registers == 0 && !self.fc_norm, "distilled goes with neither registers nor fc_norm");
+        }
+        self.check_stem(&mut check);
+        faults
+    }
+
+    fn check_stem(&self, check: &mut impl FnMut(bool, &str)) {
+        let Some(last) = self.stem.last() else { return };
+        let patch = self.patch_size;
+        let stride: usize = self.stem.iter().map(|conv| conv.stride).product();
+        check(stride == patch, &format!("the stem's strides multiply to {stride}, patch_size is {patch}"));
+        let channels = last.channels;
+        check(channels == self.width, &format!("the stem ends in {channels} channels, width is {}", self.width));
+        let sound = self.stem.iter().all(|conv| conv.kernel % 2 == 1 && conv.channels > 0 && conv.stride > 0);
+        check(sound, "stem convolutions need odd kernels, channels and strides of at least 1");
+    }
+
+    /// Patches along each side.
+    pub fn grid(&self) -> [usize; 2] {
+        [self.image_size / self.patch_size; 2]
+    }
+
+    /// Tokens before the patches: class, distillation and register tokens.
+    pub fn prefix(&self) -> usize {
+        usize::from(self.class_token) + usize::from(self.distilled) + self.registers
+    }
+
+    /// Prefix tokens that have a position, which is how many rows of `pos_embed` come before those of the patches.
+    pub fn embedded_prefix(&self) -> usize {
+        if self.no_embed_class { 0 } else { self.prefix() }
+    }
+
+    pub(super) fn hidden(&self) -> usize {
+        (self.width as f64 * self.mlp_ratio) as usize
+    }
+
+    /// Multiply-accumulates of a forward of one image, as fvcore 0.1.5 counts them: convolutions, linear maps, both products
+    /// of every attention, and five for an element that LayerNorm puts out. Other elementwise work counts nothing.
+    pub fn macs(&self) -> u64 {
+        let [height, width] = self.grid();
+        let (patches, channels) = (height * width, self.width);
+        let tokens = patches + self.prefix();
+        let linear = tokens * channels * (4 * channels + 2 * self.hidden());
+        let attention = 2 * tokens * tokens * channels;
+        let norm = LAYER_NORM_MACS * tokens * channels;
+        let blocks = self.depth * (linear + attention + 2 * norm);
+        let norms = norm * usize::from(self.pre_norm) + if self.fc_norm { norm / tokens } else { norm };
+        let heads = 1 + usize::from(self.distilled);
+        (self.embedding_macs() + blocks + norms + heads * channels * self.classes) as u64
+    }
+
+    fn embedding_macs(&self) -> usize {
+        if self.stem.is_empty() {
+            // Patches do not overlap, so every pixel meets every channel once.
+            return 3 * self.image_size * self.image_size * self.width;
+        }
+        let (mut side, mut inputs, mut sum) = (self.image_size, 3, 0);
+        for conv in &self.stem {
+            side = side.div_ceil(conv.stride);
+            sum += side * side * inputs * conv.channels * conv.kernel * conv.kernel;
+            inputs = conv.channels;
+        }
+        sum
+    }
+}

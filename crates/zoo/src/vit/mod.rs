@@ -1,0 +1,106 @@
+//! Vision Transformer, pre-norm. Source: Dosovitskiy et al. 2021, arXiv:2010.11929.
+//! The convolutional stem follows Xiao et al. 2021, "Early convolutions help transformers see better", arXiv:2106.14881.
+//! Its descendants are settings of [`VitConfig`]: DeiT, DeiT-III, MAE, DINO, DINOv2 and the image tower of CLIP.
+//! Fields carry timm's names (`patch_embed`, `blocks.0.attn.qkv`, ...), so weights load by key alone.
+
+mod block;
+mod config;
+mod embed;
+mod segment;
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+
+pub use block::{Attention, Block, ClsInput, LayerScale, Mlp};
+pub use config::{Pool, StemConv, VitConfig};
+pub use embed::PatchEmbed;
+pub use segment::VitSegment;
+pub(crate) use segment::{VitState, repeat};
+
+use crate::layers::{Init, LayerNorm, Linear};
+use crate::{Features, Pass, ZooError};
+
+/// A Vision Transformer.
+#[derive(Module, Debug)]
+pub struct Vit {
+    pub(crate) cls_token: Option<Param<Tensor<3>>>,
+    pub(crate) dist_token: Option<Param<Tensor<3>>>,
+    pub(crate) reg_token: Option<Param<Tensor<3>>>,
+    pub(crate) pos_embed: Param<Tensor<3>>,
+    pub(crate) patch_embed: PatchEmbed,
+    pub(crate) norm_pre: Option<LayerNorm>,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) norm: Option<LayerNorm>,
+    pub(crate) fc_norm: Option<LayerNorm>,
+    pub(crate) head: Option<Linear>,
+    pub(crate) head_dist: Option<Linear>,
+    #[module(skip)]
+    pub(crate) config: VitConfig,
+}
+
+impl Vit {
+    /// A network with fresh weights.
+    ///
+    /// # Errors
+    /// A configuration with faults.
+    pub fn new(config: &VitConfig, init: &mut Init) -> Result<Self, ZooError> {
+        let faults = config.faults();
+        if !faults.is_empty() {
+            return Err(ZooError::Config(faults.join("; ")));
+        }
+        let (width, classes) = (config.width, config.classes);
+        let [height, columns] = config.grid();
+        let positions = config.embedded_prefix() + height * columns;
+        let tokens = |init: &mut Init, count: usize| init.truncated_normal([1, count, width], 0.02);
+        let norm = |init: &mut Init| LayerNorm::new(init, width, config.norm_eps);
+        let head = |init: &mut Init| Linear::new(init, width, classes, config.head_bias);
+        Ok(Self {
+            cls_token: config.class_token.then(|| tokens(init, 1)),
+            dist_token: config.distilled.then(|| tokens(init, 1)),
+            reg_token: (config.registers > 0).then(|| tokens(init, config.registers)),
+            pos_embed: tokens(init, positions),
+            patch_embed: PatchEmbed::new(config, init),
+            norm_pre: config.pre_norm.then(|| norm(init)),
+            blocks: (0..config.depth).map(|index| Block::new(config, index, init)).collect(),
+            norm: (!config.fc_norm).then(|| norm(init)),
+            fc_norm: config.fc_norm.then(|| norm(init)),
+            head: (classes > 0).then(|| head(init)),
+            head_dist: (classes > 0 && config.distilled).then(|| head(init)),
+            config: config.clone(),
+        })
+    }
+
+    /// Images to tokens: class, distillation and register tokens first, positions added, normalised if the network is one
+    /// with a norm there.
+    ///
+    /// # Shapes
+    /// - images: `[batch, 3, image_size, image_size]`
+    /// - output: `[batch, tokens, width]`
+    pub fn embed(&self, images: Tensor<4>, pass: &Pass<'_>) -> Tensor<3> {
+        let patches = self.patch_embed.forward(images);
+        pass.saw(|| "patch_embed".into(), || Features::Tokens(patches.clone()));
+        let prefix = [&self.cls_token, &self.dist_token, &self.reg_token].into_iter().flatten();
+        let positions = self.pos_embed.val();
+        let mut x = if self.config.no_embed_class {
+            embed::with_prefix(patches + positions, prefix)
+        } else {
+            embed::with_prefix(patches, prefix) + positions
+        };
+        if let Some(norm) = &self.norm_pre {
+            x = norm.forward(x);
+        }
+        pass.saw(|| "norm_pre".into(), || Features::Tokens(x.clone()));
+        x
+    }
+
+    /// The network with a classifier for `classes` classes whose weights are those that `fresh` makes from
+    /// `[classes, width]`.
+    pub(crate) fn with_heads(mut self, classes: usize, mut fresh: impl FnMut([usize; 2]) -> Linear) -> Self {
+        let shape = [classes, self.config.width];
+        self.head = Some(fresh(shape));
+        self.head_dist = self.config.distilled.then(|| fresh(shape));
+        self.config.classes = classes;
+        self.config.head_bias = true;
+        self
+    }
+}
