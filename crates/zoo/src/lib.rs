@@ -33,6 +33,7 @@ pub mod layers;
 mod model;
 mod pass;
 pub mod registry;
+pub mod resize;
 pub mod resnet;
 pub mod swin;
 pub mod vit;
