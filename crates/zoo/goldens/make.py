@@ -6,8 +6,8 @@ Tensors: `w.<key>` the weights, `in.x` the images, `out.logits`, `mid.<cut>` wha
 `loss` and `grad.<key>` the mean cross-entropy with the labels of case.json and some of its gradients, `trace.<module>` the
 outputs of the further modules that case.json lists as `trace`; for networks with BatchNorm the same in training mode under
 `train.`, and `train.w.<key>` the running statistics after that one forward. positions.safetensors holds position embeddings
-before and after timm resized them. swin_bias_tables holds tables of position biases resized to other
-windows: `<old>.<new>` of `<old>`, by side of the window.
+before and after timm resized them, swin_bias_tables tables of position biases resized to other windows: `<old>.<new>` of
+`<old>`, by side of the window.
 """
 
 import json

@@ -86,6 +86,12 @@ impl Preprocessing {
         Self { image_size, crop_fraction, interpolation: "bicubic", mean, std }
     }
 
+    /// CLIP's mean and standard deviation, bicubic.
+    const fn clip(image_size: usize, crop_fraction: f64) -> Self {
+        let (mean, std) = ([0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_6, 0.275_777_1]);
+        Self { image_size, crop_fraction, interpolation: "bicubic", mean, std }
+    }
+
     /// Mean and standard deviation one half, bicubic (Google's ViTs).
     const fn half(image_size: usize, crop_fraction: f64) -> Self {
         Self { image_size, crop_fraction, interpolation: "bicubic", mean: [0.5; 3], std: [0.5; 3] }

@@ -6,6 +6,8 @@ mod goldens;
 mod hostile;
 mod namings;
 mod passes;
+mod registry;
+mod resize;
 mod swin;
 mod threads;
 mod weights;
