@@ -3,6 +3,7 @@
 
 `expected.safetensors`: every tensor as 32-bit floats. `zip.pth` and `legacy.pth`: PyTorch's two formats, with views,
 shared storages, parameters and all element types, in a training checkpoint (arguments, optimizer, NumPy numbers).
+`script.pt`: a TorchScript archive, as OpenAI has CLIP's, of half precision, with `expected.script.safetensors`.
 `types.safetensors`: floats of all widths that the format has, with `expected.types.safetensors`.
 """
 
@@ -56,6 +57,13 @@ def main():
     torch.save(training(tensors), HERE / "zip.pth")
     torch.save(training(tensors), HERE / "legacy.pth", _use_new_zipfile_serialization=False)
     save_file({name: tensor.detach().float().contiguous().clone() for name, tensor in tensors.items()}, HERE / "expected.safetensors")
+    torch.manual_seed(5)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 2), torch.nn.Sequential(torch.nn.ReLU(), torch.nn.BatchNorm2d(2)))
+    network = network.half()
+    network.register_parameter("scale", torch.nn.Parameter(torch.tensor(2.5)))
+    torch.jit.save(torch.jit.script(network), HERE / "script.pt")
+    state = network.state_dict().items()
+    save_file({name: tensor.detach().float() for name, tensor in state}, HERE / "expected.script.safetensors")
     values = torch.tensor([0.0, 1.0, -1.5, 0.001953125, 448.0, -0.0625, 3.25])
     types = {"f8_e4m3": torch.float8_e4m3fn, "f8_e5m2": torch.float8_e5m2, "f16": torch.float16, "bf16": torch.bfloat16,
              "f64": torch.float64, "i8": torch.int8, "i16": torch.int16}

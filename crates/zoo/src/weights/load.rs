@@ -10,7 +10,7 @@ use super::checkpoint::Checkpoint;
 use super::module::{fill, misshapen, missing, shapes, unexpected_tensor};
 use super::names::{self, Naming, Recipe, Recipes, Shapes};
 use super::raw::{Change, Dtype, RawTensor};
-use super::resize::{resizable, resized};
+use super::resize::fit;
 use super::{Entry, guess};
 use crate::ZooError;
 
@@ -151,7 +151,7 @@ impl<'a> Plan<'a> {
             match self.recipes.get(name).map(|recipe| recipe.shape(&self.found)) {
                 None => faults.push(missing(name, shape)),
                 Some(Some(found)) if found == *shape => {}
-                Some(Some(found)) if resizable(name, &found, shape, expected) => self.resized.push(name.clone()),
+                Some(Some(found)) if fit(name, &found, shape).is_some() => self.resized.push(name.clone()),
                 Some(found) => {
                     let found = found.unwrap_or_else(|| self.found[&self.recipes[name].from[0]].clone());
                     faults.push(misshapen(name, &found, shape));
@@ -201,7 +201,15 @@ impl<'a> Plan<'a> {
     fn entry(&self, name: &str, shape: &[usize]) -> Result<Option<Entry>, ZooError> {
         let Some(raw) = self.raw(name)? else { return Ok(None) };
         let entry = raw.into_entry().map_err(|reason| self.checkpoint.fault(name, &reason))?;
-        Ok(Some(if entry.shape == shape { entry } else { resized(name, entry, shape) }))
+        if entry.shape == shape {
+            return Ok(Some(entry));
+        }
+        let fitted = match fit(name, &entry.shape, shape) {
+            Some(fit) => fit(&entry, shape),
+            None => Err(misshapen(name, &entry.shape, shape)),
+        };
+        let values = fitted.map_err(|reason| self.checkpoint.fault(name, &reason))?;
+        Ok(Some(Entry { shape: shape.to_vec(), values }))
     }
 
     pub(super) fn refusal(&self, faults: Vec<String>, expected: usize) -> ZooError {

@@ -17,6 +17,7 @@ mod pytorch;
 mod raw;
 mod resize;
 mod safetensors;
+mod torchscript;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ pub use checkpoint::Checkpoint;
 pub use convert::convert;
 pub use folder::{HubFolder, HubModel};
 pub use load::{LoadOptions, Loaded, Partial, load, load_from};
-pub use module::{ParameterPath, shapes, state, with_state};
+pub use module::{ParameterPath, parameters, shapes, state, with_state};
 pub use names::{Naming, Shapes, recognised, renamed};
 pub use raw::{Dtype, RawTensor};
 

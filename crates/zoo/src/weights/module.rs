@@ -20,6 +20,14 @@ pub fn shapes<M: Module>(module: &M) -> NamedShapes {
     reader.shapes
 }
 
+/// Number of scalars in the weights of a module, as PyTorch counts parameters: without BatchNorm's running statistics.
+/// Nothing is initialised for it.
+pub fn parameters<M: Module>(module: &M) -> usize {
+    let is_statistic = |name: &str| name.ends_with(".running_mean") || name.ends_with(".running_var");
+    let counted = shapes(module).into_iter().filter(|(name, _)| !is_statistic(name));
+    counted.map(|(_, shape)| shape.iter().product::<usize>()).sum()
+}
+
 /// The module with the parameters of `state`; keys that end in `num_batches_tracked` are passed over.
 ///
 /// # Errors

@@ -165,11 +165,11 @@ const SCHEMES: &[Scheme] = &[
 
 /// Recipes for tensors that carry our names already.
 pub(super) fn as_is(shapes: &Shapes) -> Recipes {
-    shapes.keys().map(keep).collect()
+    shapes.keys().map(|name| keep(name)).collect()
 }
 
-fn keep(name: &String) -> (String, Recipe) {
-    (name.clone(), Recipe { from: vec![name.clone()], change: Keep })
+fn keep(name: &str) -> (String, Recipe) {
+    (name.to_owned(), Recipe { from: vec![name.to_owned()], change: Keep })
 }
 
 /// Recipes for our tensors out of those of a checkpoint, and whose names they are. `expected` are the shapes of the model.
@@ -192,7 +192,7 @@ pub(super) fn import(shapes: &Shapes, expected: &Shapes) -> (Naming, Recipes) {
 pub(super) fn export(naming: Naming, expected: &Shapes) -> Option<Recipes> {
     let is_resnet = expected.contains_key("layer1.0.conv1.weight") && expected.contains_key("conv1.weight");
     if naming == Naming::Timm || (naming == Naming::Torchvision && is_resnet) {
-        return Some(expected.keys().map(keep).collect());
+        return Some(expected.keys().map(|name| keep(name)).collect());
     }
     // Registers are added to a token on the way in, which cannot be undone.
     let usable = |scheme: &&Scheme| {

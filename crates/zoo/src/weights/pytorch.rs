@@ -11,10 +11,12 @@ use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::Path;
 
 use pytorch_reader::{DType, OpCode, PytorchReader, Tensor};
+use tempfile::NamedTempFile;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::checkpoint::Stored;
 use super::raw::Dtype;
+use super::torchscript;
 
 /// Instructions that one pickle may have. A tensor takes about 50; an object of the reader, of which an instruction makes
 /// at most one, 100 bytes.
@@ -40,13 +42,16 @@ impl PytorchFile {
     ) -> Result<(Self, BTreeMap<String, Stored>), String> {
         let mut file = BufReader::new(file);
         file.rewind().map_err(|error| error.to_string())?;
-        if zip {
-            inspect_zip(file, length)?;
+        let copy = if zip {
+            inspect_zip(file, length)?
         } else {
             for _ in 0..LEGACY_PICKLES {
                 inspect_pickle(&mut file)?;
             }
-        }
+            None
+        };
+        // The reader keeps the file open, so that the copy is there as long as it is needed.
+        let path = copy.as_ref().map_or(path, NamedTempFile::path);
         let tensors = PytorchReader::new(path).map_err(|error| error.to_string())?.into_tensors();
         let about = tensors.iter().map(|(name, tensor)| (name.clone(), stored(tensor))).collect();
         Ok((Self { tensors, length }, about))
@@ -86,23 +91,24 @@ fn stored(tensor: &Tensor) -> Stored {
     Stored { dtype, shape: tensor.shape().to_vec(), offset: 0, length: tensor.byte_len() }
 }
 
-fn inspect_zip(file: BufReader<File>, length: u64) -> Result<(), String> {
+/// Refuses archives that only cost memory. A copy that holds a state dict comes back when the archive holds a program.
+fn inspect_zip(file: BufReader<File>, length: u64) -> Result<Option<NamedTempFile>, String> {
     let text = |error: zip::result::ZipError| format!("the archive is damaged ({error}); copy or download it again");
     let mut archive = ZipArchive::new(file).map_err(text)?;
+    let names = archive.file_names().collect::<Result<Vec<_>, _>>().map_err(text)?;
+    let is_program = names.iter().any(|name| name.ends_with("/constants.pkl"));
+    drop(names);
     let mut pickles = Vec::new();
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index).map_err(text)?;
         let name = entry.name().map_err(text)?.into_owned();
-        if entry.compression() != CompressionMethod::Stored || entry.size() > length {
+        // The code of a program is compressed; it is not read.
+        let is_code = is_program && name.contains("/code/");
+        if !is_code && (entry.compression() != CompressionMethod::Stored || entry.size() > length) {
             return Err(format!(
                 "{name} is compressed or larger than the file, which torch.save never writes; load the file in Python and \
                  torch.save it again"
             ));
-        }
-        if name.ends_with("/constants.pkl") {
-            return Err("a TorchScript archive, which is a program; in Python, \
-                        torch.save(torch.jit.load(FILE, map_location=\"cpu\").state_dict(), OUT) makes a checkpoint of it"
-                .into());
         }
         if name == "data.pkl" || name.ends_with("/data.pkl") {
             pickles.push(index);
@@ -114,7 +120,7 @@ fn inspect_zip(file: BufReader<File>, length: u64) -> Result<(), String> {
     for index in pickles {
         inspect_pickle(&mut BufReader::new(archive.by_index(index).map_err(text)?))?;
     }
-    Ok(())
+    is_program.then(|| torchscript::state_dict(&mut archive)).transpose()
 }
 
 /// Walks through one pickle without building anything.
@@ -135,8 +141,8 @@ fn inspect_pickle(pickle: &mut impl BufRead) -> Result<(), String> {
     ))
 }
 
-/// Source: Python's `pickletools.py`.
-fn pass_argument(code: OpCode, pickle: &mut impl BufRead) -> std::io::Result<()> {
+/// Passes over what belongs to an instruction. Source: Python's `pickletools.py`.
+pub(super) fn pass_argument(code: OpCode, pickle: &mut impl BufRead) -> std::io::Result<()> {
     use OpCode::*;
     let lines = match code {
         Global => 2,

@@ -1,14 +1,22 @@
-//! Tensors whose shape depends on the size of the input.
+//! Tensors whose shape depends on the size of the input, fitted to another size as timm does when it loads them.
 
 use super::Entry;
-use super::names::Shapes;
+use crate::swin::resize_bias_table;
 
-/// Whether a tensor of another shape can be fitted to the one expected.
-pub(super) fn resizable(_name: &str, _found: &[usize], _expected: &[usize], _model: &Shapes) -> bool {
-    false
+/// A tensor of another shape fitted to the one expected; the reason when it cannot be.
+pub(super) type Fit = fn(&Entry, &[usize]) -> Result<Vec<f32>, String>;
+
+/// How a tensor of another shape is fitted to the one expected; `None` when a difference of shapes is a fault.
+pub(super) fn fit(name: &str, found: &[usize], expected: &[usize]) -> Option<Fit> {
+    let last = name.rsplit('.').next()?;
+    match (last, found, expected) {
+        ("relative_position_bias_table", [_, heads], [_, same]) if heads == same => Some(bias_table),
+        _ => None,
+    }
 }
 
-/// The tensor fitted to a shape that [`resizable`] accepted.
-pub(super) fn resized(_name: &str, entry: Entry, _shape: &[usize]) -> Entry {
-    entry
+fn bias_table(table: &Entry, expected: &[usize]) -> Result<Vec<f32>, String> {
+    let shape = [table.shape[0], table.shape[1]];
+    resize_bias_table(&table.values, shape, expected[0])
+        .ok_or_else(|| format!("a table of {} position biases is not that of a square window", shape[0]))
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use robustify_zoo::swin::{SwinConfig, resize_bias_table};
 use robustify_zoo::vit::VitConfig;
 use robustify_zoo::weights::{self, Checkpoint, HubFolder, HubModel, LoadOptions, Partial, State};
 use robustify_zoo::{Model, ModelConfig, ZooError};
@@ -48,6 +49,11 @@ fn every_kind_of_file_gives_the_values_that_torch_stored() {
             assert_eq!(&got, want, "{name}: {key}");
         }
     }
+    let script = weights::read(&folder().join("script.pt")).unwrap();
+    assert_eq!(script.len(), 7);
+    let mut expected = weights::read(&folder().join("expected.script.safetensors")).unwrap();
+    expected.retain(|name, _| !name.ends_with("num_batches_tracked"));
+    assert_eq!(script, expected);
     let types = weights::read(&folder().join("types.safetensors")).unwrap();
     assert_eq!(types, weights::read(&folder().join("expected.types.safetensors")).unwrap());
 }
@@ -125,6 +131,27 @@ fn a_checkpoint_that_does_not_fit_is_loaded_in_part_only_when_asked() {
     for (name, entry) in &after {
         let source = if name.starts_with("head.") { &before } else { &state };
         assert_eq!(entry, &source[name], "{name}");
+    }
+}
+
+#[test]
+fn tables_of_position_biases_are_fitted_to_another_window() {
+    let case = golden::all().into_iter().find(|case| case.name == "swin_shifted").unwrap();
+    let state = weights::state(&case.model(&flex()));
+    let ModelConfig::Swin(swin) = case.config else { panic!("a Swin is expected") };
+    let file = file(&state, str::to_owned);
+    let other = ModelConfig::Swin(SwinConfig { windows: vec![2; swin.windows.len()], ..swin });
+    let checkpoint = Checkpoint::open(file.path()).unwrap();
+    let (model, loaded) = weights::load_from(blank(&other), &checkpoint, LoadOptions::default()).unwrap();
+    assert!(!loaded.resized.is_empty() && loaded.to_string().contains("fitted to the size of the input"), "{loaded}");
+    for (name, entry) in weights::state(&model) {
+        let source = &state[&name];
+        if loaded.resized.contains(&name) {
+            let resized = resize_bias_table(&source.values, [source.shape[0], source.shape[1]], 9).unwrap();
+            assert_eq!((entry.shape, entry.values), (vec![9, source.shape[1]], resized), "{name}");
+        } else {
+            assert_eq!(&entry, source, "{name}");
+        }
     }
 }
 
