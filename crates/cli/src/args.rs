@@ -29,6 +29,9 @@ pub enum Command {
     Corrupt(Corrupt),
     /// Augment pictures: AugMix, PixMix and others, as training does, into files.
     Augment(Augment),
+    /// Models that the program knows: list and show them, check one against PyTorch's numbers.
+    #[command(subcommand)]
+    Models(Models),
     /// Train a model from scratch on a data set (how the model that ships with the project was made).
     Pretrain(Pretrain),
 }
@@ -122,6 +125,59 @@ pub struct BenchModels {
     pub models: Vec<String>,
     #[command(flatten)]
     pub common: Common,
+}
+
+/// What to do with models.
+#[derive(Debug, Subcommand)]
+pub enum Models {
+    /// List the models by name, with input size, parameters and multiply-adds.
+    List(ModelsList),
+    /// Show one model: preprocessing, licence, places to cut it, and what freezing or tuning each group means.
+    Show(ModelsShow),
+    /// Compare a model with the outputs that PyTorch gave for the same weights and inputs.
+    Verify(ModelsVerify),
+}
+
+/// Options of `models list`.
+#[derive(Debug, Args)]
+pub struct ModelsList {
+    /// Only names that contain all these words, as in `vit,384` or `dinov2`.
+    #[arg(long, value_name = "WORDS", value_delimiter = ',')]
+    pub filter: Vec<String>,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `models show`.
+#[derive(Debug, Args)]
+pub struct ModelsShow {
+    /// Name as `models list` prints it; without its tag, the first of that architecture.
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Print JSON instead of tables.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `models verify`.
+#[derive(Debug, Args)]
+pub struct ModelsVerify {
+    /// A safetensors file with weights (`w.KEY`), inputs (`in.x`, `in.ids`) and outputs (`out.NAME`, `out.mid.MODULE`).
+    #[arg(value_name = "DUMP.safetensors")]
+    pub dump: PathBuf,
+    /// The model, by a name of `models list`. Default: the `spec` in the file's metadata, as in `timm:resnet50`.
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// Largest difference, relative to the largest value of an output, that passes.
+    #[arg(long, default_value_t = 1e-3, value_name = "X")]
+    pub tolerance: f64,
+    /// Largest difference that passes in any case.
+    #[arg(long, default_value_t = 1e-4, value_name = "X")]
+    pub absolute: f64,
+    /// Backend to compute on: flex, tch, wgpu, vulkan, metal, cuda or rocm.
+    #[arg(long, value_name = "NAME")]
+    pub backend: Option<String>,
 }
 
 /// Where pictures come from and go to.

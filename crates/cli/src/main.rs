@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::BenchModels(options) => commands::bench_models::run(&options),
         Command::Corrupt(options) => commands::corrupt::run(&options, &interrupt),
         Command::Augment(options) => commands::augment::run(&options, &interrupt),
+        Command::Models(options) => commands::models::run(&options),
         Command::Pretrain(options) => commands::pretrain::run(&options, &interrupt),
     });
     match result {

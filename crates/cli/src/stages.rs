@@ -13,8 +13,8 @@ use robustify_distill::trainer::{self, EpochRecord, Objective, Plan};
 use robustify_distill::views::{self, Teacher, ViewCache, ViewSpec};
 use robustify_report::write_atomic;
 use robustify_select::{DropoutFrom, McConfig, OneHead, SplitConfig, ThreeHeads};
+use robustify_zoo::Model;
 use robustify_zoo::weights::{self, Entry, State};
-use robustify_zoo::{Model, ModelConfig};
 use serde::Serialize;
 
 use crate::commands::Machine;
@@ -460,22 +460,5 @@ fn warn_of_weak_teacher(context: &Context, cache: &ViewCache, heads: &ThreeHeads
             .warn(&format!("{text}; the teacher is the weaker one: train it longer, or on the views' augmentations"));
     } else {
         context.console.say(&text);
-    }
-}
-
-/// The networks of a configuration, with the data's number of classes.
-trait WithClasses {
-    fn with_classes(&self, classes: usize) -> ModelConfig;
-}
-
-impl WithClasses for ModelConfig {
-    fn with_classes(&self, classes: usize) -> ModelConfig {
-        let mut config = self.clone();
-        match &mut config {
-            ModelConfig::Vit(config) => config.classes = classes,
-            ModelConfig::ResNet(config) => config.classes = classes,
-            ModelConfig::Swin(config) => config.classes = classes,
-        }
-        config
     }
 }

@@ -41,6 +41,6 @@ pub mod weights;
 mod workers;
 
 pub use error::ZooError;
-pub use model::{CutPoint, Features, Model, ModelConfig, Segment};
+pub use model::{CutPoint, Features, Model, ModelConfig, Segment, Unit};
 pub use pass::{BatchStatistics, Masks, Pass, Trace};
 pub use workers::Workers;

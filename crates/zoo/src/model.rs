@@ -6,7 +6,7 @@ use crate::layers::{Init, Linear};
 use crate::resnet::{ResNet, ResNetConfig, ResNetSegment};
 use crate::swin::{Swin, SwinConfig, SwinSegment};
 use crate::vit::{Vit, VitConfig, VitSegment, VitState, repeat};
-use crate::{BatchStatistics, Pass, ZooError};
+use crate::{BatchStatistics, Pass, ZooError, weights};
 
 /// Which network to build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,11 +56,40 @@ impl ModelConfig {
             Self::Swin(config) => config.macs(),
         }
     }
+
+    /// The same network for square inputs of another side, in pixels.
+    #[must_use]
+    pub fn with_image_size(&self, image_size: usize) -> Self {
+        match self {
+            Self::Vit(config) => Self::Vit(VitConfig { image_size, ..config.clone() }),
+            Self::ResNet(config) => Self::ResNet(ResNetConfig { image_size, ..config.clone() }),
+            Self::Swin(config) => Self::Swin(config.resized(image_size)),
+        }
+    }
+
+    /// The same network for another number of classes.
+    #[must_use]
+    pub fn with_classes(&self, classes: usize) -> Self {
+        match self {
+            Self::Vit(config) => Self::Vit(VitConfig { classes, ..config.clone() }),
+            Self::ResNet(config) => Self::ResNet(ResNetConfig { classes, ..config.clone() }),
+            Self::Swin(config) => Self::Swin(SwinConfig { classes, ..config.clone() }),
+        }
+    }
 }
 
 /// A place between two units of a model: everything before it may be frozen, everything after it tuned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CutPoint(usize);
+
+/// What lies between two neighbouring cuts of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unit {
+    /// `stem`, then the blocks or stages by timm's name, then `head`.
+    pub name: String,
+    /// Number of scalars in its weights.
+    pub parameters: usize,
+}
 
 /// An image classifier.
 #[derive(Module, Debug)]
@@ -167,6 +196,28 @@ impl Model {
             Self::Swin(model) => model.blocks(),
         };
         (0..=blocks + 1).map(CutPoint).collect()
+    }
+
+    /// The units between the cuts, in the order of a forward: the stem, blocks or stages, the classifier.
+    pub fn units(&self) -> Vec<Unit> {
+        let names: Vec<String> = match self {
+            Self::Vit(model) => (0..model.blocks.len()).map(|block| format!("blocks.{block}")).collect(),
+            Self::ResNet(model) => (1..=model.config.layers.len()).map(|stage| format!("layer{stage}")).collect(),
+            Self::Swin(model) => {
+                let layers = model.config.depths.iter().enumerate();
+                layers
+                    .flat_map(|(layer, &blocks)| (0..blocks).map(move |block| format!("layers.{layer}.blocks.{block}")))
+                    .collect()
+            }
+        };
+        let cuts = self.cut_points();
+        let mut units = Vec::with_capacity(cuts.len());
+        for (name, pair) in names.into_iter().chain(["head".to_owned()]).zip(cuts.windows(2)) {
+            units.push(Unit { name, parameters: weights::parameters(&self.segment(pair[0], pair[1])) });
+        }
+        let rest: usize = units.iter().map(|unit| unit.parameters).sum();
+        units.insert(0, Unit { name: "stem".into(), parameters: weights::parameters(self) - rest });
+        units
     }
 
     /// The cut after the classifier.

@@ -5,6 +5,7 @@ pub mod bench_cost;
 pub mod bench_models;
 pub mod bench_robustness;
 pub mod corrupt;
+pub mod models;
 mod offline;
 pub mod pretrain;
 pub mod train;

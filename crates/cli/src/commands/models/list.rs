@@ -1,0 +1,78 @@
+use anyhow::Context;
+use burn::tensor::Device;
+use robustify_report::{Style, Table};
+use robustify_zoo::registry::{self, Entry};
+use robustify_zoo::{Model, weights};
+use serde_json::{Value, json};
+
+use crate::args::ModelsList;
+use crate::console;
+
+/// Prints the models whose names contain all words of the filter.
+pub fn run(options: &ModelsList) -> anyhow::Result<()> {
+    let words: Vec<String> = options.filter.iter().map(|word| word.to_lowercase()).collect();
+    let fits = |entry: &&Entry| words.iter().all(|word| entry.name().to_lowercase().contains(word));
+    let entries: Vec<&Entry> = registry::entries().filter(fits).collect();
+    anyhow::ensure!(
+        !entries.is_empty(),
+        "no model has a name with `{}`; `robustify models list` shows all",
+        words.join("` and `")
+    );
+    let device = robustify_device::open(None)?;
+    let facts: Vec<Facts> = entries.into_iter().map(|entry| Facts::of(entry, &device)).collect::<Result<_, _>>()?;
+    if options.json {
+        let list: Vec<Value> = facts.iter().map(Facts::json).collect();
+        return console::result(&format!("{}\n", serde_json::to_string_pretty(&list)?));
+    }
+    let mut table = Table::new(["model", "px", "parameters", "GMACs", "features", "licence"]).left(0).left(5);
+    let mut family = "";
+    for facts in &facts {
+        let prefix = facts.entry.architecture.split(['_', '-']).next().unwrap_or_default();
+        if prefix != family {
+            table.separator();
+            family = prefix;
+        }
+        table.row([
+            facts.entry.name(),
+            facts.entry.preprocessing.image_size.to_string(),
+            super::millions(facts.parameters),
+            format!("{:.2}", facts.gmacs),
+            facts.features.to_string(),
+            facts.entry.licence.to_owned(),
+        ]);
+    }
+    console::result(&table.render(Style::Box))
+}
+
+/// What is computed from an entry's network.
+pub struct Facts<'a> {
+    pub entry: &'a Entry,
+    pub parameters: usize,
+    pub gmacs: f64,
+    pub features: usize,
+}
+
+impl<'a> Facts<'a> {
+    pub fn of(entry: &'a Entry, device: &Device) -> anyhow::Result<Self> {
+        let config = (entry.config)();
+        let model = Model::blank(&config, device).with_context(|| entry.name())?;
+        let (parameters, features) = (weights::parameters(&model), config.feature_width());
+        Ok(Self { entry, parameters, gmacs: config.macs() as f64 / 1e9, features })
+    }
+
+    pub fn json(&self) -> Value {
+        let entry = self.entry;
+        json!({
+            "name": entry.name(),
+            "architecture": entry.architecture,
+            "tag": entry.tag,
+            "preprocessing": entry.preprocessing,
+            "parameters": self.parameters,
+            "gmacs": self.gmacs,
+            "features": self.features,
+            "licence": entry.licence,
+            "paper": entry.paper,
+            "hub": entry.hub,
+        })
+    }
+}

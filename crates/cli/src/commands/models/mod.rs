@@ -1,0 +1,22 @@
+//! `models`: what the program knows of pre-trained models.
+
+mod dump;
+mod list;
+mod show;
+mod verify;
+
+use crate::args::Models;
+
+/// Runs the subcommand.
+pub fn run(options: &Models) -> anyhow::Result<()> {
+    match options {
+        Models::List(options) => list::run(options),
+        Models::Show(options) => show::run(options),
+        Models::Verify(options) => verify::run(options),
+    }
+}
+
+/// A count in millions.
+fn millions(count: usize) -> String {
+    format!("{:.2} M", count as f64 / 1e6)
+}
