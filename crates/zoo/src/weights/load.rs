@@ -1,6 +1,6 @@
 //! From a checkpoint into a module: find the state dict, rename, check every name and shape, then read tensor by tensor.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use super::checkpoint::Checkpoint;
 use super::module::{fill, misshapen, missing, shapes, unexpected_tensor};
 use super::names::{self, Naming, Recipe, Recipes, Shapes};
 use super::raw::{Change, Dtype, RawTensor};
-use super::resize::fit;
+use super::resize::{Fit, fit};
 use super::{Entry, guess};
 use crate::ZooError;
 
@@ -123,7 +123,7 @@ pub(super) struct Plan<'a> {
     pub(super) recipes: Recipes,
     found: Shapes,
     passed_over: Vec<(String, String)>,
-    resized: Vec<String>,
+    fits: BTreeMap<String, Fit>,
 }
 
 impl<'a> Plan<'a> {
@@ -141,22 +141,27 @@ impl<'a> Plan<'a> {
         if recipes.keys().any(in_tower) && !expected.keys().any(in_tower) {
             recipes = image_tower(recipes, &mut passed_over);
         }
-        Ok(Self { checkpoint, prefix, naming, recipes, found, passed_over, resized: Vec::new() })
+        Ok(Self { checkpoint, prefix, naming, recipes, found, passed_over, fits: BTreeMap::new() })
     }
 
     /// Compares names and shapes with those of a model. What does not fit is described and taken out of the plan.
     pub(super) fn settle(&mut self, expected: &Shapes) -> Vec<String> {
         let mut faults = Vec::new();
         for (name, shape) in expected {
-            match self.recipes.get(name).map(|recipe| recipe.shape(&self.found)) {
-                None => faults.push(missing(name, shape)),
-                Some(Some(found)) if found == *shape => {}
-                Some(Some(found)) if fit(name, &found, shape).is_some() => self.resized.push(name.clone()),
-                Some(found) => {
-                    let found = found.unwrap_or_else(|| self.found[&self.recipes[name].from[0]].clone());
-                    faults.push(misshapen(name, &found, shape));
-                    self.recipes.remove(name);
-                }
+            let Some(recipe) = self.recipes.get(name) else {
+                faults.push(missing(name, shape));
+                continue;
+            };
+            let found = recipe.shape(&self.found);
+            if found.as_ref() == Some(shape) {
+                continue;
+            }
+            let found = found.unwrap_or_else(|| self.found[&recipe.from[0]].clone());
+            if let Some(fit) = fit(name, &found, expected) {
+                self.fits.insert(name.clone(), fit);
+            } else {
+                faults.push(misshapen(name, &found, shape));
+                self.recipes.remove(name);
             }
         }
         for (name, recipe) in std::mem::take(&mut self.recipes) {
@@ -201,15 +206,11 @@ impl<'a> Plan<'a> {
     fn entry(&self, name: &str, shape: &[usize]) -> Result<Option<Entry>, ZooError> {
         let Some(raw) = self.raw(name)? else { return Ok(None) };
         let entry = raw.into_entry().map_err(|reason| self.checkpoint.fault(name, &reason))?;
-        if entry.shape == shape {
-            return Ok(Some(entry));
-        }
-        let fitted = match fit(name, &entry.shape, shape) {
-            Some(fit) => fit(&entry, shape),
-            None => Err(misshapen(name, &entry.shape, shape)),
+        let fitted = match self.fits.get(name) {
+            Some(fit) => fit.apply(&entry, shape).map_err(|reason| self.checkpoint.fault(name, &reason))?,
+            None => entry,
         };
-        let values = fitted.map_err(|reason| self.checkpoint.fault(name, &reason))?;
-        Ok(Some(Entry { shape: shape.to_vec(), values }))
+        Ok(Some(fitted))
     }
 
     pub(super) fn refusal(&self, faults: Vec<String>, expected: usize) -> ZooError {
@@ -227,7 +228,7 @@ impl<'a> Plan<'a> {
             prefix: self.prefix,
             naming: self.naming,
             tensors: self.recipes.len(),
-            resized: self.resized,
+            resized: self.fits.into_keys().collect(),
             passed_over: self.passed_over,
             faults,
         }

@@ -1,22 +1,70 @@
 //! Tensors whose shape depends on the size of the input, fitted to another size as timm does when it loads them.
 
 use super::Entry;
+use super::names::Shapes;
+use crate::resize::position_embedding;
 use crate::swin::resize_bias_table;
 
-/// A tensor of another shape fitted to the one expected; the reason when it cannot be.
-pub(super) type Fit = fn(&Entry, &[usize]) -> Result<Vec<f32>, String>;
+/// How a tensor of another shape is fitted to the one that a model expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// Swin's position biases `[positions, heads]` for another window.
+    BiasTable,
+    /// Position embeddings `[1, prefix + side * side, width]` for another square of patches.
+    Positions {
+        /// Rows of tokens that are no patches.
+        prefix: usize,
+    },
+}
 
-/// How a tensor of another shape is fitted to the one expected; `None` when a difference of shapes is a fault.
-pub(super) fn fit(name: &str, found: &[usize], expected: &[usize]) -> Option<Fit> {
-    let last = name.rsplit('.').next()?;
-    match (last, found, expected) {
-        ("relative_position_bias_table", [_, heads], [_, same]) if heads == same => Some(bias_table),
+/// How a tensor of a model with these shapes is fitted; `None` when the difference to the shape found is a fault.
+pub(super) fn fit(name: &str, found: &[usize], model: &Shapes) -> Option<Fit> {
+    let (owner, last) = name.rsplit_once('.').unwrap_or(("", name));
+    match (last, found, model.get(name)?.as_slice()) {
+        ("relative_position_bias_table", [_, heads], [_, same]) if heads == same => Some(Fit::BiasTable),
+        ("pos_embed", [1, old, width], [1, new, same]) if width == same => {
+            let fits = |prefix: &usize| side(*old, *prefix).is_some() && side(*new, *prefix).is_some();
+            // Some models leave the other tokens without positions.
+            [prefix_tokens(owner, model), 0].into_iter().find(fits).map(|prefix| Fit::Positions { prefix })
+        }
         _ => None,
     }
 }
 
-fn bias_table(table: &Entry, expected: &[usize]) -> Result<Vec<f32>, String> {
-    let shape = [table.shape[0], table.shape[1]];
-    resize_bias_table(&table.values, shape, expected[0])
-        .ok_or_else(|| format!("a table of {} position biases is not that of a square window", shape[0]))
+impl Fit {
+    /// The tensor in the shape that the model expects.
+    ///
+    /// # Errors
+    /// A table that is not that of a square window, as a sentence.
+    pub(super) fn apply(self, entry: &Entry, expected: &[usize]) -> Result<Entry, String> {
+        let values = match self {
+            Self::BiasTable => {
+                let shape = [entry.shape[0], entry.shape[1]];
+                resize_bias_table(&entry.values, shape, expected[0])
+                    .ok_or_else(|| format!("a table of {} position biases is not that of a square window", shape[0]))?
+            }
+            Self::Positions { prefix } => {
+                let square = |rows| side(rows, prefix).map(|side| [side; 2]).ok_or("its patches are no square");
+                let (old, new) = (square(entry.shape[1])?, square(expected[1])?);
+                position_embedding(&entry.values, old, new, expected[2], prefix)?
+            }
+        };
+        Ok(Entry { shape: expected.to_vec(), values })
+    }
+}
+
+/// Class, distillation and register tokens of the ViT that owns a position embedding.
+fn prefix_tokens(owner: &str, model: &Shapes) -> usize {
+    let tokens = |token: &str| {
+        let name = if owner.is_empty() { token.to_owned() } else { format!("{owner}.{token}") };
+        model.get(&name).and_then(|shape| shape.get(1)).copied().unwrap_or_default()
+    };
+    tokens("cls_token") + tokens("dist_token") + tokens("reg_token")
+}
+
+/// Side of the square of patches behind the prefix.
+fn side(rows: usize, prefix: usize) -> Option<usize> {
+    let patches = rows.checked_sub(prefix)?;
+    let side = patches.isqrt();
+    (side > 0 && side * side == patches).then_some(side)
 }

@@ -1,11 +1,13 @@
 //! Checkpoint files as programs write them: values, nesting, prefixes, folders.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use robustify_zoo::resize::position_embedding;
 use robustify_zoo::swin::{SwinConfig, resize_bias_table};
 use robustify_zoo::vit::VitConfig;
-use robustify_zoo::weights::{self, Checkpoint, HubFolder, HubModel, LoadOptions, Partial, State};
+use robustify_zoo::weights::{self, Checkpoint, Entry, HubFolder, HubModel, LoadOptions, Naming, Partial, State};
 use robustify_zoo::{Model, ModelConfig, ZooError};
 
 use crate::golden;
@@ -153,6 +155,58 @@ fn tables_of_position_biases_are_fitted_to_another_window() {
             assert_eq!(&entry, source, "{name}");
         }
     }
+}
+
+#[test]
+fn position_embeddings_are_fitted_to_another_size_of_the_input() {
+    let mut prefixes = BTreeSet::new();
+    for case in golden::all() {
+        let ModelConfig::Vit(vit) = &case.config else { continue };
+        let state = weights::state(&case.model(&flex()));
+        let file = file(&state, str::to_owned);
+        for image_size in [vit.image_size * 2, vit.image_size / 2] {
+            let other = ModelConfig::Vit(VitConfig { image_size, ..vit.clone() });
+            let checkpoint = Checkpoint::open(file.path()).unwrap();
+            let (model, loaded) = weights::load_from(blank(&other), &checkpoint, LoadOptions::default()).unwrap();
+            assert_eq!(loaded.resized, ["pos_embed"], "{}", case.name);
+            let (old, new) = (vit.grid(), [image_size / vit.patch_size; 2]);
+            let positions = &state["pos_embed"].values;
+            let want = position_embedding(positions, old, new, vit.width, vit.embedded_prefix()).unwrap();
+            assert_eq!(weights::state(&model)["pos_embed"].values, want, "{}", case.name);
+            prefixes.insert(vit.embedded_prefix());
+        }
+    }
+    assert!(prefixes.len() >= 3, "only prefixes {prefixes:?} were met");
+}
+
+#[test]
+fn dinov2_with_registers_loads_as_its_authors_publish_it() {
+    let case = golden::all().into_iter().find(|case| case.name == "vit_registers").unwrap();
+    let ModelConfig::Vit(vit) = case.config else { panic!("a ViT is expected") };
+    let config = ModelConfig::Vit(VitConfig { no_embed_class: true, ..vit });
+    let mut ours = weights::state(&Model::new(&config, 3, &flex()).unwrap());
+    // Sums of these are exact.
+    for (index, value) in ours.get_mut("cls_token").unwrap().values.iter_mut().enumerate() {
+        *value = index as f32;
+    }
+    let mut theirs = ours.clone();
+    theirs.insert("register_tokens".into(), ours["reg_token"].clone());
+    theirs.remove("reg_token");
+    theirs.insert(
+        "mask_token".into(),
+        Entry { shape: vec![1, ours["cls_token"].shape[2]], values: vec![0.0; ours["cls_token"].shape[2]] },
+    );
+    let positions = theirs.get_mut("pos_embed").unwrap();
+    let width = positions.shape[2];
+    positions.shape[1] += 1;
+    positions.values.splice(0..0, (0..width).map(|index| 0.5 * index as f32));
+    theirs.get_mut("cls_token").unwrap().values.iter_mut().for_each(|value| *value *= 0.5);
+    let file = file(&theirs, str::to_owned);
+    let (model, loaded) =
+        weights::load_from(blank(&config), &Checkpoint::open(file.path()).unwrap(), LoadOptions::default()).unwrap();
+    assert_eq!(weights::state(&model), ours);
+    assert_eq!(loaded.naming, Naming::Facebook);
+    assert_eq!(loaded.passed_over.len(), 1, "{loaded}");
 }
 
 #[test]
