@@ -1,7 +1,7 @@
 //! Vision models that load timm checkpoints by key, and where each may be cut.
 //!
 //! A [`ModelConfig`] says which network; [`Model::new`] builds it with fresh weights and [`weights::load`] fills it from a
-//! safetensors file in timm's names. Every model is a chain of units (the stem, then blocks or stages, then the
+//! checkpoint of timm, torchvision or the models' authors. Every model is a chain of units (the stem, then blocks or stages, then the
 //! classifier). [`Model::cut_points`] names the places between units, [`Model::features`] runs the part before a cut and
 //! [`Model::segment`] clones the part after it, which is how a frozen backbone and its tunable rest are made.
 //! A [`Pass`] tells a forward what is stochastic in it: the keyed dropout masks and where batch statistics go.
