@@ -82,7 +82,7 @@ impl TableAttention {
     }
 }
 
-/// Cosine attention with a continuous position bias, section 3.3 of the second paper.
+/// Cosine attention with a continuous position bias, sections 3.2 and 3.3 of the second paper.
 #[derive(Module, Debug)]
 pub struct CosineAttention {
     /// Logarithm of the factor of the cosines, `[heads, 1, 1]`.

@@ -93,10 +93,11 @@ impl SwinConfig {
         }
     }
 
-    /// SwinV2-G, three billion parameters (section 3.6 and appendix of the second paper); no weights of it are public.
+    /// SwinV2-G as it was pre-trained, three billion parameters (section 3.6 of the second paper, heads of 32 channels); no
+    /// weights of it are public.
     pub fn giant() -> Self {
-        let plain = Self::plain(Version::V2, 40, 512, [2, 2, 42, 4], [16, 32, 64, 128]);
-        Self { image_size: 640, norm_every: Some(6), ..plain }
+        let plain = Self::plain(Version::V2, 12, 512, [2, 2, 42, 4], [16, 32, 64, 128]);
+        Self { image_size: 192, norm_every: Some(6), ..plain }
     }
 
     /// The same network for another input, its windows scaled with the map, as timm's `set_input_size` does. To keep the

@@ -128,8 +128,8 @@ impl Windows {
         (0..self.area()).flat_map(|query| (0..self.area()).map(move |key| index(query, key))).collect()
     }
 
-    /// Rows and columns between two tokens on a logarithmic scale, equation 4 of the second paper with timm's constants: 1
-    /// for the length of a window of side `trained`. `[positions, 2]` in row-major order.
+    /// Rows and columns between two tokens on a logarithmic scale (equation 4 of the second paper): 8 is the farthest position
+    /// of a window of side `trained`, and the logarithm has base 8. `[positions, 2]` in row-major order.
     pub fn log_positions(&self, trained: usize) -> Vec<f32> {
         let side = self.side as i64;
         let scaled = |difference: i64| {
