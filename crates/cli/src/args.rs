@@ -2,6 +2,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use robustify_zoo::weights::Naming;
+
 use crate::commands::augment::Deep;
 use crate::offline::Format;
 
@@ -134,6 +136,8 @@ pub enum Models {
     List(ModelsList),
     /// Show one model: preprocessing, licence, places to cut it, and what freezing or tuning each group means.
     Show(ModelsShow),
+    /// Write a checkpoint under another program's names, bit for bit.
+    Convert(ModelsConvert),
     /// Compare a model with the outputs that PyTorch gave for the same weights and inputs.
     Verify(ModelsVerify),
 }
@@ -158,6 +162,26 @@ pub struct ModelsShow {
     /// Print JSON instead of tables.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `models convert`.
+#[derive(Debug, Args)]
+pub struct ModelsConvert {
+    /// A checkpoint (safetensors, .pth, .pt, .bin), or a folder as the Hugging Face hub has it.
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// The safetensors file to write.
+    #[arg(value_name = "OUT")]
+    pub output: PathBuf,
+    /// Whose names to use: timm, torchvision (ViT, Swin), microsoft (Swin), facebook (DeiT-III, DINOv2) or open_clip (CLIP).
+    #[arg(long, value_name = "PROGRAM")]
+    pub to: Naming,
+    /// The model, by a name of `models list`. A folder of the hub says it itself.
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// The key under which the state dict lies in a file that holds several, as in `teacher`.
+    #[arg(long, value_name = "KEY")]
+    pub from: Option<String>,
 }
 
 /// Options of `models verify`.

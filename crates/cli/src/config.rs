@@ -14,6 +14,8 @@ use robustify_zoo::ModelConfig;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::network::network;
+
 /// Where images come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,7 +115,8 @@ pub struct PretrainConfig {
     pub seed: u64,
     /// The images.
     pub data: DataConfig,
-    /// The network.
+    /// The network: its sizes, or `model` with a name of the registry.
+    #[serde(deserialize_with = "network")]
     pub network: ModelConfig,
     /// From files to the network's input.
     pub preprocess: String,
@@ -136,9 +139,10 @@ impl Validate for PretrainConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OriginalConfig {
-    /// The network.
+    /// The network: its sizes, or `model` with a name of the registry.
+    #[serde(deserialize_with = "network")]
     pub network: ModelConfig,
-    /// Its weights, safetensors in timm's names.
+    /// Its weights: a safetensors or PyTorch file under timm's names or others that `models convert` knows.
     pub weights: PathBuf,
     /// From files to the network's input.
     pub preprocess: String,
@@ -159,7 +163,8 @@ fn probe_epochs() -> usize {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TeacherConfig {
-    /// The network.
+    /// The network: its sizes, or `model` with a name of the registry.
+    #[serde(deserialize_with = "network")]
     pub network: ModelConfig,
     /// From files to the network's input; it gets the large model's pixels, so that both see the same view.
     pub preprocess: String,

@@ -8,6 +8,7 @@ mod config;
 mod console;
 mod dataset;
 mod digest;
+mod network;
 mod offline;
 mod results;
 mod rundir;

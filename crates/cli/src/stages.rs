@@ -81,10 +81,10 @@ pub fn load(context: &Context, folder: &Path) -> anyhow::Result<Trained> {
         .iter()
         .find_map(|(name, entry)| (name == "head.weight" || name == "fc.weight").then(|| entry.shape[0]));
     let classes = classes.with_context(|| format!("{}: no classifier", folder.join(rundir::ORIGINAL).display()))?;
-    let model = Model::new(&original.network.with_classes(classes), 0, device)?;
+    let model = Model::blank(&original.network.with_classes(classes), device)?;
     let model = weights::load(model, &folder.join(rundir::ORIGINAL))?;
     let small =
-        weights::load(Model::new(&teacher.network.with_classes(classes), 0, device)?, &folder.join(rundir::TEACHER))?;
+        weights::load(Model::blank(&teacher.network.with_classes(classes), device)?, &folder.join(rundir::TEACHER))?;
     let entrants = Entrants {
         cut: split.backbone_end(&model)?,
         preprocess: original.preprocess.parse()?,
@@ -104,7 +104,7 @@ pub fn train(context: &Context, Splits { train: images, validation, test }: &Spl
         &context.config;
     let device = &context.machine.device;
     let classes = images.classes().len();
-    let side = Model::new(&original_config.network, 0, device)?.image_size();
+    let side = Model::blank(&original_config.network, device)?.image_size();
     for part in [images, validation, test] {
         check_size(context, part, side)?;
     }
@@ -229,9 +229,9 @@ impl Stage {
 fn original(context: &Context, images: &Images, classes: usize) -> anyhow::Result<(Model, String)> {
     let config = &context.config.original;
     let Machine { workers, device, shard_rows, .. } = &context.machine;
-    let bytes = std::fs::read(&config.weights).with_context(|| format!("weights {}", config.weights.display()))?;
-    let model = weights::load(Model::new(&config.network, 0, device)?, &config.weights)?;
-    let hash = digest::of(&(digest::of_bytes(&bytes), &config.network, &config.preprocess))?;
+    let sha256 = digest::of_file(&config.weights).with_context(|| format!("weights {}", config.weights.display()))?;
+    let model = weights::load(Model::blank(&config.network, device)?, &config.weights)?;
+    let hash = digest::of(&(sha256, &config.network, &config.preprocess))?;
     let known = config.classes.as_ref().is_none_or(|known| known == images.classes());
     if model.classes() == classes && known {
         return Ok((model, hash));

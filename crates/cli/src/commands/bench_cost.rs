@@ -28,7 +28,7 @@ pub fn run(options: &BenchCost) -> anyhow::Result<()> {
     let config: Config = config::load(&options.config, &options.overrides)?;
     let console = Console::new(options.common.quiet);
     let machine = Machine::open(&options.common)?;
-    let original = weights::load(Model::new(&config.original.network, 0, &machine.device)?, &config.original.weights)?;
+    let original = weights::load(Model::blank(&config.original.network, &machine.device)?, &config.original.weights)?;
     let images = dataset::open(&config.data, &config.data.train, &console)?;
     let chosen = split::sample(&*images, IMAGES.min(images.len()), Key::new(0, "cost"))?;
     let images: Images = Arc::new(Subset::new(images, chosen)?);

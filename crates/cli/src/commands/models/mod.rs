@@ -1,5 +1,6 @@
 //! `models`: what the program knows of pre-trained models.
 
+mod convert;
 mod dump;
 mod list;
 mod show;
@@ -12,6 +13,7 @@ pub fn run(options: &Models) -> anyhow::Result<()> {
     match options {
         Models::List(options) => list::run(options),
         Models::Show(options) => show::run(options),
+        Models::Convert(options) => convert::run(options),
         Models::Verify(options) => verify::run(options),
     }
 }

@@ -1,3 +1,4 @@
+use robustify_data::Normalize;
 use robustify_report::{Style, Table};
 use robustify_zoo::{Model, Unit, registry};
 
@@ -24,13 +25,13 @@ fn summary(facts: &Facts<'_>) -> String {
     let (entry, preprocessing) = (facts.entry, facts.entry.preprocessing);
     let size = preprocessing.image_size;
     let resized = (size as f64 / preprocessing.crop_fraction).floor();
+    let normalise = Normalize { mean: preprocessing.mean, std: preprocessing.std };
     let mut lines = vec![
         entry.name(),
         format!("  parameters     {}", millions(facts.parameters)),
         format!("  multiply-adds  {:.3} G an image", facts.gmacs),
         format!("  features       {}", facts.features),
-        format!("  preprocessing  resize({resized},{})|center_crop({size})", preprocessing.interpolation),
-        format!("  mean, std      {:?}, {:?}", preprocessing.mean, preprocessing.std),
+        format!("  preprocess     resize({resized},{})|center_crop({size})|{normalise}", preprocessing.interpolation),
         format!("  licence        {}", entry.licence),
         format!("  paper          {}", entry.paper),
     ];

@@ -44,7 +44,7 @@ fn compare(stored: &BTreeMap<String, Entry>, got: &BTreeMap<String, Entry>, opti
                 [shape, "–".into(), "–".into(), format!("shape is {:?}", got.shape)]
             }
             Some(got) => {
-                let difference = Difference::between(&got.values, &stored.values, options);
+                let difference = Difference::between(&got.values, &stored.values);
                 let verdict = if difference.is_within(options) { "" } else { "too far" };
                 let verdict = verdict.to_owned();
                 [shape, format!("{:.1e}", difference.largest), format!("{:.1e}", difference.relative), verdict]
