@@ -8,7 +8,7 @@ use crate::args::BACKENDS;
 /// Which crates of the workspace a crate is built on. It may name directly whatever it can reach along these arrows.
 ///
 /// Packages are named `robustify-<folder>`. `cli` stands on everything; `rng` serves everyone but `report`.
-const BUILT_ON: [(&str, &[&str]); 12] = [
+const BUILT_ON: [(&str, &[&str]); 13] = [
     ("rng", &[]),
     ("augment", &["rng"]),
     ("deepaugment", &["augment"]),
@@ -20,14 +20,28 @@ const BUILT_ON: [(&str, &[&str]); 12] = [
     ("bench", &["report", "zoo", "select", "data"]),
     ("diagnose", &["zoo", "data"]),
     ("report", &[]),
+    ("tokenizer", &[]),
     (
         "cli",
-        &["rng", "augment", "deepaugment", "device", "data", "zoo", "select", "distill", "bench", "diagnose", "report"],
+        &[
+            "rng",
+            "augment",
+            "deepaugment",
+            "device",
+            "data",
+            "zoo",
+            "select",
+            "distill",
+            "bench",
+            "diagnose",
+            "report",
+            "tokenizer",
+        ],
     ),
 ];
 
 /// Crates that know no tensors: they build in seconds, and serve programs without Burn.
-const WITHOUT_BURN: [&str; 4] = ["augment", "report", "rng", "xtask"];
+const WITHOUT_BURN: [&str; 5] = ["augment", "report", "rng", "tokenizer", "xtask"];
 
 /// Crates that implement a backend, or what one is made of.
 const BACKEND_CRATES: [&str; 11] = [
