@@ -1,4 +1,4 @@
-# torch==2.9.0 timm==1.0.31 safetensors==0.8.0 numpy==1.26.4
+# torch==2.9.0 timm==1.0.31 open_clip_torch==3.3.0 safetensors==0.8.0 numpy==1.26.4
 """Writes <case>/golden.safetensors for every <case>/case.json beside this file: a tiny random model of timm, its outputs
 and gradients. Rerun only when a case changes: `python make.py`.
 
@@ -15,6 +15,7 @@ import pathlib
 from functools import partial
 
 import torch
+from open_clip.modified_resnet import ModifiedResNet
 from safetensors.torch import save_file
 from timm.layers import LayerNorm, resample_abs_pos_embed
 from timm.layers.pos_embed_rel import resize_rel_pos_bias_table
@@ -29,6 +30,7 @@ VIT_GRADIENTS = ["patch_embed.proj.weight", "cls_token", "blocks.0.attn.qkv.bias
 VARIANT_GRADIENTS = ["cls_token", "dist_token", "reg_token", "pos_embed", "norm_pre.weight", "blocks.0.norm1.weight", "blocks.0.ls1.gamma",
                      "blocks.1.ls2.gamma", "blocks.1.mlp.fc1.bias", "fc_norm.weight", "head_dist.bias"]
 RESNET_GRADIENTS = ["conv1.weight", "bn1.weight", "layer2.0.conv2.weight", "layer2.0.downsample.1.bias", "fc.weight"]
+CLIP_RESNET_GRADIENTS = [*RESNET_GRADIENTS[:-1], "bn3.bias", "attnpool.positional_embedding", "attnpool.v_proj.bias", "head.weight"]
 
 
 def vit(config):
@@ -66,6 +68,17 @@ def resnet(config):
     return model
 
 
+class ClipResNet(ModifiedResNet):
+    """CLIP's network with a classifier behind it."""
+
+    def __init__(self, config):
+        super().__init__(config["layers"], config["embed_dim"], config["heads"], config["image_size"], config["width"])
+        self.head = torch.nn.Linear(config["embed_dim"], config["classes"])
+
+    def forward(self, x):
+        return self.head(super().forward(x))
+
+
 def perturb(model, generator):
     """Makes every bias, norm and running statistic non-trivial."""
     stored = model.state_dict()
@@ -90,7 +103,7 @@ def cuts(model, architecture, pool):
     if architecture == "vit":
         return [model.norm_pre, *model.blocks]
     stages = [stage for stage in (model.layer1, model.layer2, model.layer3, model.layer4) if len(list(stage.parameters()))]
-    return [model.maxpool, *stages]
+    return [model.avgpool if architecture == "clip_resnet" else model.maxpool, *stages]
 
 
 def resized_positions():
@@ -123,7 +136,7 @@ def make(case):
         return make_swin(case, config, labels)
     generator = torch.Generator().manual_seed(1)
     is_vit = config["architecture"] == "vit"
-    model = vit(config) if is_vit else resnet(config)
+    model = {"vit": vit, "resnet": resnet, "clip_resnet": ClipResNet}[config["architecture"]](config)
     perturb(model, generator)
     # What is stored is free of rounding errors: they are ours to answer for alone.
     model.double()
@@ -132,7 +145,7 @@ def make(case):
     # Halves lose nothing when they are read back, and keep the file small.
     halves = torch.randn(len(labels), 3, size, size, generator=generator).half()
     x = halves.double()
-    gradients = VIT_GRADIENTS if is_vit else RESNET_GRADIENTS
+    gradients = {"vit": VIT_GRADIENTS, "resnet": RESNET_GRADIENTS, "clip_resnet": CLIP_RESNET_GRADIENTS}[config["architecture"]]
     if is_vit and "trace" in spec:
         named = dict(model.named_parameters())
         gradients = [key for key in VARIANT_GRADIENTS if key in named]

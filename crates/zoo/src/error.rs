@@ -16,6 +16,9 @@ pub enum ZooError {
         /// Names that share words with it.
         near: Vec<String>,
     },
+    /// Token ids that a text tower cannot read.
+    #[error("token ids: {0}")]
+    Ids(String),
     /// A weights file that cannot be read or written.
     #[error("{path}: {source}")]
     Io {

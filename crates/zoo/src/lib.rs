@@ -28,6 +28,7 @@
 //! ```
 #![deny(missing_docs)]
 
+pub mod clip;
 mod error;
 pub mod layers;
 mod model;

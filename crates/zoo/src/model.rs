@@ -2,6 +2,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::clip::{ClipResNet, ClipResNetConfig, ClipResNetSegment};
 use crate::layers::{Init, Linear};
 use crate::resnet::{ResNet, ResNetConfig, ResNetSegment};
 use crate::swin::{Swin, SwinConfig, SwinSegment};
@@ -18,6 +19,9 @@ pub enum ModelConfig {
     ResNet(ResNetConfig),
     /// A Swin Transformer of either version.
     Swin(SwinConfig),
+    /// CLIP's residual network.
+    #[serde(rename = "clip_resnet")]
+    ClipResNet(ClipResNetConfig),
 }
 
 impl ModelConfig {
@@ -27,6 +31,7 @@ impl ModelConfig {
             Self::Vit(config) => config.faults(),
             Self::ResNet(config) => config.faults(),
             Self::Swin(config) => config.faults(),
+            Self::ClipResNet(config) => config.faults(),
         }
     }
 
@@ -36,6 +41,7 @@ impl ModelConfig {
             Self::Vit(config) => config.classes,
             Self::ResNet(config) => config.classes,
             Self::Swin(config) => config.classes,
+            Self::ClipResNet(config) => config.classes,
         }
     }
 
@@ -45,6 +51,15 @@ impl ModelConfig {
             Self::Vit(config) => config.width,
             Self::ResNet(config) => config.feature_width(),
             Self::Swin(config) => config.features(),
+            Self::ClipResNet(config) => config.embed_dim,
+        }
+    }
+
+    /// Width of what a forward gives: the number of classes, or the width of the features when there is no classifier.
+    pub fn outputs(&self) -> usize {
+        match self.classes() {
+            0 => self.feature_width(),
+            classes => classes,
         }
     }
 
@@ -54,6 +69,7 @@ impl ModelConfig {
             Self::Vit(config) => config.macs(),
             Self::ResNet(config) => config.macs(),
             Self::Swin(config) => config.macs(),
+            Self::ClipResNet(config) => config.macs(),
         }
     }
 
@@ -64,6 +80,7 @@ impl ModelConfig {
             Self::Vit(config) => Self::Vit(VitConfig { image_size, ..config.clone() }),
             Self::ResNet(config) => Self::ResNet(ResNetConfig { image_size, ..config.clone() }),
             Self::Swin(config) => Self::Swin(config.resized(image_size)),
+            Self::ClipResNet(config) => Self::ClipResNet(ClipResNetConfig { image_size, ..config.clone() }),
         }
     }
 
@@ -74,6 +91,7 @@ impl ModelConfig {
             Self::Vit(config) => Self::Vit(VitConfig { classes, ..config.clone() }),
             Self::ResNet(config) => Self::ResNet(ResNetConfig { classes, ..config.clone() }),
             Self::Swin(config) => Self::Swin(SwinConfig { classes, ..config.clone() }),
+            Self::ClipResNet(config) => Self::ClipResNet(ClipResNetConfig { classes, ..config.clone() }),
         }
     }
 }
@@ -101,6 +119,8 @@ pub enum Model {
     ResNet(ResNet),
     /// A Swin Transformer.
     Swin(Swin),
+    /// CLIP's residual network.
+    ClipResNet(ClipResNet),
 }
 
 /// Consecutive units of a model, cloned from it.
@@ -113,6 +133,8 @@ pub enum Segment {
     ResNet(ResNetSegment),
     /// Of a Swin Transformer.
     Swin(SwinSegment),
+    /// Of CLIP's residual network.
+    ClipResNet(ClipResNetSegment),
 }
 
 /// What flows between the units of a model.
@@ -144,11 +166,12 @@ impl Model {
         Self::build(config, &mut Init::blank(device))
     }
 
-    fn build(config: &ModelConfig, init: &mut Init) -> Result<Self, ZooError> {
+    pub(crate) fn build(config: &ModelConfig, init: &mut Init) -> Result<Self, ZooError> {
         Ok(match config {
             ModelConfig::Vit(config) => Self::Vit(Vit::new(config, init)?),
             ModelConfig::ResNet(config) => Self::ResNet(ResNet::new(config, init)?),
             ModelConfig::Swin(config) => Self::Swin(Swin::new(config, init)?),
+            ModelConfig::ClipResNet(config) => Self::ClipResNet(ClipResNet::new(config, init)?),
         })
     }
 
@@ -158,6 +181,7 @@ impl Model {
             Self::Vit(model) => model.config.classes,
             Self::ResNet(model) => model.config.classes,
             Self::Swin(model) => model.config.classes,
+            Self::ClipResNet(model) => model.config.classes,
         }
     }
 
@@ -167,6 +191,7 @@ impl Model {
             Self::Vit(model) => model.config.image_size,
             Self::ResNet(model) => model.config.image_size,
             Self::Swin(model) => model.config.image_size,
+            Self::ClipResNet(model) => model.config.image_size,
         }
     }
 
@@ -185,6 +210,7 @@ impl Model {
                 let fc = fresh([classes, model.config.features()]);
                 Self::Swin(model.with_classifier(classes, fc))
             }
+            Self::ClipResNet(model) => Self::ClipResNet(model.with_head(classes, fresh)),
         }
     }
 
@@ -194,6 +220,7 @@ impl Model {
             Self::Vit(model) => model.blocks.len(),
             Self::ResNet(model) => model.config.layers.len(),
             Self::Swin(model) => model.blocks(),
+            Self::ClipResNet(model) => model.config.layers.len(),
         };
         (0..=blocks + 1).map(CutPoint).collect()
     }
@@ -203,6 +230,7 @@ impl Model {
         let names: Vec<String> = match self {
             Self::Vit(model) => (0..model.blocks.len()).map(|block| format!("blocks.{block}")).collect(),
             Self::ResNet(model) => (1..=model.config.layers.len()).map(|stage| format!("layer{stage}")).collect(),
+            Self::ClipResNet(model) => (1..=model.config.layers.len()).map(|stage| format!("layer{stage}")).collect(),
             Self::Swin(model) => {
                 let layers = model.config.depths.iter().enumerate();
                 layers
@@ -259,6 +287,7 @@ impl Model {
             Self::Vit(model) => Features::Tokens(model.embed(images, pass)),
             Self::ResNet(model) => Features::Map(model.stem(images, pass)),
             Self::Swin(model) => Features::Map(model.embed(images, pass)),
+            Self::ClipResNet(model) => Features::Map(model.stem(images, pass)),
         };
         self.segment(CutPoint(0), cut).forward(stem, pass)
     }
@@ -269,6 +298,7 @@ impl Model {
             Self::Vit(model) => Segment::Vit(VitSegment::new(model, from.0, to.0)),
             Self::ResNet(model) => Segment::ResNet(ResNetSegment::new(model, from.0, to.0)),
             Self::Swin(model) => Segment::Swin(SwinSegment::new(model, from.0, to.0)),
+            Self::ClipResNet(model) => Segment::ClipResNet(ClipResNetSegment::new(model, from.0, to.0)),
         }
     }
 
@@ -278,6 +308,7 @@ impl Model {
         let mut layers = statistics.into_layers().into_iter();
         match self {
             Self::ResNet(model) => Self::ResNet(model.with_statistics(&mut layers)),
+            Self::ClipResNet(model) => Self::ClipResNet(model.with_statistics(&mut layers)),
             other => other,
         }
     }
@@ -290,6 +321,7 @@ impl Segment {
             Self::Vit(segment) => segment.blocks.is_empty() && !segment.ends,
             Self::ResNet(segment) => segment.is_empty(),
             Self::Swin(segment) => segment.is_empty(),
+            Self::ClipResNet(segment) => segment.is_empty(),
         }
     }
 
@@ -308,7 +340,8 @@ impl Segment {
             (Self::Vit(segment), Features::Rows(rows)) => segment.forward(VitState::Cls(rows), passes, pass).into(),
             (Self::ResNet(segment), Features::Map(map)) => segment.forward(map, passes, pass),
             (Self::Swin(segment), Features::Map(map)) => segment.forward(map, passes, pass),
-            (Self::ResNet(_) | Self::Swin(_), Features::Rows(rows)) if self.is_empty() => {
+            (Self::ClipResNet(segment), Features::Map(map)) => segment.forward(map, passes, pass),
+            (Self::ResNet(_) | Self::Swin(_) | Self::ClipResNet(_), Features::Rows(rows)) if self.is_empty() => {
                 Features::Rows(repeat(rows, passes))
             }
             (_, features) => unreachable!("features {:?} of another architecture", features.dims()),

@@ -242,7 +242,8 @@ impl ResNet {
     }
 }
 
-fn moved(norm: BatchNorm2d, layers: &mut impl Iterator<Item = (Tensor<1>, Tensor<1>)>) -> BatchNorm2d {
+/// A BatchNorm moved by the next of the reported statistics.
+pub(crate) fn moved(norm: BatchNorm2d, layers: &mut impl Iterator<Item = (Tensor<1>, Tensor<1>)>) -> BatchNorm2d {
     match layers.next() {
         Some((mean, variance)) => norm.moved(mean, variance),
         None => norm,

@@ -3,12 +3,14 @@
 //! An [`Entry`] says which network the weights of that name belong to, how its images are prepared, and under which
 //! licence they come. The weights themselves stay where the user has them.
 
+mod clip;
 mod resnet;
 mod swin;
 mod vit;
 
 use serde::Serialize;
 
+use crate::clip::{ClipConfig, TextConfig};
 use crate::{ModelConfig, ZooError};
 
 /// One pre-trained model.
@@ -18,8 +20,10 @@ pub struct Entry {
     pub architecture: &'static str,
     /// How and on what it was trained.
     pub tag: &'static str,
-    /// The network.
+    /// The network; of a whole CLIP its image tower.
     pub config: fn() -> ModelConfig,
+    /// The text tower, of a whole CLIP.
+    pub text: Option<fn() -> TextConfig>,
     /// How images are prepared.
     pub preprocessing: Preprocessing,
     /// SPDX identifier of the licence of the weights.
@@ -45,7 +49,7 @@ pub struct Preprocessing {
     pub std: [f32; 3],
 }
 
-const FAMILIES: &[&[Entry]] = &[resnet::ENTRIES, vit::ENTRIES, swin::ENTRIES];
+const FAMILIES: &[&[Entry]] = &[resnet::ENTRIES, vit::ENTRIES, swin::ENTRIES, clip::ENTRIES];
 
 /// All models, by family.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
@@ -76,6 +80,12 @@ impl Entry {
             "" => self.architecture.to_owned(),
             tag => format!("{}.{tag}", self.architecture),
         }
+    }
+
+    /// Both towers, when the weights are those of a whole CLIP.
+    pub fn clip(&self) -> Option<ClipConfig> {
+        let text = self.text?;
+        Some(ClipConfig { image: (self.config)(), text: text() })
     }
 }
 

@@ -21,6 +21,7 @@ macro_rules! timm {
             architecture: $name,
             tag: $tag,
             config: || ModelConfig::ResNet(ResNetConfig { image_size: $size, ..$network }),
+            text: None,
             preprocessing: Preprocessing {
                 interpolation: stringify!($filter),
                 ..Preprocessing::imagenet($size, $crop)
@@ -92,6 +93,7 @@ const fn test(architecture: &'static str, config: fn() -> ModelConfig) -> Entry 
         architecture,
         tag: "",
         config,
+        text: None,
         preprocessing: Preprocessing::imagenet(32, 1.0),
         licence: "none",
         paper: TORCHVISION.1,

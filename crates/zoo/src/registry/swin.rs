@@ -17,6 +17,7 @@ macro_rules! public {
             architecture: $architecture,
             tag: $tag,
             config: || ModelConfig::Swin(SwinConfig { image_size: $size, ..$config }),
+            text: None,
             preprocessing: Preprocessing::imagenet($size, if $size == 384 { 1.0 } else { 0.9 }),
             licence: "mit",
             paper: $paper,
@@ -64,7 +65,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 /// A member of the family that is small enough for tests; nobody has trained it.
 const fn test(architecture: &'static str, paper: &'static str, config: fn() -> ModelConfig) -> Entry {
     let preprocessing = Preprocessing::imagenet(32, 1.0);
-    Entry { architecture, tag: "", config, preprocessing, licence: "none", paper, hub: None }
+    Entry { architecture, tag: "", config, text: None, preprocessing, licence: "none", paper, hub: None }
 }
 
 fn tiny(version: Version, window: usize) -> SwinConfig {

@@ -38,11 +38,13 @@ pub fn convert<M: Module>(
     }
     let no_names = || ZooError::NoNames { path: checkpoint.path().into(), naming: to };
     let mut recipes = names::export(to, &expected).ok_or_else(no_names)?;
-    // Counters of training steps go along where layers keep their names.
+    // Counters of training steps go along with the statistics of their layers.
     for (name, recipe) in counters {
-        let layer = name.trim_end_matches("num_batches_tracked");
-        if recipes.contains_key(&format!("{layer}running_mean")) {
-            recipes.insert(name.clone(), Recipe { from: vec![name.clone()], change: Change::Keep });
+        let mean = vec![sibling(&name, COUNTER, MEAN)];
+        let theirs =
+            recipes.iter().find(|(_, recipe)| recipe.from == mean).map(|(theirs, _)| sibling(theirs, MEAN, COUNTER));
+        if let Some(theirs) = theirs {
+            recipes.insert(theirs, Recipe { from: vec![name.clone()], change: Change::Keep });
             plan.recipes.insert(name, recipe);
         }
     }
@@ -64,6 +66,14 @@ pub fn convert<M: Module>(
         let _ = std::fs::remove_file(&neighbour);
     }
     written
+}
+
+const COUNTER: &str = "num_batches_tracked";
+const MEAN: &str = "running_mean";
+
+/// A name with another last part.
+fn sibling(name: &str, last: &str, other: &str) -> String {
+    format!("{}{other}", name.strip_suffix(last).unwrap_or(name))
 }
 
 fn about(plan: &Plan<'_>, recipe: &Recipe) -> Option<(Dtype, Vec<usize>)> {

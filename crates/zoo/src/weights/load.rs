@@ -136,7 +136,7 @@ impl<'a> Plan<'a> {
         let found: Shapes = names.iter().map(|&name| (name.to_owned(), shape(name))).collect();
         let as_is = expected.keys().all(|name| found.contains_key(name));
         let (naming, mut recipes) =
-            if as_is { (Naming::Timm, names::as_is(&found)) } else { names::import(&found, expected) };
+            if as_is { (names::own(expected), names::as_is(&found)) } else { names::import(&found, expected) };
         let in_tower = |name: &String| name.starts_with(IMAGE_TOWER);
         if recipes.keys().any(in_tower) && !expected.keys().any(in_tower) {
             recipes = image_tower(recipes, &mut passed_over);

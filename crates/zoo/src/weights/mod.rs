@@ -33,6 +33,12 @@ pub use module::{ParameterPath, parameters, shapes, state, with_state};
 pub use names::{Naming, Shapes, recognised, renamed};
 pub use raw::{Dtype, RawTensor};
 
+/// What tables of names are written in.
+pub(crate) mod table {
+    pub(crate) use super::names::{Pair, changed, numbered, same};
+    pub(crate) use super::raw::Change;
+}
+
 use crate::ZooError;
 
 /// Parameters by name, as 32-bit floats with their shapes.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::raw::Change;
+use crate::clip::names as clip;
 use Change::Keep;
 
 /// Dimensions of tensors by name.
@@ -21,6 +22,13 @@ pub enum Naming {
     Microsoft,
     /// DeiT-III and DINOv2 as their authors publish them.
     Facebook,
+    /// open_clip's and OpenAI's, of a whole CLIP or of its image tower.
+    OpenClip,
+}
+
+impl Naming {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Timm, Self::Torchvision, Self::Microsoft, Self::Facebook, Self::OpenClip];
 }
 
 impl fmt::Display for Naming {
@@ -30,6 +38,7 @@ impl fmt::Display for Naming {
             Self::Torchvision => "torchvision",
             Self::Microsoft => "microsoft",
             Self::Facebook => "facebook",
+            Self::OpenClip => "open_clip",
         })
     }
 }
@@ -38,10 +47,9 @@ impl FromStr for Naming {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let known = [Self::Timm, Self::Torchvision, Self::Microsoft, Self::Facebook];
-        let found = known.into_iter().find(|naming| naming.to_string() == name);
+        let found = Self::ALL.into_iter().find(|naming| naming.to_string() == name);
         found.ok_or_else(|| {
-            format!("unknown naming `{name}`; known are {}", known.map(|naming| naming.to_string()).join(", "))
+            format!("unknown naming `{name}`; known are {}", Self::ALL.map(|naming| naming.to_string()).join(", "))
         })
     }
 }
@@ -67,7 +75,7 @@ impl Recipe {
 pub type Recipes = BTreeMap<String, Recipe>;
 
 /// One line of a table: a part of the name up to a dot or the end. `*` stands for a number.
-struct Pair {
+pub(crate) struct Pair {
     ours: &'static str,
     theirs: &'static str,
     /// Their first number is `factor` times ours plus `shift`.
@@ -88,12 +96,17 @@ struct Scheme {
     former: &'static [Pair],
 }
 
-const fn same(ours: &'static str, theirs: &'static str) -> Pair {
+pub(crate) const fn same(ours: &'static str, theirs: &'static str) -> Pair {
     Pair { ours, theirs, factor: 1, shift: 0, change: Keep }
 }
 
-const fn numbered(ours: &'static str, theirs: &'static str, factor: usize, shift: isize) -> Pair {
+pub(crate) const fn numbered(ours: &'static str, theirs: &'static str, factor: usize, shift: isize) -> Pair {
     Pair { ours, theirs, factor, shift, change: Keep }
+}
+
+/// `change` makes their tensor of ours, and can be undone.
+pub(crate) const fn changed(ours: &'static str, theirs: &'static str, change: Change) -> Pair {
+    Pair { ours, theirs, factor: 1, shift: 0, change }
 }
 
 const SCHEMES: &[Scheme] = &[
@@ -161,7 +174,43 @@ const SCHEMES: &[Scheme] = &[
         pairs: &[same("reg_token", "register_tokens")],
         former: &[],
     },
+    Scheme {
+        naming: Naming::OpenClip,
+        marks: &["visual.class_embedding", "visual.proj"],
+        model: "visual.cls_token",
+        pairs: clip::CLIP_VIT,
+        former: &[],
+    },
+    Scheme {
+        naming: Naming::OpenClip,
+        marks: &["visual.attnpool.positional_embedding"],
+        model: "visual.attnpool.positional_embedding",
+        pairs: clip::CLIP_RESNET,
+        former: &[],
+    },
+    Scheme {
+        naming: Naming::OpenClip,
+        marks: &["class_embedding", "ln_pre.weight", "proj"],
+        model: "norm_pre.weight",
+        pairs: clip::VIT,
+        former: &[],
+    },
+    Scheme {
+        naming: Naming::Timm,
+        marks: &["stem.conv1.conv.weight", "head.pos_embed"],
+        model: CLIP_RESNET,
+        pairs: clip::TIMM_RESNET,
+        former: &[],
+    },
 ];
+
+/// A name that shows CLIP's residual network, the one image encoder that has open_clip's names here.
+const CLIP_RESNET: &str = "attnpool.positional_embedding";
+
+/// Whose names a model of ours carries.
+pub(super) fn own(expected: &Shapes) -> Naming {
+    if expected.contains_key(CLIP_RESNET) { Naming::OpenClip } else { Naming::Timm }
+}
 
 /// Recipes for tensors that carry our names already.
 pub(super) fn as_is(shapes: &Shapes) -> Recipes {
@@ -185,13 +234,16 @@ pub(super) fn import(shapes: &Shapes, expected: &Shapes) -> (Naming, Recipes) {
     separate_registers(shapes, expected, &mut recipes);
     split_biases(expected, &mut recipes);
     unflatten_patches(shapes, &mut recipes);
+    add_head_bias(expected, &mut recipes);
     (scheme.map_or(Naming::Timm, |scheme| scheme.naming), recipes)
 }
 
 /// Recipes for the tensors of another naming out of ours; `None` when it has no names for such a model.
 pub(super) fn export(naming: Naming, expected: &Shapes) -> Option<Recipes> {
     let is_resnet = expected.contains_key("layer1.0.conv1.weight") && expected.contains_key("conv1.weight");
-    if naming == Naming::Timm || (naming == Naming::Torchvision && is_resnet) {
+    let own = own(expected);
+    let is_whole_clip = expected.contains_key("logit_scale");
+    if (naming == own && !is_whole_clip) || (naming == Naming::Torchvision && is_resnet && own == Naming::Timm) {
         return Some(expected.keys().map(|name| keep(name)).collect());
     }
     // Registers are added to a token on the way in, which cannot be undone.
@@ -214,6 +266,7 @@ pub(super) fn export(naming: Naming, expected: &Shapes) -> Option<Recipes> {
             _ => match theirs(name) {
                 Some((theirs, change)) => (theirs, Recipe { from: vec![name.clone()], change }),
                 None if naming == Naming::Torchvision && !name.starts_with("norm.") => return None,
+                None if matches!(naming, Naming::OpenClip | Naming::Timm) => return None,
                 None => keep(name),
             },
         };
@@ -257,6 +310,19 @@ fn split_biases(expected: &Shapes, recipes: &mut Recipes) {
         for (name, third) in [("q_bias", 0), ("v_bias", 2)] {
             let recipe = Recipe { from: joint.from.clone(), change: Change::Third(third) };
             recipes.insert(format!("{attention}.{name}"), recipe);
+        }
+    }
+}
+
+/// timm's ViTs of CLIP may have a bias in the last layer, where CLIP has none.
+fn add_head_bias(expected: &Shapes, recipes: &mut Recipes) {
+    for prefix in ["", "visual."] {
+        let (weight, bias) = (format!("{prefix}head.weight"), format!("{prefix}head.bias"));
+        if let Some(Recipe { from, change: Change::Transpose }) = recipes.get(&weight)
+            && (expected.contains_key(&bias) || expected.contains_key("head.bias"))
+        {
+            let zeros = Recipe { from: from.clone(), change: Change::ZeroForColumn };
+            recipes.insert(bias, zeros);
         }
     }
 }

@@ -90,6 +90,8 @@ pub enum Change {
     AddFirstPosition,
     /// All positions `[1, positions, width]` but the first.
     DropFirstPosition,
+    /// A zero for every column of a matrix.
+    ZeroForColumn,
     /// `[outputs, inputs * side * side]` as `[outputs, inputs, side, side]`, for three input channels.
     Unflatten,
 }
@@ -122,6 +124,7 @@ impl Change {
                 (width == also && *positions > 0).then(|| vec![1, 1, *width])
             }
             (Self::DropFirstPosition, [[1, positions, width]]) => Some(vec![1, positions.checked_sub(1)?, *width]),
+            (Self::ZeroForColumn, [[_, columns]]) => Some(vec![*columns]),
             (Self::Unflatten, [[outputs, inputs]]) => {
                 let side = (inputs / 3).isqrt();
                 (side * side * 3 == *inputs).then(|| vec![*outputs, 3, side, side])
@@ -159,6 +162,8 @@ impl Change {
                 let sum: Vec<f32> = token.values.iter().zip(&positions.values).map(|(a, b)| a + b).collect();
                 return Ok(RawTensor::from_floats(shape, &sum));
             }
+            // All bits zero is zero in every element type.
+            Self::ZeroForColumn => vec![0; shape[0] * size],
             Self::DropFirstPosition => last.bytes[shape[2] * size..].to_vec(),
         };
         Ok(RawTensor { dtype: last.dtype, shape, bytes })

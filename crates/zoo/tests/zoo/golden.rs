@@ -60,7 +60,7 @@ impl Golden {
         }
         self.check_trace(&model, device, &mut check);
         self.check_gradients(&model, "", &Pass::eval(), &mut check);
-        if matches!(self.config, ModelConfig::ResNet(_)) {
+        if matches!(self.config, ModelConfig::ResNet(_) | ModelConfig::ClipResNet(_)) {
             let statistics = BatchStatistics::default();
             self.check_gradients(&model, "train.", &Pass::eval().with_statistics(&statistics), &mut check);
             let moved = weights::state(&model.with_statistics(statistics));

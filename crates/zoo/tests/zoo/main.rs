@@ -1,6 +1,7 @@
 //! Parity with timm, and properties of forwards, weights and threads.
 
 mod checkpoints;
+mod clip;
 mod golden;
 mod goldens;
 mod hostile;

@@ -12,6 +12,11 @@ fn names(path: &Path) -> BTreeSet<String> {
     Checkpoint::open(path).unwrap().names().map(str::to_owned).collect()
 }
 
+/// Whose names a model has here.
+fn own(config: &ModelConfig) -> Naming {
+    if matches!(config, ModelConfig::ClipResNet(_)) { Naming::OpenClip } else { Naming::Timm }
+}
+
 fn blank(config: &ModelConfig) -> Model {
     Model::blank(config, &robustify_device::open(Some("flex")).unwrap()).unwrap()
 }
@@ -25,14 +30,14 @@ fn tiny_models_go_there_and_back_bit_for_bit() {
         let model = case.model(&robustify_device::open(Some("flex")).unwrap());
         let state = weights::state(&model);
         std::fs::write(&ours, weights::to_bytes(&state)).unwrap();
-        for naming in [Naming::Timm, Naming::Torchvision, Naming::Microsoft, Naming::Facebook] {
+        for naming in Naming::ALL {
             match weights::convert(&model, &Checkpoint::open(&ours).unwrap(), None, naming, &theirs) {
                 Ok(()) => {}
                 Err(ZooError::NoNames { .. }) => continue,
                 Err(error) => panic!("{} to {naming}: {error}", case.name),
             }
             let named = Checkpoint::open(&theirs).unwrap();
-            weights::convert(&blank(&case.config), &named, None, Naming::Timm, &back).unwrap();
+            weights::convert(&blank(&case.config), &named, None, own(&case.config), &back).unwrap();
             assert_eq!(weights::read(&back).unwrap(), state, "{} by way of {naming}", case.name);
             assert_eq!(weights::state(&weights::load(blank(&case.config), &theirs).unwrap()), state);
             if names(&theirs) != names(&ours) {
@@ -42,7 +47,7 @@ fn tiny_models_go_there_and_back_bit_for_bit() {
     }
     assert_eq!(
         converted,
-        BTreeSet::from(["facebook", "microsoft", "torchvision"].map(str::to_owned)),
+        BTreeSet::from(["facebook", "microsoft", "open_clip", "torchvision"].map(str::to_owned)),
         "what was renamed"
     );
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "a temporary file was left");
@@ -88,7 +93,7 @@ fn every_registered_model_keeps_its_names_there_and_back() {
     for entry in registry::entries() {
         let model = blank(&(entry.config)());
         let expected = weights::shapes(&model);
-        for naming in [Naming::Timm, Naming::Torchvision, Naming::Microsoft, Naming::Facebook] {
+        for naming in Naming::ALL {
             let Some(renamed) = weights::renamed(&expected, naming) else { continue };
             let (found, back) = weights::recognised(&renamed, &expected);
             assert_eq!(back, expected, "{} by way of {naming}, taken for {found}", entry.name());

@@ -36,6 +36,7 @@ const PARAMETERS: &[(&str, usize)] = &[
     ("vit_base_patch32_clip_224.openai", 87_849_728),
     ("vit_base_patch16_clip_224.openai", 86_193_152),
     ("vit_large_patch14_clip_336.openai", 304_294_656),
+    ("resnet50_clip.openai", 38_316_896),
 ];
 
 fn flex() -> Device {
