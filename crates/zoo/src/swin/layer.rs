@@ -1,14 +1,14 @@
 //! A layer (a stage, in the paper's words): patch merging, then blocks.
 
 use burn::module::Module;
+use burn::tensor::Tensor;
 use burn::tensor::ops::PadMode;
-use burn::tensor::{Tensor, activation};
 
-use crate::layers::{Init, LayerNorm, Linear};
+use crate::layers::{Activation, Init, LayerNorm, Linear};
 use crate::swin::attention::{Layout, WindowAttention};
 use crate::swin::config::LayerShape;
 use crate::swin::{SwinConfig, Version};
-use crate::vit::repeat;
+use crate::vit::{Mlp, repeat};
 use crate::{Features, Pass};
 
 /// Consecutive blocks of a layer, with its patch merging when they begin with the first one.
@@ -135,7 +135,7 @@ impl Block {
             norm1: norm(init),
             attn: WindowAttention::new(config, shape, layout, init),
             norm2: norm(init),
-            mlp: Mlp { fc1: Linear::new(init, width, hidden, true), fc2: Linear::new(init, hidden, width, true) },
+            mlp: Mlp::new(init, width, hidden, Activation::Gelu),
             norm3: config.has_third_norm(index).then(|| LayerNorm::new(init, width, super::NORM_EPS)),
             layer: shape.index,
             index,
@@ -158,19 +158,5 @@ impl Block {
             Some(norm) => norm.forward(x),
             None => x,
         }
-    }
-}
-
-/// Two-layer perceptron with the exact GELU.
-#[derive(Module, Debug)]
-pub struct Mlp {
-    fc1: Linear,
-    fc2: Linear,
-}
-
-impl Mlp {
-    fn forward(&self, x: Tensor<4>, pass: &Pass<'_>, site: &str) -> Tensor<4> {
-        let hidden = pass.dropout(activation::gelu(self.fc1.forward(x)), &format!("{site}.mlp.drop1"));
-        pass.dropout(self.fc2.forward(hidden), &format!("{site}.mlp.drop2"))
     }
 }

@@ -19,7 +19,7 @@ use burn::tensor::Tensor;
 pub use attention::{CosineAttention, Layout, Relu, TableAttention, WindowAttention};
 pub use bias_table::resize_bias_table;
 pub use config::{SwinConfig, Version};
-pub use layer::{Block, Layer, Mlp, PatchMerging};
+pub use layer::{Block, Layer, PatchMerging};
 
 use crate::layers::{Conv2d, Init, LayerNorm, Linear};
 use crate::vit::repeat;

@@ -29,11 +29,7 @@ impl Block {
             attn: Attention::new(config, init),
             ls1: scale(init),
             norm2: LayerNorm::new(init, width, config.norm_eps),
-            mlp: Mlp {
-                fc1: Linear::new(init, width, hidden, true),
-                fc2: Linear::new(init, hidden, width, true),
-                activation: config.activation,
-            },
+            mlp: Mlp::new(init, width, hidden, config.activation),
             ls2: scale(init),
             index,
         }
@@ -180,7 +176,14 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    fn forward<const D: usize>(&self, x: Tensor<D>, pass: &Pass<'_>, site: &str) -> Tensor<D> {
+    pub(crate) fn new(init: &mut Init, width: usize, hidden: usize, activation: Activation) -> Self {
+        Self { fc1: Linear::new(init, width, hidden, true), fc2: Linear::new(init, hidden, width, true), activation }
+    }
+
+    /// # Shapes
+    /// - x: `[rows, .., width]`
+    /// - output: that of `x`
+    pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>, pass: &Pass<'_>, site: &str) -> Tensor<D> {
         let hidden = pass.dropout(self.activation.forward(self.fc1.forward(x)), &format!("{site}.mlp.drop1"));
         pass.dropout(self.fc2.forward(hidden), &format!("{site}.mlp.drop2"))
     }
