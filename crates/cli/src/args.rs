@@ -31,7 +31,7 @@ pub enum Command {
     Corrupt(Corrupt),
     /// Augment pictures: AugMix, PixMix and others, as training does, into files.
     Augment(Augment),
-    /// Models that the program knows: list and show them, check one against PyTorch's numbers.
+    /// Models that the program knows: list and show them, convert checkpoints, check against PyTorch's numbers, tokenize.
     #[command(subcommand)]
     Models(Models),
     /// Train a model from scratch on a data set (how the model that ships with the project was made).
@@ -138,6 +138,8 @@ pub enum Models {
     Show(ModelsShow),
     /// Write a checkpoint under another program's names, bit for bit.
     Convert(ModelsConvert),
+    /// Print CLIP's token ids of texts.
+    Tokenize(ModelsTokenize),
     /// Compare a model with the outputs that PyTorch gave for the same weights and inputs.
     Verify(ModelsVerify),
 }
@@ -182,6 +184,14 @@ pub struct ModelsConvert {
     /// The key under which the state dict lies in a file that holds several, as in `teacher`.
     #[arg(long, value_name = "KEY")]
     pub from: Option<String>,
+}
+
+/// Options of `models tokenize`.
+#[derive(Debug, Args)]
+pub struct ModelsTokenize {
+    /// A JSON list of texts, or an object with such a list under `prompts`.
+    #[arg(value_name = "FILE.json")]
+    pub file: PathBuf,
 }
 
 /// Options of `models verify`.

@@ -10,8 +10,10 @@ mod training;
 use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation, module};
 
-/// Relative to the largest element of a tensor.
+/// Relative to the largest element of a tensor: what backends promise of values.
 const TOLERANCE: f32 = 1e-4;
+/// The same of gradients, in which a GPU's shorter exponentials and other orders of summing add up.
+const GRADIENT_TOLERANCE: f32 = 5e-4;
 
 fn device() -> Device {
     let name = std::env::var("ROBUSTIFY_TEST_BACKEND").unwrap_or_else(|_| "flex".into());
@@ -22,7 +24,7 @@ fn device() -> Device {
 fn golden_models_give_the_stored_outputs_and_gradients() {
     let device = device();
     for case in golden::all() {
-        case.check(&device, TOLERANCE);
+        case.check(&device, TOLERANCE, GRADIENT_TOLERANCE);
     }
 }
 

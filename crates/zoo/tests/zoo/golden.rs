@@ -50,9 +50,9 @@ impl Golden {
     }
 
     /// Compares everything that is stored. A difference counts relative to the largest element of its tensor; returns the
-    /// largest one, panics when it is beyond `tolerance`.
-    pub fn check(&self, device: &Device, tolerance: f32) -> f32 {
-        let mut check = Check { golden: self, tolerance, worst: 0.0, compared: 0 };
+    /// largest one, panics when it is beyond `tolerance`, or a gradient beyond `gradient_tolerance`.
+    pub fn check(&self, device: &Device, tolerance: f32, gradient_tolerance: f32) -> f32 {
+        let mut check = Check { golden: self, tolerance, gradient_tolerance, worst: 0.0, compared: 0 };
         let model = self.model(device);
         for (index, cut) in model.cut_points().into_iter().enumerate() {
             let name = if cut == model.last_cut() { "out.logits".into() } else { format!("mid.{index}") };
@@ -108,6 +108,7 @@ impl Golden {
 struct Check<'a> {
     golden: &'a Golden,
     tolerance: f32,
+    gradient_tolerance: f32,
     worst: f32,
     compared: usize,
 }
@@ -117,10 +118,11 @@ impl Check<'_> {
         let case = &self.golden.name;
         let stored = self.golden.stored.get(name).unwrap_or_else(|| panic!("{case}: nothing stored for {name}"));
         assert_eq!(got.shape, stored.shape, "{case}: shape of {name}");
+        let tolerance = if name.contains("grad.") { self.gradient_tolerance } else { self.tolerance };
         let scale = stored.values.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
         for (index, (got, stored)) in got.values.iter().zip(&stored.values).enumerate() {
             let difference = (got - stored).abs() / scale;
-            let far = difference > self.tolerance || difference.is_nan();
+            let far = difference > tolerance || difference.is_nan();
             assert!(!far, "{case}: {name}[{index}] is {got}, stored is {stored}, the largest is {scale}");
             self.worst = self.worst.max(difference);
         }

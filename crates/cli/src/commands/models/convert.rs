@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use anyhow::{bail, ensure};
+use robustify_zoo::clip::{Clip, ClipConfig};
 use robustify_zoo::registry;
 use robustify_zoo::weights::{self, Checkpoint, HubFolder, HubModel};
 use robustify_zoo::{Model, ModelConfig};
@@ -18,8 +19,14 @@ pub fn run(options: &ModelsConvert) -> anyhow::Result<()> {
     );
     let checkpoint = Checkpoint::open(&source.weights)?;
     let device = robustify_device::open(None)?;
-    let module = Model::blank(&source.config.with_classes(source.classes(&checkpoint)), &device)?;
-    weights::convert(&module, &checkpoint, options.from.as_deref(), options.to, &options.output)?;
+    let (from, to, out) = (options.from.as_deref(), options.to, options.output.as_path());
+    match &source.network {
+        Network::Image(config) => {
+            let module = Model::blank(&config.with_classes(source.classes(&checkpoint)), &device)?;
+            weights::convert(&module, &checkpoint, from, to, out)?;
+        }
+        Network::Clip(config) => weights::convert(&Clip::blank(config, &device)?, &checkpoint, from, to, out)?,
+    }
     console::result(&format!("{}: {} as {} names them\n", options.output.display(), source.name, options.to))
 }
 
@@ -27,9 +34,15 @@ pub fn run(options: &ModelsConvert) -> anyhow::Result<()> {
 struct Source {
     name: String,
     weights: PathBuf,
-    config: ModelConfig,
+    network: Network,
     /// Where a configuration beside the weights says it.
     classes: Option<usize>,
+}
+
+/// A single tower, or both.
+enum Network {
+    Image(ModelConfig),
+    Clip(ClipConfig),
 }
 
 impl Source {
@@ -40,6 +53,10 @@ impl Source {
         } else {
             (options.input.clone(), None)
         };
+        if let (None, Some(HubModel::OpenClip(json))) = (&options.model, &found) {
+            let network = Network::Clip(ClipConfig::from_open_clip(&json.to_string())?);
+            return Ok(Self { name: "CLIP".into(), weights, network, classes: None });
+        }
         let (name, classes) = match (&options.model, found) {
             (Some(name), _) => (name.clone(), None),
             (None, Some(HubModel::Timm { name, classes })) => (name, Some(classes)),
@@ -49,7 +66,12 @@ impl Source {
             ),
         };
         let entry = registry::find(&name)?;
-        Ok(Self { name: entry.name(), weights, config: (entry.config)(), classes })
+        let image = (entry.config)();
+        let network = match entry.text {
+            Some(text) => Network::Clip(ClipConfig { image, text: text() }),
+            None => Network::Image(image),
+        };
+        Ok(Self { name: entry.name(), weights, network, classes })
     }
 
     /// As many as the classifier in the file has rows; none if it has no classifier.

@@ -4,7 +4,8 @@
 //! | spec | model |
 //! |---|---|
 //! | `timm:NAME` | a model of the registry; input size and number of classes are those of the dump |
-//! | `clip:NAME` | open_clip's model of that name |
+//! | `clip:NAME` | open_clip's model of that name, both towers |
+//! | `clip_tiny:vit`, `clip_tiny:rn` | `test_clip_vit`, `test_clip_rn` of the registry |
 //! | `vit:img=32,patch=4,dim=192,depth=6,heads=3,...` | a ViT of these sizes, by the keys of [`custom_vit`] |
 //! | `resnet18_cifar` | ResNet-18 with a 3x3 stem of stride 1 and no pool |
 
@@ -13,10 +14,12 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
+use robustify_zoo::clip::{self, Clip, ClipConfig};
+use robustify_zoo::registry::{self, Entry as Registered};
 use robustify_zoo::resnet::{BlockKind, ResNetConfig};
 use robustify_zoo::vit::{Pool, VitConfig};
-use robustify_zoo::weights::{self, Checkpoint, Entry, LoadOptions};
-use robustify_zoo::{Features, Model, ModelConfig, Pass, Trace, registry};
+use robustify_zoo::weights::{self, Checkpoint, Entry, LoadOptions, Partial};
+use robustify_zoo::{Features, Model, ModelConfig, Pass, Trace};
 
 /// An open dump.
 pub struct Dump {
@@ -25,7 +28,13 @@ pub struct Dump {
     /// The stored outputs, by name without `out.`.
     pub outputs: BTreeMap<String, Entry>,
     checkpoint: Checkpoint,
-    config: ModelConfig,
+    network: Network,
+}
+
+/// What a dump is of.
+enum Network {
+    Image(ModelConfig),
+    Clip(ClipConfig),
 }
 
 impl Dump {
@@ -37,7 +46,7 @@ impl Dump {
         let spec = spec.with_context(|| {
             format!("{}: the metadata has no `spec` that names the model; name it with --model", path.display())
         })?;
-        let config = network(&spec, &checkpoint).with_context(|| format!("{}: spec `{spec}`", path.display()))?;
+        let network = Network::of(&spec, &checkpoint).with_context(|| format!("{}: spec `{spec}`", path.display()))?;
         let names: Vec<String> =
             checkpoint.names().filter(|name| name.starts_with("out.")).map(str::to_owned).collect();
         ensure!(!names.is_empty(), "{}: no tensor is named `out.…`, so there is nothing to compare", path.display());
@@ -45,24 +54,69 @@ impl Dump {
         for name in names {
             outputs.insert(name["out.".len()..].to_owned(), checkpoint.read(&name)?);
         }
-        Ok(Self { model: spec, outputs, checkpoint, config })
+        Ok(Self { model: spec, outputs, checkpoint, network })
     }
 
     /// Computes the outputs, under the names of the stored ones.
     pub fn run(&self, device: &Device) -> anyhow::Result<BTreeMap<String, Entry>> {
-        let options = LoadOptions { from: Some("w"), ..LoadOptions::default() };
-        let (model, _) = weights::load_from(Model::blank(&self.config, device)?, &self.checkpoint, options)?;
-        let images = images(&self.checkpoint, device)?;
+        match &self.network {
+            Network::Image(config) => self.run_image(config, device),
+            Network::Clip(config) => self.run_clip(config, device),
+        }
+    }
+
+    fn run_image(&self, config: &ModelConfig, device: &Device) -> anyhow::Result<BTreeMap<String, Entry>> {
+        let (model, _) = weights::load_from(Model::blank(config, device)?, &self.checkpoint, WEIGHTS)?;
         let trace = Trace::default();
-        let logits = model.forward(images, &Pass::eval().with_trace(&trace));
-        let mut outputs: BTreeMap<String, Entry> = BTreeMap::new();
+        let logits = model.forward(images(&self.checkpoint, device)?, &Pass::eval().with_trace(&trace));
+        let mut outputs = BTreeMap::from([("logits".to_owned(), host(Features::Rows(logits))?)]);
         for (name, features) in trace.into_steps() {
             let of_a_module = !["forward_features", "pre_logits"].contains(&name.as_str());
             outputs.insert(if of_a_module { format!("mid.{name}") } else { name }, host(features)?);
         }
-        outputs.insert("logits".into(), host(Features::Rows(logits))?);
         Ok(outputs)
     }
+
+    fn run_clip(&self, config: &ClipConfig, device: &Device) -> anyhow::Result<BTreeMap<String, Entry>> {
+        let (clip, _) = weights::load_from(Clip::blank(config, device)?, &self.checkpoint, WEIGHTS)?;
+        let trace = Trace::default();
+        let image = clip.encode_image(images(&self.checkpoint, device)?, &Pass::eval().with_trace(&trace));
+        let text = clip.encode_text(&ids(&self.checkpoint)?)?;
+        let logits = clip.logits_per_image(image.clone(), text.clone());
+        let scale = clip.logit_scale.val().exp().into_scalar::<f32>();
+        let rows = [
+            ("image_norm", clip::normalised(image.clone())),
+            ("text_norm", clip::normalised(text.clone())),
+            ("image_features", image),
+            ("text_features", text),
+            ("logits_per_image", logits),
+        ];
+        let mut outputs =
+            BTreeMap::from([("logit_scale".to_owned(), Entry { shape: Vec::new(), values: vec![scale] })]);
+        for (name, rows) in rows {
+            outputs.insert(name.to_owned(), host(Features::Rows(rows))?);
+        }
+        for (name, features) in trace.into_steps() {
+            // Steps under open_clip's names, as its modules shape them.
+            if let Some((name, features)) = clip::names::open_clip_step(&clip.visual, &name, features) {
+                outputs.insert(format!("mid.{name}"), host(features)?);
+            }
+        }
+        Ok(outputs)
+    }
+}
+
+const WEIGHTS: LoadOptions<'_> = LoadOptions { from: Some("w"), partial: Partial::Refuse };
+
+fn ids(checkpoint: &Checkpoint) -> anyhow::Result<Vec<Vec<u32>>> {
+    let entry = checkpoint.read("in.ids")?;
+    ensure!(
+        entry.shape.len() == 2 && entry.shape[1] > 0,
+        "`in.ids` has shape {:?}, expected [texts, ids]",
+        entry.shape
+    );
+    // Ids are far below 2^24, up to which 32-bit floats hold every whole number.
+    Ok(entry.values.chunks(entry.shape[1]).map(|row| row.iter().map(|id| *id as u32).collect()).collect())
 }
 
 fn images(checkpoint: &Checkpoint, device: &Device) -> anyhow::Result<Tensor<4>> {
@@ -77,29 +131,37 @@ fn host(features: Features) -> anyhow::Result<Entry> {
     Ok(Entry { shape, values: values.map_err(|error| anyhow::anyhow!("{error:?}"))? })
 }
 
-/// The network of a spec, for the input and the number of classes that the dump has.
-fn network(spec: &str, checkpoint: &Checkpoint) -> anyhow::Result<ModelConfig> {
-    let (kind, rest) = spec.split_once(':').unwrap_or((spec, ""));
-    let classifier = ["head.weight", "fc.weight", "head.fc.weight"].map(|name| checkpoint.shape(&format!("w.{name}")));
-    let classes = classifier.into_iter().flatten().find_map(|shape| shape.first()).copied();
-    let side = checkpoint.shape("in.x").and_then(|shape| shape.get(3)).copied().context("there is no `in.x`")?;
-    match kind {
-        "timm" => {
-            let config = (registry::find(rest)?.config)();
-            Ok(config.with_image_size(side).with_classes(classes.unwrap_or(0)))
+impl Network {
+    /// The network of a spec, for the input and the number of classes that the dump has.
+    fn of(spec: &str, checkpoint: &Checkpoint) -> anyhow::Result<Self> {
+        let (kind, rest) = spec.split_once(':').unwrap_or((spec, ""));
+        let side = checkpoint.shape("in.x").and_then(|shape| shape.get(3)).copied().context("there is no `in.x`")?;
+        let classifiers = ["head.weight", "fc.weight", "head.fc.weight"];
+        let rows = classifiers.into_iter().find_map(|name| checkpoint.shape(&format!("w.{name}"))?.first().copied());
+        let classes = rows.unwrap_or(0);
+        match kind {
+            "timm" => match registry::find(rest)? {
+                Registered { text: Some(text), config, .. } if checkpoint.shape("in.ids").is_some() => {
+                    Ok(Self::Clip(ClipConfig { image: config(), text: text() }))
+                }
+                entry => Ok(Self::Image((entry.config)().with_image_size(side).with_classes(classes))),
+            },
+            "clip" => Ok(Self::Clip(ClipConfig::named(rest)?)),
+            "clip_tiny" => Self::of(&format!("timm:test_clip_{rest}"), checkpoint),
+            "vit" => custom_vit(rest).map(ModelConfig::Vit).map(Self::Image),
+            "resnet18_cifar" => Ok(Self::Image(ModelConfig::ResNet(ResNetConfig {
+                image_size: side,
+                stem_kernel: 3,
+                stem_stride: 1,
+                max_pool: false,
+                classes,
+                ..ResNetConfig::imagenet(BlockKind::Basic, [2, 2, 2, 2])
+            }))),
+            _ => bail!(
+                "unknown kind `{kind}`; expected timm, clip, clip_tiny, vit or resnet18_cifar; --model names a model of \
+                 `models list`"
+            ),
         }
-        "vit" => custom_vit(rest).map(ModelConfig::Vit),
-        "resnet18_cifar" => Ok(ModelConfig::ResNet(ResNetConfig {
-            image_size: side,
-            stem_kernel: 3,
-            stem_stride: 1,
-            max_pool: false,
-            classes: classes.unwrap_or(0),
-            ..ResNetConfig::imagenet(BlockKind::Basic, [2, 2, 2, 2])
-        })),
-        _ => bail!(
-            "unknown kind `{kind}`; expected timm, clip, vit or resnet18_cifar; --model names a model of `models list`"
-        ),
     }
 }
 

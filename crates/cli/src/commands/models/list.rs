@@ -1,8 +1,9 @@
 use anyhow::Context;
 use burn::tensor::Device;
 use robustify_report::{Style, Table};
+use robustify_zoo::clip::{Clip, ClipConfig};
 use robustify_zoo::registry::{self, Entry};
-use robustify_zoo::{Model, weights};
+use robustify_zoo::{Model, ZooError, weights};
 use serde_json::{Value, json};
 
 use crate::args::ModelsList;
@@ -54,10 +55,17 @@ pub struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     pub fn of(entry: &'a Entry, device: &Device) -> anyhow::Result<Self> {
-        let config = (entry.config)();
-        let model = Model::blank(&config, device).with_context(|| entry.name())?;
-        let (parameters, features) = (weights::parameters(&model), config.feature_width());
-        Ok(Self { entry, parameters, gmacs: config.macs() as f64 / 1e9, features })
+        let image = (entry.config)();
+        let features = image.feature_width();
+        let count = || -> Result<(usize, u64), ZooError> {
+            let Some(text) = entry.text else {
+                return Ok((weights::parameters(&Model::blank(&image, device)?), image.macs()));
+            };
+            let config = ClipConfig { image: image.clone(), text: text() };
+            Ok((weights::parameters(&Clip::blank(&config, device)?), config.macs()))
+        };
+        let (parameters, macs) = count().with_context(|| entry.name())?;
+        Ok(Self { entry, parameters, gmacs: macs as f64 / 1e9, features })
     }
 
     pub fn json(&self) -> Value {

@@ -4,6 +4,7 @@ mod convert;
 mod dump;
 mod list;
 mod show;
+mod tokenize;
 mod verify;
 
 use crate::args::Models;
@@ -14,6 +15,7 @@ pub fn run(options: &Models) -> anyhow::Result<()> {
         Models::List(options) => list::run(options),
         Models::Show(options) => show::run(options),
         Models::Convert(options) => convert::run(options),
+        Models::Tokenize(options) => tokenize::run(options),
         Models::Verify(options) => verify::run(options),
     }
 }

@@ -35,6 +35,9 @@ fn summary(facts: &Facts<'_>) -> String {
         format!("  licence        {}", entry.licence),
         format!("  paper          {}", entry.paper),
     ];
+    lines.extend(
+        entry.text.map(|_| "  towers         image and text; the groups below are those of the image tower".to_owned()),
+    );
     lines.extend(entry.hub.map(|hub| format!("  weights        {hub} on the Hugging Face hub")));
     lines.join("\n") + "\n"
 }
