@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Tensor, TensorData, activation};
+use burn::tensor::{Device, Tensor, TensorData};
 use robustify_rng::{Key, Stream};
 use serde::{Deserialize, Serialize};
 
@@ -79,17 +79,7 @@ impl Linear {
     /// - x: `[.., inputs]`
     /// - output: `[.., outputs]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let mut dims = x.dims();
-        let [outputs, inputs] = self.weight.dims();
-        let rows = dims[..D - 1].iter().product();
-        // One product over all rows: a batched product would sum the weight's gradient over the batch afterwards.
-        let y = x.reshape([rows, inputs]).matmul(self.weight.val().transpose());
-        let y = match &self.bias {
-            Some(bias) => y + bias.val().unsqueeze::<2>(),
-            None => y,
-        };
-        dims[D - 1] = outputs;
-        y.reshape(dims)
+        robustify_kernels::linear(x, self.weight.val(), self.bias.as_ref().map(Param::val))
     }
 }
 
@@ -118,7 +108,7 @@ impl LayerNorm {
     /// - x: `[.., width]`
     /// - output: `[.., width]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        burn::tensor::module::layer_norm(x, self.weight.val(), Some(self.bias.val()), self.eps)
+        robustify_kernels::layer_norm(x, self.weight.val(), self.bias.val(), self.eps)
     }
 
     /// The normalisation without weight and bias, which several layers on one input can share.
@@ -127,9 +117,7 @@ impl LayerNorm {
     /// - x: `[.., width]`
     /// - output: `[.., width]`
     pub fn normalise<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let width = x.dims()[D - 1];
-        let device = x.device();
-        burn::tensor::module::layer_norm(x, Tensor::ones([width], &device), None, self.eps)
+        robustify_kernels::normalise(x, self.eps)
     }
 }
 
@@ -150,8 +138,8 @@ impl Activation {
     /// - output: that of `x`
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
-            Self::Gelu => activation::gelu(x),
-            Self::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
+            Self::Gelu => robustify_kernels::gelu(x),
+            Self::QuickGelu => robustify_kernels::quick_gelu(x),
         }
     }
 }

@@ -12,9 +12,10 @@ const BUILT_ON: [(&str, &[&str]); 13] = [
     ("rng", &[]),
     ("augment", &["rng"]),
     ("deepaugment", &["augment"]),
-    ("device", &[]),
+    ("kernels", &[]),
+    ("device", &["kernels"]),
     ("data", &["augment"]),
-    ("zoo", &["rng"]),
+    ("zoo", &["rng", "kernels"]),
     ("select", &["zoo"]),
     ("distill", &["zoo", "select", "data"]),
     ("bench", &["report", "zoo", "select", "data"]),
@@ -28,6 +29,7 @@ const BUILT_ON: [(&str, &[&str]); 13] = [
             "augment",
             "deepaugment",
             "device",
+            "kernels",
             "data",
             "zoo",
             "select",
@@ -137,8 +139,9 @@ impl Manifest<'_> {
         if dependency.is_backend() && self.folder != "device" {
             messages.push(format!("`{name}`: only `device` names a backend; take the device as an argument"));
         }
-        if dependency.is_burn() && self.folder != "device" {
-            for feature in dependency.features().filter(|feature| BACKENDS.contains(feature)) {
+        if dependency.is_burn() {
+            for feature in dependency.features().filter(|feature| BACKENDS.contains(feature) && !self.may_name(feature))
+            {
                 messages.push(format!("feature `{feature}` of `{name}`: only `device` names a backend"));
             }
         }
@@ -146,6 +149,11 @@ impl Manifest<'_> {
             messages.push(format!("`{name}` is for the program; a library returns typed errors and takes arguments"));
         }
         messages.into_iter().map(|message| self.fault(name, message)).collect()
+    }
+
+    /// `device` names every backend, since it opens them; `kernels` names the one it has kernels for.
+    fn may_name(&self, backend: &str) -> bool {
+        self.folder == "device" || self.folder == "kernels" && backend == "flex"
     }
 
     /// An arrow to another crate of the workspace.
@@ -171,7 +179,7 @@ impl Manifest<'_> {
                 faults.push(self.fault("[features]", message));
             }
         } else {
-            for name in of_backends {
+            for name in of_backends.into_iter().filter(|name| !self.may_name(name)) {
                 let message = format!("feature `{name}`: only `device` names a backend, and only `cli` passes it on");
                 faults.push(self.fault(name, message));
             }
@@ -180,7 +188,7 @@ impl Manifest<'_> {
             features.iter().flat_map(|(name, list)| list.as_array().into_iter().flatten().map(move |e| (name, e)));
         for (name, entry) in enabled {
             let Some((package, feature)) = entry.as_str().and_then(|entry| entry.split_once('/')) else { continue };
-            if package.starts_with("burn") && BACKENDS.contains(&feature) && self.folder != "device" {
+            if package.starts_with("burn") && BACKENDS.contains(&feature) && !self.may_name(feature) {
                 faults.push(self.fault(name, format!("`{package}/{feature}`: only `device` names a backend")));
             }
         }
@@ -258,7 +266,7 @@ mod tests {
         let text = "[dependencies]\nburn.workspace = true\nrobustify-distill = { workspace = true }\n";
         assert_eq!(
             messages("crates/zoo/Cargo.toml", text),
-            ["crates/zoo/Cargo.toml:3: `zoo` may not use `distill`; of this workspace it may use rng"]
+            ["crates/zoo/Cargo.toml:3: `zoo` may not use `distill`; of this workspace it may use rng, kernels"]
         );
         assert!(messages("crates/cli/Cargo.toml", text).iter().all(|message| message.contains("has no feature")));
     }
@@ -298,6 +306,14 @@ mod tests {
             ["crates/zoo/Cargo.toml:1: `burn-flex`: only `device` names a backend; take the device as an argument"]
         );
         assert_eq!(messages("crates/zoo/Cargo.toml", "[features]\nfast = [\"burn/cuda\"]\ntch = []\n").len(), 2);
+    }
+
+    #[test]
+    fn kernels_names_the_one_backend_it_has_kernels_for() {
+        let features = |name: &str| format!("[features]\n{name} = [\"burn/{name}\"]\n");
+        assert_eq!(messages("crates/kernels/Cargo.toml", &features("flex")), [""; 0]);
+        assert_eq!(messages("crates/kernels/Cargo.toml", &features("tch")).len(), 2);
+        assert_eq!(messages("crates/zoo/Cargo.toml", &features("flex")).len(), 2);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use robustify_kernels::Extras;
 
 use crate::Pass;
 use crate::layers::{Init, Linear};
@@ -37,6 +38,10 @@ impl WindowAttention {
     /// - maps: `[batch, grid, grid, width]`
     /// - output: `[batch * passes, grid, grid, width]`, the passes of a map next to each other
     pub fn forward(&self, maps: Tensor<4>, passes: usize, pass: &Pass<'_>, site: &str) -> Tensor<4> {
+        if let (Self::V1(attention), 1) = (self, passes) {
+            let mixed = attention.forward(maps, pass, site);
+            return pass.dropout(mixed, &format!("{site}.attn.proj_drop"));
+        }
         let (layout, proj) = match self {
             Self::V1(TableAttention { layout, proj, .. }) | Self::V2(CosineAttention { layout, proj, .. }) => {
                 (layout, proj)
@@ -71,6 +76,21 @@ impl TableAttention {
             proj: Linear::new(init, width, width, true),
             layout,
         }
+    }
+
+    /// Attention in one op, for a single pass.
+    fn forward(&self, maps: Tensor<4>, pass: &Pass<'_>, site: &str) -> Tensor<4> {
+        let Layout { windows, heads, .. } = &self.layout;
+        let [batch, _, _, width] = maps.dims();
+        let (area, count) = (windows.area(), windows.count());
+        let elements = count * heads * area * area;
+        let mask = pass.mask(&format!("{site}.attn.attn_drop"), elements, &maps.device().without_autodiff());
+        let mask = mask.map(|mask| mask.reshape([batch * count, *heads, area, area]));
+        let bias = self.layout.bias(self.relative_position_bias_table.val());
+        let scale = ((width / heads) as f64).powf(-0.5);
+        let qkv = self.qkv.forward(windows.split(maps));
+        let mixed = robustify_kernels::self_attention(qkv, *heads, scale, Extras { bias: Some(bias), mask });
+        windows.join(self.proj.forward(mixed))
     }
 
     /// Attention weights and values, see [`Layout::weights`] and [`Layout::split`].
@@ -211,14 +231,24 @@ impl Layout {
     /// - output: that of `scores`
     fn weights(&self, scores: Tensor<4>, bias_table: Tensor<2>) -> Tensor<4> {
         let (count, heads, area) = (self.windows.count(), self.heads, self.windows.area());
+        // One sum over all scores: the biases and the mask of a map are added up beforehand.
+        let bias = self.bias(bias_table).expand([count, heads, area, area]);
+        activation::softmax(scores + bias.reshape([1, count * heads, area, area]), 3)
+    }
+
+    /// What is added to the scores.
+    ///
+    /// # Shapes
+    /// - bias_table: `[positions, heads]`
+    /// - output: `[count, heads, area, area]`, or `[1, heads, area, area]` where all windows are alike
+    fn bias(&self, bias_table: Tensor<2>) -> Tensor<4> {
+        let (heads, area) = (self.heads, self.windows.area());
         let bias = bias_table.select(0, self.position_index.clone()).reshape([area, area, heads]).permute([2, 0, 1]);
         let bias: Tensor<4> = bias.unsqueeze();
-        // One sum over all scores: the biases and the mask of a map are added up beforehand.
-        let bias = match &self.mask {
+        match &self.mask {
             Some(mask) => bias + mask.clone().unsqueeze_dim::<4>(1),
-            None => bias.expand([count, heads, area, area]),
-        };
-        activation::softmax(scores + bias.reshape([1, count * heads, area, area]), 3)
+            None => bias,
+        }
     }
 
     /// Projects attended values and puts tokens back where they came from.

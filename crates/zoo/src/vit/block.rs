@@ -1,5 +1,6 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, activation};
+use robustify_kernels::Extras;
 
 use super::VitConfig;
 use crate::layers::{Activation, Init, LayerNorm, Linear};
@@ -119,13 +120,12 @@ impl Attention {
 
     fn forward(&self, x: Tensor<3>, pass: &Pass<'_>, site: &str) -> Tensor<3> {
         let [rows, tokens, width] = x.dims();
-        let size = width / self.heads;
-        let qkv = self.qkv.forward(x).reshape([rows, tokens, 3, self.heads, size]).permute([2, 0, 3, 1, 4]);
-        let part = |index| qkv.clone().narrow(0, index, 1).reshape([rows, self.heads, tokens, size]);
-        let (q, k, v) = (part(0), part(1), part(2));
-        let scores = (q * (size as f64).powf(-0.5)).matmul(k.transpose());
-        let weights = pass.dropout(activation::softmax(scores, 3), &format!("{site}.attn.attn_drop"));
-        let mixed = weights.matmul(v).swap_dims(1, 2).reshape([rows, tokens, width]);
+        let scale = ((width / self.heads) as f64).powf(-0.5);
+        let elements = self.heads * tokens * tokens;
+        let mask = pass.mask(&format!("{site}.attn.attn_drop"), elements, &x.device().without_autodiff());
+        let mask = mask.map(|mask| mask.reshape([rows, self.heads, tokens, tokens]));
+        let extras = Extras { mask, ..Extras::default() };
+        let mixed = robustify_kernels::self_attention(self.qkv.forward(x), self.heads, scale, extras);
         pass.dropout(self.proj.forward(mixed), &format!("{site}.attn.proj_drop"))
     }
 

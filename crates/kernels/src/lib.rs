@@ -1,0 +1,52 @@
+//! The ops that cost most, forward and backward, written for the CPU.
+//!
+//! Every function of this crate takes and returns Burn's tensors and can stand wherever the ops it replaces stood. On flex and
+//! in `f32` it runs a kernel of its own with a hand-written backward pass; on any other backend, in any other element type,
+//! and in a build without the feature `flex`, it composes Burn's ops. The two agree to 1e-5 of the largest element, and
+//! their gradients to 1e-4.
+//!
+//! A kernel's result does not depend on the number of threads: work is split at fixed places, and partial sums are added in
+//! the order of the split. Nor does it depend on the vectors of the machine, but for matrix products, which the `gemm` crate
+//! computes with fused multiply-adds where there are any.
+//!
+//! # A new kernel
+//!
+//! 1. Write plain functions on slices, and test them against a naive loop: `simd::vectorised` compiles them for the vectors
+//!    of the machine, `gemm::product` multiplies matrices, `threads` cuts work at fixed places.
+//! 2. Implement `flex::Kernel<N>` for a struct of the op's settings: `forward` on `N` arrays, and `backward`, which gives the
+//!    gradient of every input that wants one. `forward` returns with the result whatever `backward` has to read.
+//! 3. Write the public function: `if flex::serves(&x) { flex::run(kernel, [...]) }`, or else the composition.
+//!
+//! ```
+//! use burn::tensor::Tensor;
+//!
+//! let device = robustify_device::open(Some("flex"))?.autodiff();
+//! let x = Tensor::<1>::from_floats([-1.0, 0.0, 1.0], &device).require_grad();
+//! let y = robustify_kernels::gelu(x.clone());
+//! let gradient = x.grad(&y.sum().backward()).expect("x takes a gradient");
+//! assert!((gradient.into_data().try_to_vec::<f32>()?[1] - 0.5).abs() < 1e-6);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![deny(missing_docs)]
+
+mod activation;
+mod attention;
+#[cfg(feature = "flex")]
+mod each;
+#[cfg(feature = "flex")]
+mod flex;
+#[cfg(feature = "flex")]
+mod gemm;
+mod linear;
+#[cfg(feature = "flex")]
+mod maths;
+mod norm;
+#[cfg(feature = "flex")]
+mod simd;
+#[cfg(feature = "flex")]
+mod threads;
+
+pub use activation::{gelu, quick_gelu};
+pub use attention::{Extras, self_attention};
+pub use linear::linear;
+pub use norm::{layer_norm, normalise};

@@ -1,0 +1,208 @@
+//! Every kernel against the composition of Burn's ops, and its gradients against the composition's, over odd sizes and inputs
+//! that are not contiguous.
+
+use burn::tensor::{Device, Tensor, TensorData, activation};
+use robustify_kernels::Extras;
+
+/// flex under autodiff: kernels run where the inputs are `f32`.
+fn device() -> Device {
+    robustify_device::open(Some("flex")).unwrap().autodiff()
+}
+
+/// Values in [-3, 3] that look like noise but are the same in every run.
+fn noise<const D: usize>(dims: [usize; D], seed: u32) -> TensorData {
+    let mut state = seed.wrapping_mul(2_654_435_769).wrapping_add(1);
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 24) as f32 * 6.0 - 3.0
+    };
+    let count = dims.iter().product();
+    TensorData::new((0..count).map(|_| next()).collect::<Vec<f32>>(), dims)
+}
+
+/// The largest difference over the largest element of `expected`.
+fn difference<const D: usize>(found: Tensor<D>, expected: Tensor<D>) -> f32 {
+    assert_eq!(found.dims(), expected.dims());
+    let scale = expected.clone().abs().max().into_scalar::<f32>().max(1e-30);
+    (found - expected).abs().max().into_scalar::<f32>() / scale
+}
+
+#[test]
+fn gelu_and_quick_gelu_agree_with_their_compositions() {
+    type Function = fn(Tensor<3>) -> Tensor<3>;
+    let pairs: [(Function, Function); 2] = [
+        (robustify_kernels::gelu, activation::gelu),
+        (robustify_kernels::quick_gelu, |x| activation::sigmoid(x.clone() * 1.702) * x),
+    ];
+    for (kernel, composed) in pairs {
+        for dims in [[1, 1, 1], [3, 5, 7], [9, 65, 193]] {
+            // A view whose axes are exchanged.
+            let x = Tensor::<3>::from_data(noise(dims, 1), &device()).swap_dims(0, 2).require_grad();
+            let weights = Tensor::<3>::from_data(noise(x.dims(), 2), &device());
+            let both = [kernel, composed].map(|function| {
+                let y = function(x.clone());
+                let gradients = (y.clone() * weights.clone()).sum().backward();
+                (y.inner(), x.grad(&gradients).unwrap())
+            });
+            let [(y, gradient), (expected, expected_gradient)] = both;
+            assert!(difference(y, expected) < 1e-5);
+            assert!(difference(gradient, expected_gradient) < 1e-4);
+        }
+    }
+}
+
+/// Compares a kernel with its composition in the result and in the gradients of all inputs.
+///
+/// The composition runs on the same inputs and is made of Burn's own ops.
+struct Comparison {
+    name: String,
+    /// Result and gradients; every array flat.
+    kernel: Vec<Tensor<1>>,
+    composed: Vec<Tensor<1>>,
+}
+
+impl Comparison {
+    fn check(self) {
+        for (index, (found, expected)) in self.kernel.into_iter().zip(self.composed).enumerate() {
+            let bound = if index == 0 { 1e-5 } else { 1e-4 };
+            let difference = difference(found, expected);
+            assert!(difference < bound, "{}, array {index}: {difference}", self.name);
+        }
+    }
+}
+
+/// Flat copies of a result and of the gradients of its inputs, for random weights of the result's elements.
+macro_rules! result_and_gradients {
+    ($y:expr, $($input:expr),*) => {{
+        let y = $y;
+        let weights = Tensor::from_data(noise(y.dims(), 99), &y.device());
+        let gradients = (y.clone() * weights).sum().backward();
+        vec![y.inner().flatten::<1>(0, -1), $($input.grad(&gradients).unwrap().flatten::<1>(0, -1)),*]
+    }};
+}
+
+fn input<const D: usize>(dims: [usize; D], seed: u32) -> Tensor<D> {
+    Tensor::from_data(noise(dims, seed), &device()).require_grad()
+}
+
+#[test]
+fn layer_norm_agrees_with_its_composition() {
+    use burn::tensor::module::layer_norm;
+    for [rows, width] in [[1, 1], [3, 7], [130, 192], [65, 33]] {
+        let (x, weight, bias) = (input([width, rows], 1), input([width], 2), input([width], 3));
+        let view = || x.clone().transpose().unsqueeze::<3>();
+        let name = format!("{rows} rows of {width}");
+        let kernel = robustify_kernels::layer_norm(view(), weight.clone(), bias.clone(), 1e-6);
+        let composed = layer_norm(view(), weight.clone(), Some(bias.clone()), 1e-6);
+        let kernel = result_and_gradients!(kernel, x, weight, bias);
+        let composed = result_and_gradients!(composed, x, weight, bias);
+        // A single element is its own mean: all that is left is rounding.
+        if width > 1 {
+            Comparison { name: name.clone(), kernel, composed }.check();
+        }
+        let kernel = robustify_kernels::normalise(view(), 1e-2);
+        let composed = layer_norm(view(), Tensor::ones([width], &device()), None, 1e-2);
+        let kernel = result_and_gradients!(kernel, x);
+        let composed = result_and_gradients!(composed, x);
+        if width > 1 {
+            Comparison { name, kernel, composed }.check();
+        }
+    }
+}
+
+#[test]
+fn linear_agrees_with_its_composition() {
+    for [rows, inputs, outputs] in [[1, 1, 1], [7, 5, 3], [300, 65, 130]] {
+        let (x, weight, bias) = (input([inputs, rows, 2], 1), input([inputs, outputs], 2), input([outputs], 3));
+        let view = || (x.clone().swap_dims(0, 2), weight.clone().transpose());
+        let name = format!("{rows} rows of {inputs} to {outputs}");
+        let kernel = |bias| {
+            let (x, weight) = view();
+            robustify_kernels::linear(x, weight, bias)
+        };
+        let composed = || {
+            let (x, weight) = view();
+            x.matmul(weight.transpose().unsqueeze::<3>())
+        };
+        let shifted = composed() + bias.clone().unsqueeze::<3>();
+        let pairs = [
+            (result_and_gradients!(kernel(None), x, weight), result_and_gradients!(composed(), x, weight)),
+            (
+                result_and_gradients!(kernel(Some(bias.clone())), x, weight, bias),
+                result_and_gradients!(shifted, x, weight, bias),
+            ),
+        ];
+        for (kernel, composed) in pairs {
+            Comparison { name: name.clone(), kernel, composed }.check();
+        }
+    }
+}
+
+/// Attention as the paper writes it.
+fn composed_attention(qkv: Tensor<3>, heads: usize, scale: f64, extras: Extras) -> Tensor<3> {
+    let [rows, tokens, width] = qkv.dims();
+    let size = width / 3 / heads;
+    let part = |index| {
+        let part: Tensor<3> = qkv.clone().narrow(2, index * heads * size, heads * size);
+        part.reshape([rows, tokens, heads, size]).swap_dims(1, 2)
+    };
+    let mut scores = part(0).matmul(part(1).transpose()) * scale;
+    if let Some(bias) = extras.bias {
+        let windows = bias.dims()[0];
+        scores = scores + bias.repeat_dim(0, rows / windows);
+    }
+    let mut weights = activation::softmax(scores, 3);
+    if let Some(mask) = extras.mask {
+        weights = weights * mask;
+    }
+    weights.matmul(part(2)).swap_dims(1, 2).reshape([rows, tokens, width / 3])
+}
+
+#[test]
+fn attention_agrees_with_its_composition() {
+    // The last has several blocks of queries; the one before it several pieces of rows.
+    for (rows, tokens, heads, size, windows) in [(1, 1, 1, 1, 1), (4, 7, 3, 5, 2), (36, 9, 2, 4, 4), (1, 230, 1, 8, 1)]
+    {
+        let scale = (size as f64).powf(-0.5);
+        let qkv = input([tokens, rows, 3 * heads * size], 1);
+        let bias = input([windows, heads, tokens, tokens], 2);
+        let plain = device().without_autodiff();
+        let mask: Tensor<4> =
+            Tensor::<4>::from_data(noise([rows, heads, tokens, tokens], 3), &plain).greater_elem(-1.0).float();
+        let view = || qkv.clone().swap_dims(0, 1);
+        for (biased, masked) in [(false, false), (true, false), (false, true), (true, true)] {
+            let extras = Extras { bias: biased.then(|| bias.clone()), mask: masked.then(|| mask.clone()) };
+            let kernel = robustify_kernels::self_attention(view(), heads, scale, extras.clone());
+            let composed = composed_attention(view(), heads, scale, extras);
+            let name = format!("{rows}x{tokens}, bias {biased}, mask {masked}");
+            let (kernel, composed) = if biased {
+                (result_and_gradients!(kernel, qkv, bias), result_and_gradients!(composed, qkv, bias))
+            } else {
+                (result_and_gradients!(kernel, qkv), result_and_gradients!(composed, qkv))
+            };
+            Comparison { name, kernel, composed }.check();
+        }
+    }
+}
+
+#[test]
+fn threads_change_no_bit() {
+    let of_threads = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let (x, weight, bias) = (input([5, 131, 96], 1), input([288, 96], 2), input([288], 3));
+            let (scale, shift) = (input([96], 4), input([96], 5));
+            let table = input([1, 3, 131, 131], 6);
+            let y = robustify_kernels::layer_norm(x.clone(), scale.clone(), shift.clone(), 1e-6);
+            let y = robustify_kernels::linear(y, weight.clone(), Some(bias.clone()));
+            let extras = Extras { bias: Some(table.clone()), mask: None };
+            let y = robustify_kernels::gelu(robustify_kernels::self_attention(y, 3, 0.2, extras));
+            let all = result_and_gradients!(y, x, weight, bias, scale, shift, table);
+            all.into_iter().map(|array| array.into_data().try_to_vec::<f32>().unwrap()).collect::<Vec<_>>()
+        })
+    };
+    let one = of_threads(1);
+    for threads in [2, 3, 5] {
+        assert!(of_threads(threads) == one, "{threads} threads");
+    }
+}
