@@ -13,7 +13,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-BATCH = 64
+
+def batch_of(image_size):
+    """Images of a batch, as `robustify bench-models` has them."""
+    return 64 if image_size < 128 else 16
 
 
 class Attention(nn.Module):
@@ -75,40 +78,57 @@ class BasicBlock(nn.Module):
         return F.relu(y + self.shortcut(x))
 
 
+class Bottleneck(nn.Module):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        planes = outputs // 4
+        self.conv1, self.bn1 = nn.Conv2d(inputs, planes, 1, bias=False), nn.BatchNorm2d(planes)
+        self.conv2, self.bn2 = nn.Conv2d(planes, planes, 3, stride, 1, bias=False), nn.BatchNorm2d(planes)
+        self.conv3, self.bn3 = nn.Conv2d(planes, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        y = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+        return F.relu(self.bn3(self.conv3(y)) + self.shortcut(x))
+
+
 class ResNet(nn.Module):
     def __init__(self, config):
         super().__init__()
-        assert config["block"] == "basic" and not config["max_pool"], "only what models.json has"
         width, kernel = config["width"], config["stem_kernel"]
+        kind, expansion = {"basic": (BasicBlock, 1), "bottleneck": (Bottleneck, 4)}[config["block"]]
         self.conv1 = nn.Conv2d(3, width, kernel, config["stem_stride"], kernel // 2, bias=False)
+        self.pool = nn.MaxPool2d(3, 2, 1) if config["max_pool"] else nn.Identity()
         self.bn1, blocks, inputs = nn.BatchNorm2d(width), [], width
         for stage, count in enumerate(config["layers"]):
             for block in range(count):
-                outputs = width << stage
-                blocks.append(BasicBlock(inputs, outputs, 2 if stage and not block else 1))
+                outputs = (width << stage) * expansion
+                blocks.append(kind(inputs, outputs, 2 if stage and not block else 1))
                 inputs = outputs
         self.blocks, self.fc = nn.Sequential(*blocks), nn.Linear(inputs, config["classes"])
 
     def forward(self, images):
-        x = self.blocks(F.relu(self.bn1(self.conv1(images))))
+        x = self.blocks(self.pool(F.relu(self.bn1(self.conv1(images)))))
         return self.fc(x.mean((2, 3)))
 
 
-def measure(step, seconds):
+def measure(step, batch, seconds):
     """Images a second, by the clock and by the processor's time."""
     step()
     start, processor, images = time.perf_counter(), time.process_time(), 0
-    while time.perf_counter() - start < seconds or images < 2 * BATCH:
+    while time.perf_counter() - start < seconds or images < 2 * batch:
         step()
-        images += BATCH
+        images += batch
     return images / (time.perf_counter() - start), images / (time.process_time() - processor)
 
 
 def steps(model, config):
     """What is measured: a forward without gradients, and a step of training with cross-entropy and AdamW."""
     torch.manual_seed(1)
-    size = config["image_size"]
-    images, labels = torch.randn(BATCH, 3, size, size), torch.arange(BATCH) % config["classes"]
+    size, batch = config["image_size"], batch_of(config["image_size"])
+    images, labels = torch.randn(batch, 3, size, size), torch.arange(batch) % config["classes"]
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
 
     def forward():
@@ -137,7 +157,7 @@ def main():
     config = configs[given.model]
     model = {"vit": ViT, "resnet": ResNet}[config["architecture"]](config)
     for work, step in steps(model, config).items():
-        by_clock, by_processor = measure(step, given.seconds)
+        by_clock, by_processor = measure(step, batch_of(config["image_size"]), given.seconds)
         print(json.dumps({
             "peer": f"PyTorch {torch.__version__}", "model": given.model, "work": work, "threads": torch.get_num_threads(),
             "images_per_second": by_clock, "images_per_cpu_second": by_processor,

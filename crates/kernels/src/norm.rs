@@ -56,7 +56,8 @@ mod kernel {
 
         fn infer(&self, inputs: [Array; N]) -> Array {
             let x = &inputs[0];
-            let affine = inputs.get(1).zip(inputs.get(2));
+            let affine: Option<(&[f32], &[f32])> =
+                inputs.get(1).zip(inputs.get(2)).map(|(weight, bias)| (&**weight, &**bias));
             let [_, width] = x.rows();
             let values = filled(x.len(), width.max(1), |at, block| {
                 let x = &x[at..at + block.len()];
@@ -64,11 +65,13 @@ mod kernel {
                     #[inline(always)]
                     || {
                         for (out, x) in block.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-                            self.normalise(x, out);
-                            if let Some((weight, bias)) = affine {
-                                for ((out, &weight), &bias) in out.iter_mut().zip(&**weight).zip(&**bias) {
-                                    *out = *out * weight + bias;
-                                }
+                            let [mean, scale] = self.moments(x);
+                            let Some((weight, bias)) = affine else {
+                                normalise(x, mean, scale, out);
+                                continue;
+                            };
+                            for (((out, &x), &weight), &bias) in out.iter_mut().zip(x).zip(weight).zip(bias) {
+                                *out = (x - mean) * scale * weight + bias;
                             }
                         }
                     },
@@ -111,24 +114,13 @@ mod kernel {
     }
 
     impl LayerNorm {
-        /// Writes the normalised row and returns one over its deviation.
+        /// The mean of a row, and one over its deviation.
         #[inline(always)]
-        fn normalise(&self, x: &[f32], out: &mut [f32]) -> f32 {
+        fn moments(&self, x: &[f32]) -> [f32; 2] {
             let width = x.len() as f32;
             let mean = sum(x) / width;
-            let squares = fold(
-                x,
-                0.0,
-                #[inline(always)]
-                |sum, value| sum + (value - mean) * (value - mean),
-                #[inline(always)]
-                |a, b| a + b,
-            );
-            let scale = 1.0 / (squares / width + self.eps).sqrt();
-            for (out, &value) in out.iter_mut().zip(x) {
-                *out = (value - mean) * scale;
-            }
-            scale
+            let squares = fold(x, 0.0, |sum, value| sum + (value - mean) * (value - mean), |a, b| a + b);
+            [mean, 1.0 / (squares / width + self.eps).sqrt()]
         }
 
         /// Turns the gradient of a row of the result into that of the row of `x`, and adds it to `sums`: those of the weight,
@@ -142,7 +134,8 @@ mod kernel {
             normalised: &mut [f32],
             sums: &mut [f32],
         ) {
-            let scale = self.normalise(x, normalised);
+            let [mean, scale] = self.moments(x);
+            normalise(x, mean, scale, normalised);
             let (of_weight, of_bias) = sums.split_at_mut(sums.len() / 2);
             for (((of_weight, of_bias), &g), &n) in of_weight.iter_mut().zip(of_bias).zip(&*g).zip(&*normalised) {
                 *of_weight += g * n;
@@ -158,6 +151,12 @@ mod kernel {
             for (g, &n) in g.iter_mut().zip(&*normalised) {
                 *g = (*g - mean - n * slope) * scale;
             }
+        }
+    }
+    #[inline(always)]
+    fn normalise(x: &[f32], mean: f32, scale: f32, out: &mut [f32]) {
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out = (x - mean) * scale;
         }
     }
 }

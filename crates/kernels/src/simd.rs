@@ -39,12 +39,10 @@ pub(crate) fn fold(values: &[f32], start: f32, step: impl Fn(f32, f32) -> f32, j
     for (lane, &value) in lanes.iter_mut().zip(rest) {
         *lane = step(*lane, value);
     }
-    let mut width = LANES / 2;
-    while width > 0 {
+    for width in [16, 8, 4, 2, 1] {
         for index in 0..width {
             lanes[index] = join(lanes[index], lanes[index + width]);
         }
-        width /= 2;
     }
     lanes[0]
 }

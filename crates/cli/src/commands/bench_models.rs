@@ -21,8 +21,10 @@ use crate::console;
 
 const MODELS: &str = include_str!("../../../bench/peers/models.json");
 
-/// Images of a batch.
-const BATCH: usize = 64;
+/// Images of a batch: at 224 pixels a quarter of what it is at 32, so that 8 GB of memory are enough.
+fn batch(image_size: usize) -> usize {
+    if image_size < 128 { 64 } else { 16 }
+}
 
 /// One measurement.
 #[derive(Debug, Serialize)]
@@ -48,25 +50,23 @@ pub fn run(options: &BenchModels) -> anyhow::Result<()> {
     for (name, config) in configs.iter().filter(|(name, _)| options.models.is_empty() || options.models.contains(name))
     {
         // Shards as the trainer makes them, then Burn's own way with a whole batch, where that is another.
-        measure_model(name, config, &machine, machine.shard_rows, options.seconds)?;
-        if machine.shard_rows < BATCH {
-            measure_model(name, config, &machine, BATCH, options.seconds)?;
+        let model = Model::new(config, 1, &machine.device)?;
+        let batch = batch(model.image_size());
+        let shard_rows = if machine.shard_rows < usize::MAX { machine.shard_rows.min(batch / 2) } else { batch };
+        measure_model(name, model.clone(), &machine, shard_rows, options.seconds)?;
+        if shard_rows < batch {
+            measure_model(name, model, &machine, batch, options.seconds)?;
         }
     }
     Ok(())
 }
 
-fn measure_model(
-    name: &str,
-    config: &ModelConfig,
-    machine: &Machine,
-    shard_rows: usize,
-    seconds: f64,
-) -> anyhow::Result<()> {
-    let sharded = shard_rows < BATCH;
+fn measure_model(name: &str, model: Model, machine: &Machine, shard_rows: usize, seconds: f64) -> anyhow::Result<()> {
+    let batch = batch(model.image_size());
+    let sharded = shard_rows < batch;
     let backend = robustify_device::backend_of(&machine.device);
     let peer = if sharded { format!("{backend}, shards of {shard_rows}") } else { backend };
-    let mut bench = Bench::new(config, machine, shard_rows)?;
+    let mut bench = Bench::new(model, machine, shard_rows);
     for work in ["forward", "train"] {
         let mut step = || match work {
             "forward" => bench.forward(),
@@ -74,9 +74,9 @@ fn measure_model(
         };
         step()?;
         let (start, processor, mut images) = (Instant::now(), ProcessTime::now(), 0);
-        while start.elapsed() < Duration::from_secs_f64(seconds) || images < 2 * BATCH {
+        while start.elapsed() < Duration::from_secs_f64(seconds) || images < 2 * batch {
             step()?;
-            images += BATCH;
+            images += batch;
         }
         let per = |time: Duration| images as f64 / time.as_secs_f64();
         let line = Measurement {
@@ -98,14 +98,15 @@ struct Bench<'a> {
     model: Option<Model>,
     optimizer: AdamW,
     shards: Vec<(Tensor<4>, Tensor<1, Int>)>,
+    /// Images in all shards.
+    batch: usize,
     /// `None` for the whole batch on the calling thread, where kernels use what threads they like.
     workers: Option<&'a Workers>,
     device: &'a Device,
 }
 
 impl<'a> Bench<'a> {
-    fn new(config: &ModelConfig, machine: &'a Machine, shard_rows: usize) -> anyhow::Result<Self> {
-        let model = Model::new(config, 1, &machine.device)?;
+    fn new(model: Model, machine: &'a Machine, shard_rows: usize) -> Self {
         let (size, classes) = (model.image_size(), model.classes());
         let mut stream = Key::new(1, "bench-models").stream();
         let mut shard = |rows: std::ops::Range<usize>| {
@@ -114,12 +115,11 @@ impl<'a> Bench<'a> {
             let labels: Vec<i64> = rows.map(|row| (row % classes) as i64).collect();
             (Tensor::from_data(images, &machine.device), Tensor::from_data(labels.as_slice(), &machine.device))
         };
-        let shards = (0..BATCH)
-            .step_by(shard_rows.min(BATCH))
-            .map(|from| shard(from..BATCH.min(from.saturating_add(shard_rows))));
+        let batch = batch(size);
+        let shards = (0..batch).step_by(shard_rows).map(|from| shard(from..batch.min(from + shard_rows)));
         let shards = shards.collect();
-        let workers = (shard_rows < BATCH).then_some(&machine.workers);
-        Ok(Self { model: Some(model), optimizer: AdamW::default(), shards, workers, device: &machine.device })
+        let workers = (shard_rows < batch).then_some(&machine.workers);
+        Self { model: Some(model), optimizer: AdamW::default(), shards, batch, workers, device: &machine.device }
     }
 
     fn each<R: Send>(&self, work: impl Fn((Tensor<4>, Tensor<1, Int>)) -> R + Sync) -> Vec<R> {
@@ -137,12 +137,13 @@ impl<'a> Bench<'a> {
 
     fn train(&mut self) -> anyhow::Result<()> {
         let model = self.model.take().context("the model is present between steps")?;
+        let batch = self.batch as f64;
         let results = self.each(|(images, labels)| {
             // Leaves of its own for every shard, as in the trainer.
             let trained = model.clone().train();
             let statistics = BatchStatistics::default();
             let logits = trained.forward(images, &Pass::eval().with_statistics(&statistics));
-            let mut backward = (losses::cross_entropy(logits, labels) / BATCH as f64).backward();
+            let mut backward = (losses::cross_entropy(logits, labels) / batch).backward();
             (optimizer::gradients(&trained, &mut backward), statistics)
         });
         let (gradients, statistics): (Vec<_>, Vec<_>) = results.into_iter().unzip();

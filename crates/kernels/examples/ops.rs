@@ -1,0 +1,163 @@
+//! Where the time of a Vision Transformer's block goes on one thread: milliseconds a forward and a forward with backward of
+//! every op, of the kernels and of the compositions they replace, and the share of the machine's peak that they reach.
+//!
+//! ```text
+//! cargo run --release -p robustify-kernels --example ops
+//! ```
+//!
+//! With glibc, set MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_ to 1073741824: freed memory then stays with the process,
+//! as the program has it (see `crates/cli/src/allocator.rs`), and fresh pages are not part of what is measured.
+#![allow(clippy::print_stdout, reason = "a table is what this program is for")]
+
+use std::time::{Duration, Instant};
+
+use burn::tensor::{Device, Distribution, Tensor, activation, module};
+use cpu_time::ThreadTime;
+use robustify_kernels::{Extras, gelu, layer_norm, linear, self_attention};
+
+/// A block's shapes: rows (images), tokens, width and heads; the hidden layer is four times as wide.
+const SHAPES: [(&str, [usize; 4]); 2] = [("32 px, d192 h3", [32, 65, 192, 3]), ("224 px, ViT-S/16", [8, 197, 384, 6])];
+
+/// An op of a block.
+struct Op {
+    name: &'static str,
+    /// How often a block has it.
+    times: usize,
+    /// Multiply-adds of a forward, in thousands of millions.
+    products: f64,
+    kernel: Box<dyn Fn(bool) + Send>,
+    composed: Box<dyn Fn(bool) + Send>,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let device = robustify_device::open(Some("flex"))?;
+    // One thread: what a shard gets in training.
+    rayon::ThreadPoolBuilder::new().num_threads(1).build()?.install(|| {
+        let peak = peak(&device);
+        println!("A square product of 512 reaches {peak:.0} GFLOP/s, which is called the peak here.");
+        for (name, shape) in SHAPES {
+            println!("\n{name}, {} images: ms as a kernel, composed, ratio; share of the peak", shape[0]);
+            table(&ops(shape, &device), peak);
+        }
+    });
+    Ok(())
+}
+
+/// GFLOP/s of a large product, the best of several.
+fn peak(device: &Device) -> f64 {
+    let square = || Tensor::<2>::random([512, 512], Distribution::Normal(0.0, 1.0), device);
+    let (a, b) = (square(), square());
+    2.0 * 0.512_f64.powi(3) / fastest(|| drop(a.clone().matmul(b.clone())))
+}
+
+/// The shortest of many times in seconds of this thread's processor; a busy machine only ever adds to it.
+fn fastest(work: impl Fn()) -> f64 {
+    work();
+    let start = Instant::now();
+    let mut best = Duration::MAX;
+    while start.elapsed() < Duration::from_millis(400) {
+        let start = ThreadTime::now();
+        work();
+        best = best.min(start.elapsed());
+    }
+    best.as_secs_f64()
+}
+
+fn table(ops: &[Op], peak: f64) {
+    for (work, backward) in [("forward", false), ("with backward", true)] {
+        let (mut sums, mut products) = ([0.0; 2], 0.0);
+        for op in ops {
+            let [kernel, composed] = [&op.kernel, &op.composed].map(|run| fastest(|| run(backward)) * op.times as f64);
+            let flops = 2.0 * op.products * op.times as f64 * if backward { 3.0 } else { 1.0 };
+            let share = if flops > 0.0 { format!("{:.2}", flops / kernel / peak) } else { String::new() };
+            let (name, ratio) = (op.name, composed / kernel);
+            println!("{work:14} {name:10} {:8.3} {:8.3} {ratio:6.2} {share:>6}", 1e3 * kernel, 1e3 * composed);
+            sums = [sums[0] + kernel, sums[1] + composed];
+            products += flops;
+        }
+        let [kernel, composed] = sums;
+        let (ratio, share) = (composed / kernel, products / kernel / peak);
+        println!("{work:14} block      {:8.3} {:8.3} {ratio:6.2} {share:6.2}", 1e3 * kernel, 1e3 * composed);
+    }
+}
+
+/// The ops of a block in their order.
+fn ops([rows, tokens, width, heads]: [usize; 4], device: &Device) -> Vec<Op> {
+    let random = |dims: [usize; 3]| Tensor::<3>::random(dims, Distribution::Normal(0.0, 1.0), device);
+    let affine = |name, inputs: usize, outputs: usize| {
+        let weight = random([1, outputs, inputs]).reshape([outputs, inputs]);
+        let parts = [random([rows, tokens, inputs]), weight.unsqueeze(), random([1, 1, outputs])];
+        op(name, 1, (rows * tokens * inputs * outputs) as f64 / 1e9, parts, move |[x, weight, bias], kernels| {
+            let (weight, bias) = (weight.reshape([outputs, inputs]), bias.reshape([outputs]));
+            if kernels {
+                return linear(x, weight, Some(bias));
+            }
+            let y = x.reshape([rows * tokens, inputs]).matmul(weight.transpose()) + bias.unsqueeze::<2>();
+            y.reshape([rows, tokens, outputs])
+        })
+    };
+    let one = || random([1, 1, 1]);
+    let size = width / heads;
+    let norm =
+        op("LayerNorm", 2, 0.0, [random([rows, tokens, width]), random([1, 1, width]), random([1, 1, width])], {
+            move |[x, weight, bias], kernels| {
+                let (weight, bias) = (weight.reshape([width]), bias.reshape([width]));
+                if kernels {
+                    layer_norm(x, weight, bias, 1e-6)
+                } else {
+                    module::layer_norm(x, weight, Some(bias), 1e-6)
+                }
+            }
+        });
+    let products = (2 * rows * tokens * tokens * width) as f64 / 1e9;
+    let attention = op("attention", 1, products, [random([rows, tokens, 3 * width]), one(), one()], {
+        move |[qkv, _, _], kernels| {
+            let scale = (size as f64).powf(-0.5);
+            if kernels {
+                return self_attention(qkv, heads, scale, Extras::default());
+            }
+            let qkv = qkv.reshape([rows, tokens, 3, heads, size]).permute([2, 0, 3, 1, 4]);
+            let part = |index| qkv.clone().narrow(0, index, 1).reshape([rows, heads, tokens, size]);
+            let weights = activation::softmax((part(0) * scale).matmul(part(1).transpose()), 3);
+            weights.matmul(part(2)).swap_dims(1, 2).reshape([rows, tokens, width])
+        }
+    });
+    let curve = op("GELU", 1, 0.0, [random([rows, tokens, 4 * width]), one(), one()], |[x, _, _], kernels| {
+        if kernels { gelu(x) } else { activation::gelu(x) }
+    });
+    let sum = op("residual", 2, 0.0, [random([rows, tokens, width]), random([rows, tokens, width]), one()], {
+        |[x, y, _], _| x + y
+    });
+    vec![
+        norm,
+        affine("qkv", width, 3 * width),
+        attention,
+        affine("proj", width, width),
+        affine("fc1", width, 4 * width),
+        curve,
+        affine("fc2", 4 * width, width),
+        sum,
+    ]
+}
+
+/// `run` computes the op from its inputs, with kernels or composed.
+fn op(
+    name: &'static str,
+    times: usize,
+    products: f64,
+    inputs: [Tensor<3>; 3],
+    run: impl Fn([Tensor<3>; 3], bool) -> Tensor<3> + Clone + Send + 'static,
+) -> Op {
+    let timed = |kernels: bool| {
+        let (inputs, run) = (inputs.clone(), run.clone());
+        Box::new(move |backward: bool| {
+            if backward {
+                let inputs = inputs.clone().map(|input| Tensor::from_inner(input).require_grad());
+                drop(run(inputs, kernels).sum().backward());
+            } else {
+                drop(run(inputs.clone(), kernels));
+            }
+        })
+    };
+    Op { name, times, products, kernel: timed(true), composed: timed(false) }
+}
