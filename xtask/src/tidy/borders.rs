@@ -8,7 +8,7 @@ use crate::args::BACKENDS;
 /// Which crates of the workspace a crate is built on. It may name directly whatever it can reach along these arrows.
 ///
 /// Packages are named `robustify-<folder>`. `cli` stands on everything; `rng` serves everyone but `report`.
-const BUILT_ON: [(&str, &[&str]); 13] = [
+const BUILT_ON: [(&str, &[&str]); 14] = [
     ("rng", &[]),
     ("augment", &["rng"]),
     ("deepaugment", &["augment"]),
