@@ -6,8 +6,8 @@
 //! their gradients to 1e-4.
 //!
 //! A kernel's result does not depend on the number of threads: work is split at fixed places, and partial sums are added in
-//! the order of the split. Nor does it depend on the vectors of the machine, but for matrix products, which the `gemm` crate
-//! computes with fused multiply-adds where there are any.
+//! the order of the split. Nor does it depend on the vectors of the machine, but for matrix products and convolutions, which
+//! use fused multiply-adds where there are any.
 //!
 //! # A new kernel
 //!
@@ -31,6 +31,10 @@
 
 mod activation;
 mod attention;
+mod batch_norm;
+#[cfg(feature = "flex")]
+pub mod conv;
+mod conv2d;
 #[cfg(feature = "flex")]
 mod each;
 #[cfg(feature = "flex")]
@@ -48,5 +52,7 @@ mod threads;
 
 pub use activation::{gelu, quick_gelu};
 pub use attention::{Extras, self_attention};
+pub use batch_norm::{Then, batch_norm, batch_norm_train};
+pub use conv2d::conv2d;
 pub use linear::linear;
 pub use norm::{layer_norm, normalise};
