@@ -1,8 +1,8 @@
 //! The layers that the models share. Fields carry PyTorch's names and layouts, so weights load by key alone.
 
 use burn::module::{Module, Param, ParamId};
-use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
+use robustify_kernels::Then;
 use robustify_rng::{Key, Stream};
 use serde::{Deserialize, Serialize};
 
@@ -168,8 +168,8 @@ impl Conv2d {
     /// - x: `[batch, inputs, height, width]`
     /// - output: `[batch, outputs, height', width']`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1; 2], 1);
-        burn::tensor::module::conv2d(x, self.weight.val(), self.bias.as_ref().map(Param::val), options)
+        let bias = self.bias.as_ref().map(Param::val);
+        robustify_kernels::conv2d(x, self.weight.val(), bias, [self.stride; 2], [self.padding; 2])
     }
 }
 
@@ -202,21 +202,23 @@ impl BatchNorm2d {
         }
     }
 
+    /// The normalisation and what follows it.
+    ///
     /// # Shapes
     /// - x: `[batch, channels, height, width]`
     /// - output: that of `x`
-    pub fn forward(&self, x: Tensor<4>, pass: &Pass<'_>) -> Tensor<4> {
-        use burn::tensor::module::{batch_norm, batch_norm_train};
+    pub fn forward(&self, x: Tensor<4>, then: Then, pass: &Pass<'_>) -> Tensor<4> {
+        let affine = [self.weight.val(), self.bias.val()];
         let Some(statistics) = pass.statistics() else {
-            let (mean, variance) = (self.running_mean.val(), self.running_var.val());
-            return batch_norm(x, self.weight.val(), self.bias.val(), mean, variance, Self::EPS);
+            let running = [self.running_mean.val(), self.running_var.val()];
+            return robustify_kernels::batch_norm(x, affine, running, Self::EPS, then);
         };
         let [batch, _, height, width] = x.dims();
         let count = (batch * height * width) as f64;
-        let result = batch_norm_train(x, self.weight.val(), self.bias.val(), Self::EPS);
-        let unbiased = result.variance * (count / (count - 1.0).max(1.0));
-        statistics.push(result.mean.without_autodiff(), unbiased.without_autodiff());
-        result.output
+        let (output, [mean, variance]) = robustify_kernels::batch_norm_train(x, affine, Self::EPS, then);
+        let unbiased = variance * (count / (count - 1.0).max(1.0));
+        statistics.push(mean.without_autodiff(), unbiased.without_autodiff());
+        output
     }
 
     /// Moves the running statistics towards those of a batch.

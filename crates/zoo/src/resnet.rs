@@ -3,8 +3,9 @@
 //! Fields carry torchvision's and timm's names (`conv1`, `layer1.0.bn1`, `downsample.0`, `fc`), so weights load by key alone.
 
 use burn::module::Module;
+use burn::tensor::Tensor;
 use burn::tensor::ops::{MaxPoolOptions, PadMode};
-use burn::tensor::{Tensor, activation};
+use robustify_kernels::Then;
 use serde::{Deserialize, Serialize};
 
 use crate::layers::{BATCH_NORM_MACS, BatchNorm2d, Conv2d, Init, Linear};
@@ -207,7 +208,7 @@ impl ResNet {
     pub(crate) fn stem(&self, images: Tensor<4>, pass: &Pass<'_>) -> Tensor<4> {
         let x = self.conv1.forward(images);
         pass.saw(|| "conv1".into(), || Features::Map(x.clone()));
-        let mut x = activation::relu(self.bn1.forward(x, pass));
+        let mut x = self.bn1.forward(x, Then::Relu, pass);
         pass.saw(|| "act1".into(), || Features::Map(x.clone()));
         if self.config.max_pool {
             // Zeros may stand for the padding, since nothing is negative after ReLU.
@@ -277,25 +278,28 @@ impl ResidualBlock {
     /// - x: `[batch, inputs, height, width]`
     /// - output: `[batch, outputs, height', width']`
     pub fn forward(&self, x: Tensor<4>, pass: &Pass<'_>) -> Tensor<4> {
-        let mut y = activation::relu(self.bn1.forward(self.conv1.forward(x.clone()), pass));
-        y = self.bn2.forward(self.conv2.forward(y), pass);
-        if let (Some(conv3), Some(bn3)) = (&self.conv3, &self.bn3) {
-            y = bn3.forward(conv3.forward(activation::relu(y)), pass);
-        }
         let shortcut = match &self.downsample {
-            Some((conv, norm)) => norm.forward(conv.forward(x), pass),
-            None => x,
+            Some((conv, norm)) => norm.forward(conv.forward(x.clone()), Then::Nothing, pass),
+            None => x.clone(),
         };
-        activation::relu(y + shortcut)
+        let y = self.bn1.forward(self.conv1.forward(x), Then::Relu, pass);
+        let y = self.conv2.forward(y);
+        match (&self.conv3, &self.bn3) {
+            (Some(conv3), Some(bn3)) => {
+                let y = conv3.forward(self.bn2.forward(y, Then::Relu, pass));
+                bn3.forward(y, Then::AddRelu(shortcut), pass)
+            }
+            _ => self.bn2.forward(y, Then::AddRelu(shortcut), pass),
+        }
     }
 
     /// Replaces every BatchNorm by its image under `f`, in the order in which a forward meets them.
     fn map_norms(self, f: &mut impl FnMut(BatchNorm2d) -> BatchNorm2d) -> Self {
         Self {
+            downsample: self.downsample.map(|(conv, norm)| (conv, f(norm))),
             bn1: f(self.bn1),
             bn2: f(self.bn2),
             bn3: self.bn3.map(&mut *f),
-            downsample: self.downsample.map(|(conv, norm)| (conv, f(norm))),
             ..self
         }
     }

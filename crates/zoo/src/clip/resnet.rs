@@ -5,6 +5,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::ops::AvgPoolOptions;
 use burn::tensor::{Tensor, activation};
+use robustify_kernels::Then;
 use serde::{Deserialize, Serialize};
 
 use crate::layers::{BATCH_NORM_MACS, BatchNorm2d, Conv2d, Init, Linear};
@@ -164,10 +165,10 @@ impl ClipResNet {
     pub(crate) fn stem(&self, images: Tensor<4>, pass: &Pass<'_>) -> Tensor<4> {
         let x = self.conv1.forward(images);
         pass.saw(|| "conv1".into(), || Features::Map(x.clone()));
-        let x = activation::relu(self.bn1.forward(x, pass));
+        let x = self.bn1.forward(x, Then::Relu, pass);
         pass.saw(|| "act1".into(), || Features::Map(x.clone()));
-        let x = activation::relu(self.bn2.forward(self.conv2.forward(x), pass));
-        let x = activation::relu(self.bn3.forward(self.conv3.forward(x), pass));
+        let x = self.bn2.forward(self.conv2.forward(x), Then::Relu, pass);
+        let x = self.bn3.forward(self.conv3.forward(x), Then::Relu, pass);
         halved(x)
     }
 
@@ -236,23 +237,22 @@ impl Bottleneck {
     /// - output: `[batch, outputs, height', width']`
     pub fn forward(&self, x: Tensor<4>, pass: &Pass<'_>) -> Tensor<4> {
         let pool = |x: Tensor<4>| if self.halves { halved(x) } else { x };
-        let y = activation::relu(self.bn1.forward(self.conv1.forward(x.clone()), pass));
-        let y = activation::relu(self.bn2.forward(self.conv2.forward(y), pass));
-        let y = self.bn3.forward(self.conv3.forward(pool(y)), pass);
         let shortcut = match &self.downsample {
-            Some((conv, norm)) => norm.forward(conv.forward(pool(x)), pass),
-            None => x,
+            Some((conv, norm)) => norm.forward(conv.forward(pool(x.clone())), Then::Nothing, pass),
+            None => x.clone(),
         };
-        activation::relu(y + shortcut)
+        let y = self.bn1.forward(self.conv1.forward(x), Then::Relu, pass);
+        let y = self.bn2.forward(self.conv2.forward(y), Then::Relu, pass);
+        self.bn3.forward(self.conv3.forward(pool(y)), Then::AddRelu(shortcut), pass)
     }
 
     /// Moves every BatchNorm, in the order in which a forward meets them.
     fn with_statistics(self, layers: &mut impl Iterator<Item = (Tensor<1>, Tensor<1>)>) -> Self {
         Self {
+            downsample: self.downsample.map(|(conv, norm)| (conv, moved(norm, layers))),
             bn1: moved(self.bn1, layers),
             bn2: moved(self.bn2, layers),
             bn3: moved(self.bn3, layers),
-            downsample: self.downsample.map(|(conv, norm)| (conv, moved(norm, layers))),
             ..self
         }
     }
