@@ -5,6 +5,7 @@ use burn::tensor::{Tensor, activation};
 
 /// What follows a normalisation.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one is made a call, and a tensor cannot be boxed")]
 pub enum Then {
     /// Nothing.
     Nothing,
@@ -215,6 +216,7 @@ mod kernel {
                     gradient,
                     output,
                     #[inline(always)]
+                    #[allow(clippy::redundant_closure, reason = "the attribute above keeps it in the vector code")]
                     |gradient, output| open(gradient, output),
                 ),
                 None => gradient,

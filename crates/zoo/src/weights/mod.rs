@@ -30,7 +30,7 @@ pub use convert::convert;
 pub use folder::{HubFolder, HubModel};
 pub use load::{LoadOptions, Loaded, Partial, load, load_from};
 pub use module::{ParameterPath, parameters, shapes, state, with_state};
-pub use names::{Naming, Shapes, recognised, renamed};
+pub use names::{Naming, Shapes, passed_over, recognised, renamed};
 pub use raw::{Dtype, RawTensor};
 
 /// What tables of names are written in.

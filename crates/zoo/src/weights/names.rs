@@ -403,7 +403,7 @@ const PASSED_OVER: &[(&str, &str)] = &[
 ];
 
 /// Why a tensor that the model does not have may be passed over; `None` when it may not.
-pub(super) fn passed_over(name: &str) -> Option<&'static str> {
+pub fn passed_over(name: &str) -> Option<&'static str> {
     let fits = |part: &str| {
         name.strip_suffix(part).is_some_and(|before| before.is_empty() || before.ends_with('.'))
             || name.strip_prefix(part).is_some_and(|rest| rest.starts_with('.'))

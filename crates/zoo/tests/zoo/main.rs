@@ -5,6 +5,7 @@ mod clip;
 mod golden;
 mod goldens;
 mod hostile;
+mod keys;
 mod namings;
 mod passes;
 mod registry;

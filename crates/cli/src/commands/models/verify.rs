@@ -82,7 +82,8 @@ impl Difference {
                 break;
             }
         }
-        Self { largest, relative: if scale > 0.0 { largest / scale } else { largest } }
+        let relative = if largest == 0.0 { 0.0 } else { largest / scale };
+        Self { largest, relative }
     }
 
     fn is_within(&self, options: &ModelsVerify) -> bool {

@@ -1,0 +1,56 @@
+# torch==2.9.0 timm==1.0.31 open_clip_torch==3.3.0
+"""Writes keys.json beside this file: the names and shapes of the state dicts of timm's and open_clip's models.
+
+A number in braces stands for every number of a range, so `blocks.{0-11}.norm1.bias` are twelve tensors.
+"""
+
+import collections
+import json
+import pathlib
+import re
+
+import open_clip
+import timm
+import torch
+
+TIMM = """resnet18 resnet34 resnet50 resnet101 resnet152 resnet50_clip.openai vit_tiny_patch16_224 vit_small_patch16_224 vit_base_patch16_224
+vit_large_patch16_224 vit_base_patch32_224 vit_base_patch8_224 vit_base_patch16_224.mae vit_large_patch16_224.mae vit_base_patch16_224.dino
+vit_small_patch16_224.dino vit_small_patch14_dinov2 vit_base_patch14_dinov2 vit_small_patch14_reg4_dinov2 vit_base_patch14_reg4_dinov2
+vit_base_patch16_clip_224.openai vit_base_patch32_clip_224.openai vit_large_patch14_clip_336.openai deit_tiny_patch16_224
+deit_small_patch16_224 deit_base_patch16_224 deit_tiny_distilled_patch16_224 deit_base_distilled_patch16_224 deit3_small_patch16_224
+deit3_base_patch16_224 swin_tiny_patch4_window7_224 swin_small_patch4_window7_224 swin_base_patch4_window7_224 swinv2_tiny_window8_256
+swinv2_small_window8_256 swinv2_base_window8_256 swinv2_base_window16_256""".split()
+OPEN_CLIP = """RN50 RN50-quickgelu RN101 RN101-quickgelu ViT-B-32 ViT-B-32-quickgelu ViT-B-16 ViT-B-16-quickgelu ViT-L-14 ViT-L-14-336
+ViT-L-14-336-quickgelu""".split()
+
+
+def shortened(state):
+    """Blocks of one kind with the same tensors become one line."""
+    groups = collections.defaultdict(list)
+    for name, tensor in state.items():
+        found = re.search(r"(?:blocks|resblocks|layer\d|stages\.\d)\.(\d+)\.", name)
+        key, number = (name, None) if not found else (name[:found.start(1)] + "*" + name[found.end(1):], int(found.group(1)))
+        groups[key, tuple(tensor.shape)].append(number)
+    lines = {}
+    for (key, shape), numbers in groups.items():
+        runs = []
+        for number in numbers:
+            if runs and number is not None and number == runs[-1][1] + 1:
+                runs[-1][1] = number
+            else:
+                runs.append([number, number])
+        for first, last in runs:
+            name = key if first is None else key.replace("*", str(first) if first == last else "{%d-%d}" % (first, last))
+            lines[name] = list(shape)
+    return lines
+
+
+keys = {}
+for name in TIMM:
+    with torch.device("meta"):
+        keys[name] = shortened(timm.create_model(name, pretrained=False).state_dict())
+for name in OPEN_CLIP:
+    keys[name] = shortened(open_clip.create_model(name, pretrained=None, device="cpu").state_dict())
+lines = ['%s: {\n%s\n}' % (json.dumps(model), ",\n".join("%s: %s" % (json.dumps(k), json.dumps(v)) for k, v in state.items()))
+         for model, state in keys.items()]
+pathlib.Path(__file__).with_name("keys.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
