@@ -65,11 +65,13 @@ pub fn find(name: &str) -> Result<&'static Entry, ZooError> {
     entries().find(matches).ok_or_else(|| ZooError::UnknownModel { name: name.to_owned(), near: near(name) })
 }
 
+/// The names that are spelled most alike: of architectures, or with their tags when the name has one.
 fn near(name: &str) -> Vec<String> {
-    let words: Vec<&str> = name.split(['_', '.', '-', '/']).filter(|word| !word.is_empty()).collect();
-    let shared = |entry: &Entry| words.iter().filter(|word| entry.name().contains(*word)).count();
-    let mut ranked: Vec<(usize, String)> = entries().map(|entry| (shared(entry), entry.name())).collect();
-    ranked.sort_by_key(|(shared, _)| std::cmp::Reverse(*shared));
+    let known = |entry: &Entry| if name.contains('.') { entry.name() } else { entry.architecture.to_owned() };
+    let mut ranked: Vec<(f64, String)> =
+        entries().map(known).map(|known| (strsim::jaro_winkler(name, &known), known)).collect();
+    ranked.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    ranked.dedup();
     ranked.into_iter().take(5).map(|(_, name)| name).collect()
 }
 

@@ -37,7 +37,7 @@ pub fn run(options: &ModelsList) -> anyhow::Result<()> {
             facts.entry.name(),
             facts.entry.preprocessing.image_size.to_string(),
             super::millions(facts.parameters),
-            format!("{:.2}", facts.gmacs),
+            format!("{:.3}", facts.gmacs),
             facts.features.to_string(),
             facts.entry.licence.to_owned(),
         ]);

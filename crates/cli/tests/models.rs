@@ -1,0 +1,112 @@
+//! `models` of the built program.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use burn::tensor::{Tensor, TensorData};
+use robustify_zoo::weights::{self, Entry, State};
+use robustify_zoo::{Model, Pass, registry};
+use serde_json::Value;
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_robustify")).arg("models").args(arguments).output().unwrap()
+}
+
+fn succeeded(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The message of a run that must fail.
+fn failed(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A file with the weights of a tiny model, an input and its logits.
+fn dump(folder: &Path, name: &str, spec: Option<&str>, change: impl FnOnce(&mut State)) -> PathBuf {
+    let device = robustify_device::open(Some("flex")).unwrap();
+    let model = Model::new(&(registry::find(name).unwrap().config)(), 7, &device).unwrap();
+    let mut state: State = weights::state(&model).into_iter().map(|(key, entry)| (format!("w.{key}"), entry)).collect();
+    let values: Vec<f32> = (0..2 * 3 * 32 * 32).map(|index| ((index * 37 % 101) as f32 - 50.0) / 50.0).collect();
+    let image = Tensor::from_data(TensorData::new(values.clone(), [2, 3, 32, 32]), &device);
+    let logits = model.forward(image, &Pass::eval());
+    let shape = logits.dims().to_vec();
+    let logits = logits.into_data().try_to_vec::<f32>().unwrap();
+    state.insert("in.x".into(), Entry { shape: vec![2, 3, 32, 32], values });
+    state.insert("out.logits".into(), Entry { shape, values: logits });
+    change(&mut state);
+    let path = folder.join(format!("{name}.safetensors"));
+    let metadata = spec.map(|spec| HashMap::from([("spec".to_owned(), spec.to_owned())]));
+    fs::write(&path, safetensors::serialize(&state, metadata).unwrap()).unwrap();
+    path
+}
+
+#[test]
+fn verify_compares_every_output_and_fails_when_one_is_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = dump(folder.path(), "test_swin", Some("timm:test_swin"), |_| {});
+    assert!(succeeded(&run(&["verify", path.to_str().unwrap()])).contains("all 1 outputs agree"));
+
+    let path = dump(folder.path(), "test_swin", None, |state| {
+        state.get_mut("out.logits").unwrap().values[3] += 0.5;
+        let extra = Entry { shape: vec![1], values: vec![0.0] };
+        state.insert("out.mid.nowhere".into(), extra);
+    });
+    let path = path.to_str().unwrap();
+    assert!(failed(&run(&["verify", path])).contains("--model"), "a file that names no model");
+    let output = run(&["verify", path, "--model", "test_swin"]);
+    assert!(failed(&output).contains("2 of 2 outputs"), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("nothing to compare with"));
+    assert!(failed(&run(&["verify", path, "--model", "test_vit"])).contains("missing tensor"));
+}
+
+#[test]
+fn a_checkpoint_converted_there_and_back_is_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let device = robustify_device::open(Some("flex")).unwrap();
+    let model = Model::new(&(registry::find("test_swin").unwrap().config)(), 7, &device).unwrap();
+    fs::write(path("timm"), weights::to_bytes(&weights::state(&model))).unwrap();
+    for (from, to, naming) in [("timm", "microsoft", "microsoft"), ("microsoft", "again", "timm")] {
+        succeeded(&run(&["convert", &path(from), &path(to), "--to", naming, "--model", "test_swin"]));
+    }
+    let [timm, microsoft, again] =
+        ["timm", "microsoft", "again"].map(|name| weights::read(Path::new(&path(name))).unwrap());
+    assert_eq!(timm, again);
+    assert_ne!(timm.keys().collect::<Vec<_>>(), microsoft.keys().collect::<Vec<_>>());
+    assert!(
+        failed(&run(&["convert", &path("timm"), &path("timm"), "--to", "timm", "--model", "test_swin"]))
+            .contains("never written over")
+    );
+    assert!(failed(&run(&["convert", &path("timm"), &path("x"), "--to", "timm"])).contains("--model"));
+}
+
+#[test]
+fn models_are_listed_and_shown() {
+    let list: Value = serde_json::from_str(&succeeded(&run(&["list", "--json", "--filter", "dinov2,small"]))).unwrap();
+    let names: Vec<&str> = list.as_array().unwrap().iter().map(|model| model["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["vit_small_patch14_dinov2.lvd142m", "vit_small_patch14_reg4_dinov2.lvd142m"]);
+    let shown: Value = serde_json::from_str(&succeeded(&run(&["show", "resnet50", "--json"]))).unwrap();
+    assert_eq!(shown["parameters"], 25_557_032);
+    let groups = shown["groups"].as_array().unwrap();
+    let sum: u64 = groups.iter().map(|group| group["parameters"].as_u64().unwrap()).sum();
+    assert_eq!((groups.len(), sum), (6, 25_557_032), "stem, four stages and the head are the whole");
+    let text = succeeded(&run(&["show", "vit_small_patch16_224"]));
+    assert!(text.contains("resize(248,bicubic)|center_crop(224)|normalize(half)"), "{text}");
+    assert!(failed(&run(&["show", "resnet51"])).contains("resnet50"));
+}
+
+#[test]
+fn prompts_become_ids() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("prompts.json");
+    fs::write(&file, r#"["a photo of a cat", ""]"#).unwrap();
+    let rows: Vec<Vec<u32>> = serde_json::from_str(&succeeded(&run(&["tokenize", file.to_str().unwrap()]))).unwrap();
+    assert_eq!(rows[0][..8], [49406, 320, 1125, 539, 320, 2368, 49407, 0]);
+    assert_eq!((rows[1][..3].to_vec(), rows[1].len()), (vec![49406, 49407, 0], 77));
+    fs::write(&file, "[1, 2]").unwrap();
+    assert!(failed(&run(&["tokenize", file.to_str().unwrap()])).contains("expected a JSON list of texts"));
+}
