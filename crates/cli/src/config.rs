@@ -255,6 +255,15 @@ impl Validate for Config {
                 "data.classes needs at least two different names".into()
             });
         }
+        if let Some(named) = self.original.classes.as_ref().map(Vec::len) {
+            let classes = self.original.network.classes();
+            check(&mut faults, named == classes, || {
+                format!(
+                    "original.classes lists {named} names, but original.network has {classes} classes; \
+                     original.network.classes says how many the weights have"
+                )
+            });
+        }
         check(&mut faults, self.tuning.head_weights != [0.0; 3], || "tuning.head_weights are all 0".into());
         check(&mut faults, self.select.passes > 0, || "select.passes is at least 1".into());
         check(&mut faults, self.checkpoint_seconds > 0, || "checkpoint_seconds is at least 1".into());

@@ -82,12 +82,13 @@ pub fn message(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Results on standard output.
+/// Results on standard output. A reader that has seen enough, as `head` has, is no fault.
 pub fn result(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .context("results are computed, but standard output cannot be written")
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("results are computed, but standard output cannot be written"),
+    }
 }
 
 /// Where messages go. Results go to standard output, everything else to standard error.

@@ -61,15 +61,17 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
 /// # Errors
 /// No such model; the error lists names that resemble it.
 pub fn find(name: &str) -> Result<&'static Entry, ZooError> {
-    let matches = |entry: &&Entry| entry.name() == name || entry.architecture == name;
+    let matches =
+        |entry: &&Entry| entry.name().eq_ignore_ascii_case(name) || entry.architecture.eq_ignore_ascii_case(name);
     entries().find(matches).ok_or_else(|| ZooError::UnknownModel { name: name.to_owned(), near: near(name) })
 }
 
 /// The names that are spelled most alike: of architectures, or with their tags when the name has one.
 fn near(name: &str) -> Vec<String> {
+    let lower = name.to_lowercase();
     let known = |entry: &Entry| if name.contains('.') { entry.name() } else { entry.architecture.to_owned() };
     let mut ranked: Vec<(f64, String)> =
-        entries().map(known).map(|known| (strsim::jaro_winkler(name, &known), known)).collect();
+        entries().map(known).map(|known| (strsim::jaro_winkler(&lower, &known.to_lowercase()), known)).collect();
     ranked.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     ranked.dedup();
     ranked.into_iter().take(5).map(|(_, name)| name).collect()

@@ -46,8 +46,12 @@ impl Checkpoint {
     pub fn open(path: &Path) -> Result<Self, ZooError> {
         let io = |source| ZooError::Io { path: path.into(), source };
         let format = |reason| ZooError::Format { path: path.into(), reason };
+        // Opening a pipe would wait for somebody to write into it.
+        let about = path.metadata().map_err(io)?;
+        if !about.is_file() && !about.is_dir() {
+            return Err(format("it is neither a file nor a folder".into()));
+        }
         let file = File::open(path).map_err(io)?;
-        let about = file.metadata().map_err(io)?;
         if about.is_dir() {
             return Self::open(&HubFolder::open(path)?.weights);
         }

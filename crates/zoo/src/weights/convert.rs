@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::BufWriter;
-use std::path::Path;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 
@@ -18,7 +18,8 @@ use crate::ZooError;
 /// Writes a checkpoint as safetensors under another program's names. Element types and bits stay; one tensor is in memory
 /// at a time. `module` tells which tensors there are, and may be blank. Position embeddings keep their size.
 ///
-/// The file appears whole or not at all: it is written under a neighbouring name first.
+/// The file appears whole or not at all: it is written under a neighbouring name first. A link is followed, and what is no
+/// file is left alone.
 ///
 /// # Errors
 /// A checkpoint that is not of such a module, a naming that has no names for it, or a file that cannot be read or written.
@@ -53,8 +54,11 @@ pub fn convert<M: Module>(
         tensors.insert(name.clone(), about(&plan, recipe).ok_or_else(no_names)?);
     }
     let io = |source| ZooError::Io { path: out.into(), source };
+    let target = target(out).map_err(io)?;
+    let out = target.as_path();
     let mut neighbour = out.as_os_str().to_owned();
-    neighbour.push(format!(".{}.tmp", std::process::id()));
+    // The next conversion writes over what a killed one left.
+    neighbour.push(".tmp");
     let written = File::create(&neighbour).map_err(io).and_then(|file| {
         let mut file = BufWriter::new(file);
         safetensors::write(&mut file, &tensors, io, |name| produce(&plan, checkpoint, &recipes[name]))?;
@@ -74,6 +78,16 @@ const MEAN: &str = "running_mean";
 /// A name with another last part.
 fn sibling(name: &str, last: &str, other: &str) -> String {
     format!("{}{other}", name.strip_suffix(last).unwrap_or(name))
+}
+
+/// Where a result under this name belongs.
+fn target(out: &Path) -> io::Result<PathBuf> {
+    match out.metadata() {
+        Ok(about) if about.is_file() => out.canonicalize(),
+        Ok(_) => Err(io::Error::other("exists and is no file; name another one")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(out.to_owned()),
+        Err(error) => Err(error),
+    }
 }
 
 fn about(plan: &Plan<'_>, recipe: &Recipe) -> Option<(Dtype, Vec<usize>)> {

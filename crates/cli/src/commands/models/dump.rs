@@ -121,7 +121,8 @@ fn ids(checkpoint: &Checkpoint) -> anyhow::Result<Vec<Vec<u32>>> {
 
 fn images(checkpoint: &Checkpoint, device: &Device) -> anyhow::Result<Tensor<4>> {
     let entry = checkpoint.read("in.x")?;
-    ensure!(entry.shape.len() == 4, "`in.x` has shape {:?}, expected [batch, 3, height, width]", entry.shape);
+    let sound = matches!(entry.shape[..], [batch, 3, height, width] if batch > 0 && height > 0 && height == width);
+    ensure!(sound, "`in.x` has shape {:?}, expected [batch, 3, side, side]", entry.shape);
     Ok(Tensor::from_data(TensorData::new(entry.values, entry.shape), device))
 }
 

@@ -11,7 +11,7 @@ use crate::console;
 
 /// Prints the models whose names contain all words of the filter.
 pub fn run(options: &ModelsList) -> anyhow::Result<()> {
-    let words: Vec<String> = options.filter.iter().map(|word| word.to_lowercase()).collect();
+    let words: Vec<String> = options.filter.iter().map(|word| word.trim().to_lowercase()).collect();
     let fits = |entry: &&Entry| words.iter().all(|word| entry.name().to_lowercase().contains(word));
     let entries: Vec<&Entry> = registry::entries().filter(fits).collect();
     anyhow::ensure!(
@@ -22,7 +22,7 @@ pub fn run(options: &ModelsList) -> anyhow::Result<()> {
     let device = robustify_device::open(None)?;
     let facts: Vec<Facts> = entries.into_iter().map(|entry| Facts::of(entry, &device)).collect::<Result<_, _>>()?;
     if options.json {
-        let list: Vec<Value> = facts.iter().map(Facts::json).collect();
+        let list: Vec<Value> = facts.iter().map(Facts::json).collect::<Result<_, _>>()?;
         return console::result(&format!("{}\n", serde_json::to_string_pretty(&list)?));
     }
     let mut table = Table::new(["model", "px", "parameters", "GMACs", "features", "licence"]).left(0).left(5);
@@ -68,19 +68,21 @@ impl<'a> Facts<'a> {
         Ok(Self { entry, parameters, gmacs: macs as f64 / 1e9, features })
     }
 
-    pub fn json(&self) -> Value {
+    pub fn json(&self) -> serde_json::Result<Value> {
         let entry = self.entry;
-        json!({
+        // Through text, in which 32-bit floats are as short as they were written in the source.
+        let preprocessing: Value = serde_json::from_str(&serde_json::to_string(&entry.preprocessing)?)?;
+        Ok(json!({
             "name": entry.name(),
             "architecture": entry.architecture,
             "tag": entry.tag,
-            "preprocessing": entry.preprocessing,
+            "preprocessing": preprocessing,
             "parameters": self.parameters,
             "gmacs": self.gmacs,
             "features": self.features,
             "licence": entry.licence,
             "paper": entry.paper,
             "hub": entry.hub,
-        })
+        }))
     }
 }

@@ -14,7 +14,7 @@ pub fn run(options: &ModelsShow) -> anyhow::Result<()> {
     let facts = Facts::of(entry, &device)?;
     let units = Model::blank(&(entry.config)(), &device)?.units();
     if options.json {
-        let mut json = facts.json();
+        let mut json = facts.json()?;
         json["groups"] = serde_json::to_value(&units)?;
         return console::result(&format!("{}\n", serde_json::to_string_pretty(&json)?));
     }
