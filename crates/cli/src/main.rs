@@ -22,11 +22,12 @@ use clap::Parser;
 fn main() -> ExitCode {
     allocator::keep_freed_memory();
     let arguments = Arguments::parse();
-    // What takes seconds ends at the first signal.
-    if let Command::Models(options) = &arguments.command {
-        return end(commands::models::run(options));
-    }
-    end(console::Interrupt::install().and_then(|interrupt| match arguments.command {
+    let interrupt = match &arguments.command {
+        // What takes seconds ends at the first signal.
+        Command::Models(_) => Ok(console::Interrupt::default()),
+        _ => console::Interrupt::install(),
+    };
+    let result = interrupt.and_then(|interrupt| match arguments.command {
         Command::Train(options) => commands::train::run(&options, &interrupt),
         Command::BenchRobustness(options) => commands::bench_robustness::run(&options, &interrupt),
         Command::BenchCost(options) => commands::bench_cost::run(&options),
@@ -35,10 +36,7 @@ fn main() -> ExitCode {
         Command::Augment(options) => commands::augment::run(&options, &interrupt),
         Command::Models(options) => commands::models::run(&options),
         Command::Pretrain(options) => commands::pretrain::run(&options, &interrupt),
-    }))
-}
-
-fn end(result: anyhow::Result<()>) -> ExitCode {
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

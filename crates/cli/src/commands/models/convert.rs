@@ -1,11 +1,12 @@
 use std::path::PathBuf;
 
 use anyhow::{bail, ensure};
+use robustify_zoo::Model;
 use robustify_zoo::clip::{Clip, ClipConfig};
 use robustify_zoo::registry;
 use robustify_zoo::weights::{self, Checkpoint, HubFolder, HubModel};
-use robustify_zoo::{Model, ModelConfig};
 
+use super::Network;
 use crate::args::ModelsConvert;
 use crate::console;
 
@@ -22,7 +23,8 @@ pub fn run(options: &ModelsConvert) -> anyhow::Result<()> {
     let (from, to, out) = (options.from.as_deref(), options.to, options.output.as_path());
     match &source.network {
         Network::Image(config) => {
-            let module = Model::blank(&config.with_classes(source.classes(&checkpoint)), &device)?;
+            let classes = source.classes.unwrap_or_else(|| super::classes(&checkpoint));
+            let module = Model::blank(&config.with_classes(classes), &device)?;
             weights::convert(&module, &checkpoint, from, to, out)?;
         }
         Network::Clip(config) => weights::convert(&Clip::blank(config, &device)?, &checkpoint, from, to, out)?,
@@ -37,12 +39,6 @@ struct Source {
     network: Network,
     /// Where a configuration beside the weights says it.
     classes: Option<usize>,
-}
-
-/// A single tower, or both.
-enum Network {
-    Image(ModelConfig),
-    Clip(ClipConfig),
 }
 
 impl Source {
@@ -66,24 +62,7 @@ impl Source {
             ),
         };
         let entry = registry::find(&name)?;
-        let image = (entry.config)();
-        let network = match entry.text {
-            Some(text) => Network::Clip(ClipConfig { image, text: text() }),
-            None => Network::Image(image),
-        };
-        Ok(Self { name: entry.name(), weights, network, classes })
-    }
-
-    /// As many as the classifier in the file has rows; none if it has no classifier.
-    fn classes(&self, checkpoint: &Checkpoint) -> usize {
-        const CLASSIFIERS: [&str; 4] = ["head.weight", "fc.weight", "head.fc.weight", "heads.head.weight"];
-        let is_classifier = |name: &&str| {
-            CLASSIFIERS.iter().any(|classifier| {
-                name.strip_suffix(classifier).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-            })
-        };
-        let rows = || checkpoint.shape(checkpoint.names().find(is_classifier)?)?.first().copied();
-        self.classes.or_else(rows).unwrap_or(0)
+        Ok(Self { name: entry.name(), weights, network: entry.into(), classes })
     }
 }
 

@@ -15,11 +15,12 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
 use robustify_zoo::clip::{self, Clip, ClipConfig};
-use robustify_zoo::registry::{self, Entry as Registered};
 use robustify_zoo::resnet::{BlockKind, ResNetConfig};
 use robustify_zoo::vit::{Pool, VitConfig};
 use robustify_zoo::weights::{self, Checkpoint, Entry, LoadOptions, Partial};
-use robustify_zoo::{Features, Model, ModelConfig, Pass, Trace};
+use robustify_zoo::{Features, Model, ModelConfig, Pass, Trace, registry};
+
+use super::Network;
 
 /// An open dump.
 pub struct Dump {
@@ -29,12 +30,6 @@ pub struct Dump {
     pub outputs: BTreeMap<String, Entry>,
     checkpoint: Checkpoint,
     network: Network,
-}
-
-/// What a dump is of.
-enum Network {
-    Image(ModelConfig),
-    Clip(ClipConfig),
 }
 
 impl Dump {
@@ -137,15 +132,11 @@ impl Network {
     fn of(spec: &str, checkpoint: &Checkpoint) -> anyhow::Result<Self> {
         let (kind, rest) = spec.split_once(':').unwrap_or((spec, ""));
         let side = checkpoint.shape("in.x").and_then(|shape| shape.get(3)).copied().context("there is no `in.x`")?;
-        let classifiers = ["head.weight", "fc.weight", "head.fc.weight"];
-        let rows = classifiers.into_iter().find_map(|name| checkpoint.shape(&format!("w.{name}"))?.first().copied());
-        let classes = rows.unwrap_or(0);
+        let classes = super::classes(checkpoint);
         match kind {
-            "timm" => match registry::find(rest)? {
-                Registered { text: Some(text), config, .. } if checkpoint.shape("in.ids").is_some() => {
-                    Ok(Self::Clip(ClipConfig { image: config(), text: text() }))
-                }
-                entry => Ok(Self::Image((entry.config)().with_image_size(side).with_classes(classes))),
+            "timm" => match (registry::find(rest)?, checkpoint.shape("in.ids")) {
+                (entry, Some(_)) if entry.text.is_some() => Ok(entry.into()),
+                (entry, _) => Ok(Self::Image((entry.config)().with_image_size(side).with_classes(classes))),
             },
             "clip" => Ok(Self::Clip(ClipConfig::named(rest)?)),
             "clip_tiny" => Self::of(&format!("timm:test_clip_{rest}"), checkpoint),

@@ -1,11 +1,12 @@
 use anyhow::Context;
 use burn::tensor::Device;
 use robustify_report::{Style, Table};
-use robustify_zoo::clip::{Clip, ClipConfig};
+use robustify_zoo::clip::Clip;
 use robustify_zoo::registry::{self, Entry};
 use robustify_zoo::{Model, ZooError, weights};
 use serde_json::{Value, json};
 
+use super::Network;
 use crate::args::ModelsList;
 use crate::console;
 
@@ -55,17 +56,14 @@ pub struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     pub fn of(entry: &'a Entry, device: &Device) -> anyhow::Result<Self> {
-        let image = (entry.config)();
-        let features = image.feature_width();
         let count = || -> Result<(usize, u64), ZooError> {
-            let Some(text) = entry.text else {
-                return Ok((weights::parameters(&Model::blank(&image, device)?), image.macs()));
-            };
-            let config = ClipConfig { image: image.clone(), text: text() };
-            Ok((weights::parameters(&Clip::blank(&config, device)?), config.macs()))
+            Ok(match Network::from(entry) {
+                Network::Image(config) => (weights::parameters(&Model::blank(&config, device)?), config.macs()),
+                Network::Clip(config) => (weights::parameters(&Clip::blank(&config, device)?), config.macs()),
+            })
         };
         let (parameters, macs) = count().with_context(|| entry.name())?;
-        Ok(Self { entry, parameters, gmacs: macs as f64 / 1e9, features })
+        Ok(Self { entry, parameters, gmacs: macs as f64 / 1e9, features: (entry.config)().feature_width() })
     }
 
     pub fn json(&self) -> serde_json::Result<Value> {
