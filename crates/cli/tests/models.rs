@@ -47,20 +47,20 @@ fn dump(folder: &Path, name: &str, spec: Option<&str>, change: impl FnOnce(&mut 
 #[test]
 fn verify_compares_every_output_and_fails_when_one_is_off() {
     let folder = tempfile::tempdir().unwrap();
-    let path = dump(folder.path(), "test_swin", Some("timm:test_swin"), |_| {});
+    let path = dump(folder.path(), "micro_swin", Some("timm:micro_swin"), |_| {});
     assert!(succeeded(&run(&["verify", path.to_str().unwrap()])).contains("all 1 outputs agree"));
 
-    let path = dump(folder.path(), "test_swin", None, |state| {
+    let path = dump(folder.path(), "micro_swin", None, |state| {
         state.get_mut("out.logits").unwrap().values[3] += 0.5;
         let extra = Entry { shape: vec![1], values: vec![0.0] };
         state.insert("out.mid.nowhere".into(), extra);
     });
     let path = path.to_str().unwrap();
     assert!(failed(&run(&["verify", path])).contains("--model"), "a file that names no model");
-    let output = run(&["verify", path, "--model", "test_swin"]);
+    let output = run(&["verify", path, "--model", "micro_swin"]);
     assert!(failed(&output).contains("2 of 2 outputs"), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains("nothing to compare with"));
-    assert!(failed(&run(&["verify", path, "--model", "test_vit"])).contains("missing tensor"));
+    assert!(failed(&run(&["verify", path, "--model", "micro_vit"])).contains("missing tensor"));
 }
 
 #[test]
@@ -68,17 +68,17 @@ fn a_checkpoint_converted_there_and_back_is_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let device = robustify_device::open(Some("flex")).unwrap();
-    let model = Model::new(&(registry::find("test_swin").unwrap().config)(), 7, &device).unwrap();
+    let model = Model::new(&(registry::find("micro_swin").unwrap().config)(), 7, &device).unwrap();
     fs::write(path("timm"), weights::to_bytes(&weights::state(&model))).unwrap();
     for (from, to, naming) in [("timm", "microsoft", "microsoft"), ("microsoft", "again", "timm")] {
-        succeeded(&run(&["convert", &path(from), &path(to), "--to", naming, "--model", "test_swin"]));
+        succeeded(&run(&["convert", &path(from), &path(to), "--to", naming, "--model", "micro_swin"]));
     }
     let [timm, microsoft, again] =
         ["timm", "microsoft", "again"].map(|name| weights::read(Path::new(&path(name))).unwrap());
     assert_eq!(timm, again);
     assert_ne!(timm.keys().collect::<Vec<_>>(), microsoft.keys().collect::<Vec<_>>());
     assert!(
-        failed(&run(&["convert", &path("timm"), &path("timm"), "--to", "timm", "--model", "test_swin"]))
+        failed(&run(&["convert", &path("timm"), &path("timm"), "--to", "timm", "--model", "micro_swin"]))
             .contains("never written over")
     );
     assert!(failed(&run(&["convert", &path("timm"), &path("x"), "--to", "timm"])).contains("--model"));

@@ -19,7 +19,7 @@ vit_small_patch16_224.dino vit_small_patch14_dinov2 vit_base_patch14_dinov2 vit_
 vit_base_patch16_clip_224.openai vit_base_patch32_clip_224.openai vit_large_patch14_clip_336.openai deit_tiny_patch16_224
 deit_small_patch16_224 deit_base_patch16_224 deit_tiny_distilled_patch16_224 deit_base_distilled_patch16_224 deit3_small_patch16_224
 deit3_base_patch16_224 swin_tiny_patch4_window7_224 swin_small_patch4_window7_224 swin_base_patch4_window7_224 swinv2_tiny_window8_256
-swinv2_small_window8_256 swinv2_base_window8_256 swinv2_base_window16_256""".split()
+swinv2_small_window8_256 swinv2_base_window8_256 swinv2_base_window16_256 test_vit test_vit2""".split()
 OPEN_CLIP = """RN50 RN50-quickgelu RN101 RN101-quickgelu ViT-B-32 ViT-B-32-quickgelu ViT-B-16 ViT-B-16-quickgelu ViT-L-14 ViT-L-14-336
 ViT-L-14-336-quickgelu""".split()
 

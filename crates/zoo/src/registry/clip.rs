@@ -134,8 +134,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     tower!("resnet50_clip", "RN50", "cc12m", OPEN_CLIP),
     tower!("resnet101_clip", "RN101", "openai", OPENAI),
     tower!("resnet101_clip", "RN101", "yfcc15m", OPEN_CLIP),
-    test!("test_clip_vit", 32, tiny(clip::vit_tower(VitConfig::plain(32, 8, 64, 2, 2), Activation::QuickGelu, 32))),
-    test!("test_clip_rn", 64, tiny(ModelConfig::ClipResNet(TINY_RESNET))),
+    test!("micro_clip_vit", 32, tiny(clip::vit_tower(VitConfig::plain(32, 8, 64, 2, 2), Activation::QuickGelu, 32))),
+    test!("micro_clip_rn", 64, tiny(ModelConfig::ClipResNet(TINY_RESNET))),
 ];
 
 fn named(name: &str) -> ClipConfig {

@@ -79,10 +79,10 @@ pub(super) const ENTRIES: &[Entry] = &[
     timm!("resnet152", "gluon_in1k", BAG, bicubic(224, 0.875), deep([3, 8, 36, 3])),
     timm!("resnet152", "tv2_in1k", TORCHVISION, bilinear(176, 0.875), deep([3, 8, 36, 3])),
     timm!("resnet152", "tv_in1k", TORCHVISION, bilinear(224, 0.875), deep([3, 8, 36, 3])),
-    test("test_resnet", || {
+    test("micro_resnet", || {
         ModelConfig::ResNet(ResNetConfig { image_size: 32, width: 4, classes: 10, ..basic([1; 4]) })
     }),
-    test("test_resnet_bottleneck", || {
+    test("micro_resnet_bottleneck", || {
         ModelConfig::ResNet(ResNetConfig { image_size: 32, width: 4, classes: 10, ..deep([1; 4]) })
     }),
 ];

@@ -58,8 +58,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     public!(SWIN_V2, 192, "swinv2_large_window12_192", "ms_in22k", in22k(large(V2, 12))),
     public!(SWIN_V2, 256, "swinv2_large_window12to16_192to256", "ms_in22k_ft_in1k", tuned(large(V2, 16))),
     public!(SWIN_V2, 384, "swinv2_large_window12to24_192to384", "ms_in22k_ft_in1k", tuned(large(V2, 24))),
-    test("test_swin", SWIN, || tiniest(V1)),
-    test("test_swinv2", SWIN_V2, || tiniest(V2)),
+    test("micro_swin", SWIN, || tiniest(V1)),
+    test("micro_swinv2", SWIN_V2, || tiniest(V2)),
 ];
 
 /// A member of the family that is small enough for tests; nobody has trained it.

@@ -20,6 +20,8 @@ const REGISTERS: Origin = ("apache-2.0", "Darcet et al. 2023, arXiv:2309.16588")
 const OPENAI: Origin = ("apache-2.0", "Radford et al. 2021, arXiv:2103.00020");
 const LAION: Origin = ("apache-2.0", "Cherti et al. 2022, arXiv:2212.07143");
 const METACLIP: Origin = ("cc-by-nc-4.0", "Xu et al. 2023, arXiv:2309.16671");
+/// timm's own tiny networks, which it tests itself with.
+const TIMM: Origin = ("apache-2.0", "Wightman 2019, doi:10.5281/zenodo.4414861");
 const DFN: Origin = ("apple-ascl", "Fang et al. 2023, arXiv:2309.17425");
 
 /// Architecture, tag, origin, normalisation(input size, crop), network, classes, and the repository where it is another than
@@ -42,7 +44,7 @@ macro_rules! timm {
     };
 }
 
-/// A tiny network for tests, of which no trained weights exist.
+/// A tiny network for tests, of which no trained weights exist; timm's own are called `test_`.
 macro_rules! test {
     ($name:literal, $origin:expr, $vit:expr) => {
         Entry {
@@ -243,18 +245,29 @@ pub(super) const ENTRIES: &[Entry] = &[
         768,
         "timm/vit_large_patch14_clip_336.openai"
     ),
-    test!("test_vit", ORIGINAL, miniature()),
-    test!("test_vit_mean", ORIGINAL, VitConfig { pool: Pool::Mean, class_token: false, fc_norm: true, ..miniature() }),
-    test!("test_deit_distilled", DEIT, distilled(miniature())),
-    test!("test_deit3", DEIT3, deit3(miniature())),
-    test!("test_dinov2", DINOV2, VitConfig { classes: 0, ..dinov2(miniature()) }),
-    test!("test_dinov2_reg4", REGISTERS, VitConfig { classes: 0, ..registers(miniature()) }),
-    test!("test_vit_clip_quickgelu", OPENAI, clip_quickgelu(miniature())),
+    timm!("test_vit", "r160_in1k", TIMM, half(160, 0.95), timms_test(6), 1000),
+    timm!("test_vit2", "r160_in1k", TIMM, half(160, 0.95), timms_second_test(), 1000),
+    test!("micro_vit", ORIGINAL, miniature()),
+    test!("micro_vit_mean", ORIGINAL, VitConfig { pool: Pool::Mean, class_token: false, fc_norm: true, ..miniature() }),
+    test!("micro_deit_distilled", DEIT, distilled(miniature())),
+    test!("micro_deit3", DEIT3, deit3(miniature())),
+    test!("micro_dinov2", DINOV2, VitConfig { classes: 0, ..dinov2(miniature()) }),
+    test!("micro_dinov2_reg4", REGISTERS, VitConfig { classes: 0, ..registers(miniature()) }),
+    test!("micro_vit_clip_quickgelu", OPENAI, clip_quickgelu(miniature())),
 ];
 
 /// A network of a few thousand weights.
 fn miniature() -> VitConfig {
     VitConfig { mlp_ratio: 2.0, classes: 10, ..VitConfig::plain(32, 8, 24, 2, 3) }
+}
+
+fn timms_test(depth: usize) -> VitConfig {
+    VitConfig { mlp_ratio: 3.0, ..VitConfig::plain(160, 16, 64, depth, 2) }
+}
+
+fn timms_second_test() -> VitConfig {
+    let pooled = VitConfig { pool: Pool::Mean, class_token: false, fc_norm: true, ..timms_test(8) };
+    VitConfig { registers: 1, layer_scale: Some(1e-5), ..pooled }
 }
 
 fn tiny(patch_size: usize) -> VitConfig {

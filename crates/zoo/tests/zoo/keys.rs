@@ -13,7 +13,7 @@ type Lines = BTreeMap<String, Vec<usize>>;
 fn every_key_of_the_published_models_is_used() {
     let file = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/goldens/keys/keys.json")).unwrap();
     let models: BTreeMap<String, Lines> = serde_json::from_str(&file).unwrap();
-    assert!(models.len() >= 48, "only {} models", models.len());
+    assert!(models.len() >= 50, "only {} models", models.len());
     println!("{:<36} {:>12} {:>6} {:>6} {:>12} {:>8}", "model", "names", "keys", "used", "passed over", "missing");
     for (name, lines) in &models {
         let found: Shapes = lines.iter().flat_map(expanded).collect();
@@ -31,7 +31,7 @@ fn every_key_of_the_published_models_is_used() {
         println!("{name:<36} {naming:>12} {:>6} {used:>6} {passed_over:>12} {missing:>8}", found.len());
         assert!(unknown.is_empty(), "{name}: no use for {unknown:?}");
         assert_eq!(missing, 0, "{name}: not all of our tensors are found");
-        assert!(used > 100, "{name}: only {used} tensors");
+        assert!(used >= 80, "{name}: only {used} tensors");
     }
 }
 

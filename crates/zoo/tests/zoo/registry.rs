@@ -102,7 +102,8 @@ fn every_entry_describes_a_model_for_its_images() {
 #[test]
 fn tiny_models_learn_and_survive_a_round_trip() {
     let device = flex();
-    let tiny = registry::entries().filter(|entry| entry.architecture.starts_with("test_"));
+    let is_tiny = |name: &str| name.starts_with("micro_") || name.starts_with("test_");
+    let tiny = registry::entries().filter(|entry| is_tiny(entry.architecture));
     let mut count = 0;
     for entry in tiny {
         count += 1;
@@ -127,5 +128,5 @@ fn tiny_models_learn_and_survive_a_round_trip() {
         let again = loaded.unwrap().forward(images, &Pass::eval());
         assert_eq!(again.into_data(), logits.into_data(), "{name}");
     }
-    assert!(count >= 9, "{count} tiny models");
+    assert!(count >= 15, "{count} tiny models");
 }

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `timm:NAME` | a model of the registry; input size and number of classes are those of the dump |
 //! | `clip:NAME` | open_clip's model of that name, both towers |
-//! | `clip_tiny:vit`, `clip_tiny:rn` | `test_clip_vit`, `test_clip_rn` of the registry |
+//! | `clip_tiny:vit`, `clip_tiny:rn` | `micro_clip_vit`, `micro_clip_rn` of the registry |
 //! | `vit:img=32,patch=4,dim=192,depth=6,heads=3,...` | a ViT of these sizes, by the keys of [`custom_vit`] |
 //! | `resnet18_cifar` | ResNet-18 with a 3x3 stem of stride 1 and no pool |
 
@@ -139,7 +139,7 @@ impl Network {
                 (entry, _) => Ok(Self::Image((entry.config)().with_image_size(side).with_classes(classes))),
             },
             "clip" => Ok(Self::Clip(ClipConfig::named(rest)?)),
-            "clip_tiny" => Self::of(&format!("timm:test_clip_{rest}"), checkpoint),
+            "clip_tiny" => Self::of(&format!("timm:micro_clip_{rest}"), checkpoint),
             "vit" => custom_vit(rest).map(ModelConfig::Vit).map(Self::Image),
             "resnet18_cifar" => Ok(Self::Image(ModelConfig::ResNet(ResNetConfig {
                 image_size: side,
