@@ -85,6 +85,35 @@ fn a_checkpoint_converted_there_and_back_is_the_same() {
 }
 
 #[test]
+fn a_conversion_says_what_it_took_and_what_keeps_another_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let device = robustify_device::open(Some("flex")).unwrap();
+    let config = (registry::find("micro_vit").unwrap().config)();
+    let larger = weights::state(&Model::new(&config.with_image_size(64), 7, &device).unwrap());
+    let keys = ["ema", "model", "optimizer"];
+    let mut both: State = keys[..2]
+        .iter()
+        .flat_map(|key| larger.iter().map(move |(name, entry)| (format!("{key}.{name}"), entry.clone())))
+        .collect();
+    both.insert("optimizer.0.exp_avg".into(), Entry { shape: vec![1], values: vec![0.0] });
+    fs::write(path("both"), weights::to_bytes(&both)).unwrap();
+    let convert = |from: &[&str]| {
+        run(&[&["convert", &path("both"), &path("out"), "--to", "timm", "--model", "micro_vit"], from].concat())
+    };
+    let output = convert(&[]);
+    succeeded(&output);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("are those under model; the file also has ema, which --from takes"), "{said}");
+    assert!(said.contains("position embeddings are for 8x8 patches, micro_vit has 4x4"), "{said}");
+    assert_eq!(weights::read(Path::new(&path("out"))).unwrap(), larger);
+    assert!(failed(&convert(&["--from", ""])).contains("the key of a state dict is empty; leave it out"));
+    assert!(
+        failed(&convert(&["--from", "teacher"])).contains("no tensors under teacher; there are ema, model, optimizer")
+    );
+}
+
+#[test]
 fn models_are_listed_and_shown() {
     let list: Value = serde_json::from_str(&succeeded(&run(&["list", "--json", "--filter", "dinov2,small"]))).unwrap();
     let names: Vec<&str> = list.as_array().unwrap().iter().map(|model| model["name"].as_str().unwrap()).collect();
@@ -96,7 +125,11 @@ fn models_are_listed_and_shown() {
     assert_eq!((groups.len(), sum), (6, 25_557_032), "stem, four stages and the head are the whole");
     let text = succeeded(&run(&["show", "vit_small_patch16_224"]));
     assert!(text.contains("resize(248,bicubic)|center_crop(224)|normalize(half)"), "{text}");
+    assert!(text.contains("hf-hub:timm/vit_small_patch16_224.augreg_in21k_ft_in1k ("), "{text}");
     assert!(failed(&run(&["show", "resnet51"])).contains("resnet50"));
+    let clip = succeeded(&run(&["show", "ViT-B-32"]));
+    assert!(clip.contains("features       768, before CLIP's projection to 512\n"), "{clip}");
+    assert!(succeeded(&run(&["show", "RN50-quickgelu"])).contains("features       1024\n"));
 }
 
 #[test]
@@ -107,6 +140,18 @@ fn prompts_become_ids() {
     let rows: Vec<Vec<u32>> = serde_json::from_str(&succeeded(&run(&["tokenize", file.to_str().unwrap()]))).unwrap();
     assert_eq!(rows[0][..8], [49406, 320, 1125, 539, 320, 2368, 49407, 0]);
     assert_eq!((rows[1][..3].to_vec(), rows[1].len()), (vec![49406, 49407, 0], 77));
-    fs::write(&file, "[1, 2]").unwrap();
-    assert!(failed(&run(&["tokenize", file.to_str().unwrap()])).contains("expected a JSON list of texts"));
+    for (json, wanted) in [
+        (
+            r#"["a cat", 2]"#,
+            "expected a JSON list of texts, or an object with a list `prompts`: prompt 1, counted from 0, is a number",
+        ),
+        (r#"{"prompts": [["a cat"]]}"#, "prompt 0, counted from 0, is a list"),
+        (r#"{"texts": []}"#, "the object has no `prompts`"),
+        (r#""a cat""#, "found a text"),
+        ("[", "line 1"),
+    ] {
+        fs::write(&file, json).unwrap();
+        let error = failed(&run(&["tokenize", file.to_str().unwrap()]));
+        assert!(error.contains(wanted), "{error}");
+    }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 
 use super::checkpoint::Checkpoint;
-use super::load::Plan;
+use super::load::{Loaded, Plan};
 use super::module::shapes;
 use super::names::{self, Naming, Recipe};
 use super::raw::{Change, Dtype, RawTensor};
@@ -29,7 +29,7 @@ pub fn convert<M: Module>(
     from: Option<&str>,
     to: Naming,
     out: &Path,
-) -> Result<(), ZooError> {
+) -> Result<Loaded, ZooError> {
     let expected = shapes(module);
     let mut plan = Plan::new(checkpoint, &expected, from)?;
     let counters = plan.counters();
@@ -69,7 +69,7 @@ pub fn convert<M: Module>(
         // What went wrong first is what the caller should hear of.
         let _ = std::fs::remove_file(&neighbour);
     }
-    written
+    written.map(|()| plan.loaded(&expected, Vec::new()))
 }
 
 const COUNTER: &str = "num_batches_tracked";

@@ -10,7 +10,7 @@ use super::checkpoint::Checkpoint;
 use super::module::{fill, misshapen, missing, shapes, unexpected_tensor};
 use super::names::{self, Naming, Recipe, Recipes, Shapes};
 use super::raw::{Change, Dtype, RawTensor};
-use super::resize::{Fit, fit};
+use super::resize::{Fit, Resized, fit};
 use super::{Entry, guess};
 use crate::ZooError;
 
@@ -44,8 +44,10 @@ pub struct Loaded {
     pub naming: Naming,
     /// Number of parameters that were loaded, in tensors.
     pub tensors: usize,
-    /// Tensors that were fitted to another size of the input.
-    pub resized: Vec<String>,
+    /// Keys of other state dicts of such a model in the same file, which [`LoadOptions::from`] chooses.
+    pub others: Vec<String>,
+    /// What the checkpoint has for another size of the input than the model's. Loading fits it, [`super::convert`] keeps it.
+    pub resized: Vec<Resized>,
     /// Tensors that no model needs, and why.
     pub passed_over: Vec<(String, String)>,
     /// What did not fit, as sentences; empty unless that was allowed.
@@ -58,6 +60,9 @@ impl fmt::Display for Loaded {
         if !self.prefix.is_empty() {
             write!(f, " under {}", self.prefix.trim_end_matches('.'))?;
         }
+        if !self.others.is_empty() {
+            write!(f, " (the file also has {})", shortened(&self.others).join(", "))?;
+        }
         if self.naming != Naming::Timm {
             write!(f, ", named as {} does", self.naming)?;
         }
@@ -66,10 +71,12 @@ impl fmt::Display for Loaded {
             let count = self.passed_over.iter().filter(|(_, why)| why == reason).count();
             write!(f, "; {count} passed over ({reason})")?;
         }
-        for (list, what) in [(&self.resized, "fitted to the size of the input"), (&self.faults, "left as they were")] {
-            if !list.is_empty() {
-                write!(f, "; {what}: {}", shortened(list).join(", "))?;
-            }
+        for resized in &self.resized {
+            let Resized { what, unit, from, to, .. } = resized;
+            write!(f, "; {what} fitted to the size of the input, from {from}x{from} {unit} to {to}x{to}")?;
+        }
+        if !self.faults.is_empty() {
+            write!(f, "; left as they were: {}", shortened(&self.faults).join(", "))?;
         }
         Ok(())
     }
@@ -111,7 +118,7 @@ pub fn load_from<M: Module>(
     });
     match failure {
         Some(error) => Err(error),
-        None => Ok((module, plan.loaded(faults))),
+        None => Ok((module, plan.loaded(&expected, faults))),
     }
 }
 
@@ -119,6 +126,7 @@ pub fn load_from<M: Module>(
 pub(super) struct Plan<'a> {
     checkpoint: &'a Checkpoint,
     prefix: String,
+    others: Vec<String>,
     naming: Naming,
     pub(super) recipes: Recipes,
     found: Shapes,
@@ -132,6 +140,7 @@ impl<'a> Plan<'a> {
         let mut passed_over = Vec::new();
         let prefix = locate(&mut names, expected, from, &mut passed_over)
             .map_err(|reason| ZooError::Format { path: checkpoint.path().into(), reason })?;
+        let others = other_state_dicts(&names, &passed_over);
         let shape = |name: &str| checkpoint.shape(&format!("{prefix}{name}")).unwrap_or_default().to_vec();
         let found: Shapes = names.iter().map(|&name| (name.to_owned(), shape(name))).collect();
         let as_is = expected.keys().all(|name| found.contains_key(name));
@@ -141,7 +150,7 @@ impl<'a> Plan<'a> {
         if recipes.keys().any(in_tower) && !expected.keys().any(in_tower) {
             recipes = image_tower(recipes, &mut passed_over);
         }
-        Ok(Self { checkpoint, prefix, naming, recipes, found, passed_over, fits: BTreeMap::new() })
+        Ok(Self { checkpoint, prefix, others, naming, recipes, found, passed_over, fits: BTreeMap::new() })
     }
 
     /// Compares names and shapes with those of a model. What does not fit is described and taken out of the plan.
@@ -222,13 +231,24 @@ impl<'a> Plan<'a> {
         ZooError::Mismatch { path: self.checkpoint.path().into(), faults: listed }
     }
 
-    fn loaded(self, faults: Vec<String>) -> Loaded {
+    /// What is loaded of the plan, and what is not.
+    pub(super) fn loaded(self, expected: &Shapes, faults: Vec<String>) -> Loaded {
+        let mut resized: Vec<Resized> = Vec::new();
+        for (name, fit) in &self.fits {
+            let Some((_, found)) = self.about(name) else { continue };
+            let one = fit.described(name, &found, &expected[name]);
+            match resized.iter_mut().find(|known| known.is_like(&one)) {
+                Some(known) => known.names.extend(one.names),
+                None => resized.push(one),
+            }
+        }
         Loaded {
             path: self.checkpoint.path().into(),
             prefix: self.prefix,
+            others: self.others,
             naming: self.naming,
             tensors: self.recipes.len(),
-            resized: self.fits.into_keys().collect(),
+            resized,
             passed_over: self.passed_over,
             faults,
         }
@@ -280,6 +300,7 @@ fn locate(
     let ours = |prefix: &str| expected.keys().any(|name| name.starts_with(prefix));
     let mut found = String::new();
     let wrapper = match from {
+        Some("") => return Err("the key of a state dict is empty; leave it out, and the usual keys are tried".into()),
         Some(key) => Some(format!("{key}.")),
         None => WRAPPERS
             .iter()
@@ -290,9 +311,10 @@ fn locate(
         if !names.iter().any(|name| name.starts_with(&prefix)) {
             let keys: BTreeSet<&str> = names.iter().filter_map(|name| name.split('.').next()).collect();
             let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
-            return Err(format!("no tensors under {prefix} there are {}", shortened(&keys).join(", ")));
+            let key = prefix.trim_end_matches('.');
+            return Err(format!("no tensors under {key}; there are {}", shortened(&keys).join(", ")));
         }
-        take(names, &prefix, "is outside of the state dict", passed_over);
+        take(names, &prefix, OUTSIDE, passed_over);
         found.push_str(&prefix);
     }
     while let Some((prefix, why)) = PREFIXES.iter().find(|(prefix, why)| {
@@ -303,6 +325,26 @@ fn locate(
         found.push_str(prefix);
     }
     Ok(found)
+}
+
+/// Why tensors under other keys than that of the state dict are passed over.
+const OUTSIDE: &str = "is outside of the state dict";
+
+/// Keys under which tensors lie that are named as those of the state dict found.
+fn other_state_dicts(names: &[&str], passed_over: &[(String, String)]) -> Vec<String> {
+    let found: BTreeSet<&str> = names.iter().copied().filter(|name| name.contains('.')).collect();
+    let mut keys = BTreeSet::new();
+    for (name, _) in passed_over.iter().filter(|(_, why)| why == OUTSIDE) {
+        let Some((key, mut rest)) = name.split_once('.') else { continue };
+        while !found.contains(rest) {
+            let Some((_, inner)) = rest.split_once('.') else { break };
+            rest = inner;
+        }
+        if found.contains(rest) {
+            keys.insert(key.to_owned());
+        }
+    }
+    keys.into_iter().collect()
 }
 
 fn take<'a>(names: &mut Vec<&'a str>, prefix: &str, why: &str, passed_over: &mut Vec<(String, String)>) {

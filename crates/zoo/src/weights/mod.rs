@@ -32,6 +32,7 @@ pub use load::{LoadOptions, Loaded, Partial, load, load_from};
 pub use module::{ParameterPath, parameters, shapes, state, with_state};
 pub use names::{Naming, Shapes, passed_over, recognised, renamed};
 pub use raw::{Dtype, RawTensor};
+pub use resize::Resized;
 
 /// What tables of names are written in.
 pub(crate) mod table {

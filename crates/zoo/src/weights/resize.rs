@@ -17,6 +17,28 @@ pub(super) enum Fit {
     },
 }
 
+/// Tensors whose size follows from that of the input, and is another in a checkpoint than in the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resized {
+    /// Their names.
+    pub names: Vec<String>,
+    /// What they are, as in `position embeddings`.
+    pub what: &'static str,
+    /// What their sizes count: `patches` of the image, or tokens of `windows`.
+    pub unit: &'static str,
+    /// Side of the square in the checkpoint.
+    pub from: usize,
+    /// Side of the square in the model.
+    pub to: usize,
+}
+
+impl Resized {
+    /// Whether both are equal but for the names.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.what, self.from, self.to) == (other.what, other.from, other.to)
+    }
+}
+
 /// How a tensor of a model with these shapes is fitted; `None` when the difference to the shape found is a fault.
 pub(super) fn fit(name: &str, found: &[usize], model: &Shapes) -> Option<Fit> {
     let (owner, last) = name.rsplit_once('.').unwrap_or(("", name));
@@ -32,6 +54,20 @@ pub(super) fn fit(name: &str, found: &[usize], model: &Shapes) -> Option<Fit> {
 }
 
 impl Fit {
+    /// One tensor that is fitted, in the words of a message.
+    pub(super) fn described(self, name: &str, found: &[usize], expected: &[usize]) -> Resized {
+        let (what, unit) = match self {
+            Self::BiasTable => ("relative position biases", "windows"),
+            Self::Positions { .. } => ("position embeddings", "patches"),
+        };
+        let size = |shape: &[usize]| match self {
+            // As many differences of positions as fit into a window along one side, in both directions.
+            Self::BiasTable => shape[0].isqrt().div_ceil(2),
+            Self::Positions { prefix } => side(shape[1], prefix).unwrap_or_default(),
+        };
+        Resized { names: vec![name.to_owned()], what, unit, from: size(found), to: size(expected) }
+    }
+
     /// The tensor in the shape that the model expects.
     ///
     /// # Errors

@@ -7,7 +7,9 @@ use burn::tensor::Device;
 use robustify_zoo::resize::position_embedding;
 use robustify_zoo::swin::{SwinConfig, resize_bias_table};
 use robustify_zoo::vit::VitConfig;
-use robustify_zoo::weights::{self, Checkpoint, Entry, HubFolder, HubModel, LoadOptions, Naming, Partial, State};
+use robustify_zoo::weights::{
+    self, Checkpoint, Entry, HubFolder, HubModel, LoadOptions, Naming, Partial, Resized, State,
+};
 use robustify_zoo::{Model, ModelConfig, ZooError};
 
 use crate::golden;
@@ -94,7 +96,8 @@ fn what_lies_beside_a_state_dict_is_passed_over_and_a_key_chooses_another() {
     assert_eq!(loaded.passed_over.len(), state.len() + 1);
     let shown = loaded.to_string();
     assert!(
-        shown.contains("under teacher.backbone") && shown.contains("1 passed over (is outside of the backbone)"),
+        shown.contains("under teacher.backbone (the file also has student)")
+            && shown.contains("1 passed over (is outside of the backbone)"),
         "{shown}"
     );
 
@@ -145,10 +148,11 @@ fn tables_of_position_biases_are_fitted_to_another_window() {
     let other = ModelConfig::Swin(SwinConfig { windows: vec![2; swin.windows.len()], ..swin });
     let checkpoint = Checkpoint::open(file.path()).unwrap();
     let (model, loaded) = weights::load_from(blank(&other), &checkpoint, LoadOptions::default()).unwrap();
-    assert!(!loaded.resized.is_empty() && loaded.to_string().contains("fitted to the size of the input"), "{loaded}");
+    let shown = "relative position biases fitted to the size of the input, from 4x4 windows to 2x2";
+    assert!(loaded.resized.len() == 1 && loaded.to_string().ends_with(shown), "{loaded}");
     for (name, entry) in weights::state(&model) {
         let source = &state[&name];
-        if loaded.resized.contains(&name) {
+        if loaded.resized[0].names.contains(&name) {
             let resized = resize_bias_table(&source.values, [source.shape[0], source.shape[1]], 9).unwrap();
             assert_eq!((entry.shape, entry.values), (vec![9, source.shape[1]], resized), "{name}");
         } else {
@@ -168,10 +172,17 @@ fn position_embeddings_are_fitted_to_another_size_of_the_input() {
             let other = ModelConfig::Vit(VitConfig { image_size, ..vit.clone() });
             let checkpoint = Checkpoint::open(file.path()).unwrap();
             let (model, loaded) = weights::load_from(blank(&other), &checkpoint, LoadOptions::default()).unwrap();
-            assert_eq!(loaded.resized, ["pos_embed"], "{}", case.name);
             let (old, new) = (vit.grid(), [image_size / vit.patch_size; 2]);
             let positions = &state["pos_embed"].values;
             let want = position_embedding(positions, old, new, vit.width, vit.embedded_prefix()).unwrap();
+            let resized = Resized {
+                names: vec!["pos_embed".into()],
+                what: "position embeddings",
+                unit: "patches",
+                from: old[0],
+                to: new[0],
+            };
+            assert_eq!(loaded.resized, [resized], "{}", case.name);
             assert_eq!(weights::state(&model)["pos_embed"].values, want, "{}", case.name);
             prefixes.insert(vit.embedded_prefix());
         }

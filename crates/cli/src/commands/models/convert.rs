@@ -4,7 +4,7 @@ use anyhow::{bail, ensure};
 use robustify_zoo::Model;
 use robustify_zoo::clip::{Clip, ClipConfig};
 use robustify_zoo::registry;
-use robustify_zoo::weights::{self, Checkpoint, HubFolder, HubModel};
+use robustify_zoo::weights::{self, Checkpoint, HubFolder, HubModel, Loaded, Resized};
 
 use super::Network;
 use crate::args::ModelsConvert;
@@ -21,15 +21,35 @@ pub fn run(options: &ModelsConvert) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::open(&source.weights)?;
     let device = robustify_device::open(None)?;
     let (from, to, out) = (options.from.as_deref(), options.to, options.output.as_path());
-    match &source.network {
+    let taken = match &source.network {
         Network::Image(config) => {
             let classes = source.classes.unwrap_or_else(|| super::classes(&checkpoint));
             let module = Model::blank(&config.with_classes(classes), &device)?;
-            weights::convert(&module, &checkpoint, from, to, out)?;
+            weights::convert(&module, &checkpoint, from, to, out)?
         }
         Network::Clip(config) => weights::convert(&Clip::blank(config, &device)?, &checkpoint, from, to, out)?,
-    }
+    };
+    notes(&taken, &source.name).iter().for_each(|note| console::message(note));
     console::result(&format!("{}: {} as {} names them\n", options.output.display(), source.name, options.to))
+}
+
+/// What a person may not expect of the result.
+fn notes(taken: &Loaded, model: &str) -> Vec<String> {
+    let path = taken.path.display();
+    let mut notes = Vec::new();
+    if !taken.others.is_empty() {
+        let prefix = taken.prefix.trim_end_matches('.');
+        notes.push(format!(
+            "{path}: the tensors are those under {prefix}; the file also has {}, which --from takes",
+            taken.others.join(", ")
+        ));
+    }
+    for Resized { what, unit, from, to, .. } in &taken.resized {
+        notes.push(format!(
+            "{path}: {what} are for {from}x{from} {unit}, {model} has {to}x{to}; they are written as they are"
+        ));
+    }
+    notes
 }
 
 /// What is converted.
@@ -43,25 +63,25 @@ struct Source {
 
 impl Source {
     fn open(options: &ModelsConvert) -> anyhow::Result<Self> {
+        let model = options.model.as_deref().map(registry::find).transpose()?;
         let (weights, found) = if options.input.is_dir() {
             let folder = HubFolder::open(&options.input)?;
             (folder.weights, Some(folder.model))
         } else {
             (options.input.clone(), None)
         };
-        if let (None, Some(HubModel::OpenClip(json))) = (&options.model, &found) {
+        if let (None, Some(HubModel::OpenClip(json))) = (model, &found) {
             let network = Network::Clip(ClipConfig::from_open_clip(&json.to_string())?);
             return Ok(Self { name: "CLIP".into(), weights, network, classes: None });
         }
-        let (name, classes) = match (&options.model, found) {
-            (Some(name), _) => (name.clone(), None),
-            (None, Some(HubModel::Timm { name, classes })) => (name, Some(classes)),
+        let (entry, classes) = match (model, found) {
+            (Some(entry), _) => (entry, None),
+            (None, Some(HubModel::Timm { name, classes })) => (registry::find(&name)?, Some(classes)),
             (None, _) => bail!(
                 "{}: name the model with --model, as `robustify models list` does; a file of weights does not say it",
                 options.input.display()
             ),
         };
-        let entry = registry::find(&name)?;
         Ok(Self { name: entry.name(), weights, network: entry.into(), classes })
     }
 }

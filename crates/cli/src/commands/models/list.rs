@@ -51,7 +51,10 @@ pub struct Facts<'a> {
     pub entry: &'a Entry,
     pub parameters: usize,
     pub gmacs: f64,
+    /// Width of the image's features; of a whole CLIP before its projection.
     pub features: usize,
+    /// What the projection of a whole CLIP makes of them, where it has one.
+    pub projection: Option<usize>,
 }
 
 impl<'a> Facts<'a> {
@@ -63,7 +66,10 @@ impl<'a> Facts<'a> {
             })
         };
         let (parameters, macs) = count().with_context(|| entry.name())?;
-        Ok(Self { entry, parameters, gmacs: macs as f64 / 1e9, features: (entry.config)().feature_width() })
+        let features = (entry.config)().feature_width();
+        // The residual networks of CLIP pool into the space of the texts themselves.
+        let projection = entry.clip().map(|clip| clip.text.embed_dim).filter(|width| *width != features);
+        Ok(Self { entry, parameters, gmacs: macs as f64 / 1e9, features, projection })
     }
 
     pub fn json(&self) -> serde_json::Result<Value> {
@@ -78,6 +84,7 @@ impl<'a> Facts<'a> {
             "parameters": self.parameters,
             "gmacs": self.gmacs,
             "features": self.features,
+            "projection": self.projection,
             "licence": entry.licence,
             "paper": entry.paper,
             "hub": entry.hub,

@@ -26,11 +26,12 @@ fn summary(facts: &Facts<'_>) -> String {
     let size = preprocessing.image_size;
     let resized = (size as f64 / preprocessing.crop_fraction).floor();
     let normalise = Normalize { mean: preprocessing.mean, std: preprocessing.std };
+    let projected = facts.projection.map(|width| format!(", before CLIP's projection to {width}")).unwrap_or_default();
     let mut lines = vec![
         entry.name(),
         format!("  parameters     {}", millions(facts.parameters)),
         format!("  multiply-adds  {:.3} G an image", facts.gmacs),
-        format!("  features       {}", facts.features),
+        format!("  features       {}{projected}", facts.features),
         format!("  preprocess     resize({resized},{})|center_crop({size})|{normalise}", preprocessing.interpolation),
         format!("  licence        {}", entry.licence),
         format!("  paper          {}", entry.paper),
@@ -38,7 +39,7 @@ fn summary(facts: &Facts<'_>) -> String {
     lines.extend(
         entry.text.map(|_| "  towers         image and text; the groups below are those of the image tower".to_owned()),
     );
-    lines.extend(entry.hub.map(|hub| format!("  weights        {hub} on the Hugging Face hub")));
+    lines.extend(entry.hub.map(|hub| format!("  weights        hf-hub:{hub} (https://huggingface.co/{hub})")));
     lines.join("\n") + "\n"
 }
 
