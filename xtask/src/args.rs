@@ -11,6 +11,9 @@ pub const BACKENDS: [&str; 7] = ["flex", "tch", "wgpu", "vulkan", "metal", "cuda
 /// The backend built without being asked for.
 const DEFAULT_BACKEND: &str = "flex";
 
+/// The feature that downloads what `hf-hub:` names.
+pub const HUB: &str = "hub";
+
 /// A parsed command line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Request {
@@ -20,6 +23,8 @@ pub struct Request {
     pub backend: Option<Backend>,
     /// What `--torch-venv` named.
     pub torch_venv: Option<PathBuf>,
+    /// Whether `--hub` stood there.
+    pub hub: bool,
     /// The other arguments, in order.
     pub rest: Vec<String>,
 }
@@ -34,7 +39,7 @@ pub struct Backend {
 }
 
 impl Request {
-    /// Takes `--backend` and `--torch-venv` out of the arguments, wherever they stand before a `--`.
+    /// Takes `--backend`, `--torch-venv` and `--hub` out of the arguments, wherever they stand before a `--`.
     pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self> {
         let mut args = args.into_iter().map(|arg| {
             arg.into_string().map_err(|arg| anyhow::anyhow!("argument {arg:?} is not UTF-8; rename what it points to"))
@@ -62,6 +67,8 @@ impl Request {
                         bail!("--torch-venv is given twice");
                     }
                 }
+                "--hub" if inline.is_some() => bail!("--hub takes no value"),
+                "--hub" => request.hub = true,
                 _ if request.subcommand.is_some() => request.rest.push(arg),
                 "-h" | "--help" => request.subcommand = Some("help".to_owned()),
                 _ if arg.starts_with('-') => {
@@ -73,15 +80,14 @@ impl Request {
         Ok(request)
     }
 
-    /// The cargo arguments that build the wanted backend in.
+    /// The cargo arguments that build the wanted backend and the Hugging Face hub in.
     ///
     /// flex stays in beside any other backend: what must not depend on the hardware is computed on it, the conformance
     /// tests compare with it, and `bench-models` measures against it. It costs one more crate to build.
     pub fn features(&self) -> Vec<String> {
-        match &self.backend {
-            Some(backend) if backend.name != DEFAULT_BACKEND => vec!["--features".to_owned(), backend.name.to_owned()],
-            _ => Vec::new(),
-        }
+        let backend = self.other_backend().map(|backend| backend.name);
+        let features: Vec<&str> = backend.into_iter().chain(self.hub.then_some(HUB)).collect();
+        if features.is_empty() { Vec::new() } else { vec!["--features".to_owned(), features.join(",")] }
     }
 
     /// The backend, where it is another than the default.
@@ -97,8 +103,11 @@ impl Request {
         }
     }
 
-    /// Refuses a backend on behalf of subcommands for which it means nothing.
+    /// Refuses a backend, and the hub, on behalf of subcommands for which they mean nothing.
     pub fn expect_no_backend(&self) -> Result<()> {
+        if self.hub {
+            bail!("`{}` asks no hub; leave `--hub` out", self.subcommand.as_deref().unwrap_or_default());
+        }
         match &self.backend {
             Some(backend) => bail!(
                 "`{}` does not depend on a backend; leave `--backend {}` out",
@@ -156,6 +165,16 @@ mod tests {
         let request = parse("train --backend flex").unwrap();
         assert!(request.features().is_empty());
         assert!(request.other_backend().is_none());
+    }
+
+    #[test]
+    fn the_hub_is_a_feature_beside_the_backend() {
+        let request = parse("train --hub lr=0.1").unwrap();
+        assert_eq!(
+            (request.features(), request.rest),
+            (vec!["--features".into(), "hub".into()], vec!["lr=0.1".into()])
+        );
+        assert_eq!(parse("--hub train --backend tch").unwrap().features(), ["--features", "tch,hub"]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ enum Check {
     Tidy,
 }
 
-fn checks() -> [Check; 5] {
+fn checks() -> [Check; 7] {
     let docs = Step::new("doc --workspace --no-deps");
     [
         Check::Cargo(Step::new("fmt --all --check")),
@@ -40,5 +40,8 @@ fn checks() -> [Check; 5] {
         Check::Cargo(Step::new("clippy --workspace --all-targets -- -D warnings")),
         Check::Cargo(docs.env("RUSTDOCFLAGS", "-D warnings -D rustdoc::broken_intra_doc_links")),
         Check::Cargo(test::everything(Vec::new())),
+        // Last, since more crates are built for it than for the default program.
+        Check::Cargo(Step::new("clippy --package robustify --features hub --all-targets -- -D warnings")),
+        Check::Cargo(Step::new("test --package robustify --features hub --test hub")),
     ]
 }

@@ -32,7 +32,8 @@ Subcommands of the program, built in release mode and run from the root of the w
 Work on the repository:
   bench-models      measure flex, LibTorch and PyTorch on the same models, in one table
   bench-augment     measure the corruptions and AugMix beside the reference implementations in Python (--help)
-  test [arguments]  every test on the default backend; with --backend NAME, the conformance tests on that one
+  test [arguments]  every test on the default backend; with --backend NAME, the conformance tests on that one;
+                    with --hub, those of the hub too
   check             type-check the program for a backend
   tidy              crate borders, machine paths, configs and other rules of the house
   ci                format, tidy, clippy, docs, tests: what must pass before a merge
@@ -40,6 +41,7 @@ Work on the repository:
 
 Options:
   --backend NAME    flex (default), tch, wgpu, vulkan, metal, cuda, rocm; a place may follow: tch:cuda:0, vulkan:1
+  --hub             download what `hf-hub:OWNER/REPO` names where a checkpoint is asked for
   --torch-venv DIR  for tch: the Python environment with LibTorch, instead of the active one
 ";
 

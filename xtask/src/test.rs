@@ -16,6 +16,8 @@ pub fn run(request: &Request) -> Result<ExitCode> {
 /// Of another backend only that it computes the same is in question, so its tests are those that compare it with flex.
 fn step(request: &Request) -> Step {
     match request.other_backend() {
+        // A package of the workspace is named, since the others do not have the feature.
+        None if request.hub => Step::new("test --workspace --features robustify/hub").args(request.rest.clone()),
         None => everything(request.rest.clone()),
         Some(backend) => Step::new("test --release --package robustify")
             .args(request.features())
@@ -42,6 +44,7 @@ mod tests {
     fn the_default_backend_runs_everything() {
         assert_eq!(planned("test --doc"), Step::new("test --workspace --doc"));
         assert_eq!(planned("test --backend flex"), Step::new("test --workspace"));
+        assert_eq!(planned("test --hub"), Step::new("test --workspace --features robustify/hub"));
     }
 
     #[test]

@@ -169,7 +169,8 @@ pub struct ModelsShow {
 /// Options of `models convert`.
 #[derive(Debug, Args)]
 pub struct ModelsConvert {
-    /// A checkpoint (safetensors, .pth, .pt, .bin), or a folder as the Hugging Face hub has it.
+    /// A checkpoint (safetensors, .pth, .pt, .bin), a folder as the Hugging Face hub has it, or, with the feature `hub`, a name
+    /// on it as timm and open_clip write it: `hf-hub:OWNER/REPO`.
     #[arg(value_name = "IN")]
     pub input: PathBuf,
     /// The safetensors file to write.

@@ -142,7 +142,8 @@ pub struct OriginalConfig {
     /// The network: its sizes, or `model` with a name of the registry.
     #[serde(deserialize_with = "network")]
     pub network: ModelConfig,
-    /// Its weights: a safetensors or PyTorch file under timm's names or others that `models convert` knows.
+    /// Its weights: a safetensors or PyTorch file under timm's names or others that `models convert` knows, a folder as the
+    /// Hugging Face hub has it, or, with the feature `hub`, a name on it, `hf-hub:OWNER/REPO`.
     pub weights: PathBuf,
     /// From files to the network's input.
     pub preprocess: String,

@@ -8,6 +8,7 @@ mod config;
 mod console;
 mod dataset;
 mod digest;
+mod hub;
 mod network;
 mod offline;
 mod results;

@@ -7,10 +7,31 @@
 //! classes = 10                                           # optional: what the weights have, where it is not 1000
 //! ```
 
-use robustify_zoo::{ModelConfig, registry};
+use std::path::PathBuf;
+
+use burn::tensor::Device;
+use robustify_zoo::weights::{self, Checkpoint, LoadOptions};
+use robustify_zoo::{Model, ModelConfig, registry};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+
+use crate::config::OriginalConfig;
+use crate::console::Console;
+use crate::hub;
+
+/// The large model with its weights, and the file that they are from. What the file has for another size of the input is
+/// mentioned.
+pub fn original(config: &OriginalConfig, device: &Device, console: &Console) -> anyhow::Result<(Model, PathBuf)> {
+    let path = hub::image_weights(&config.weights, console)?;
+    let checkpoint = Checkpoint::open(&path)?;
+    let model = Model::blank(&config.network, device)?;
+    let (model, loaded) = weights::load_from(model, &checkpoint, LoadOptions::default())?;
+    if !loaded.resized.is_empty() || !loaded.others.is_empty() {
+        console.say(&loaded.to_string());
+    }
+    Ok((model, path))
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -21,7 +21,7 @@ use crate::commands::Machine;
 use crate::config::{Config, DataFormat};
 use crate::console::{Console, Interrupt, TrainingProgress};
 use crate::dataset::Splits;
-use crate::{digest, rundir};
+use crate::{digest, network, rundir};
 
 /// What every stage works with.
 pub struct Context {
@@ -229,8 +229,8 @@ impl Stage {
 fn original(context: &Context, images: &Images, classes: usize) -> anyhow::Result<(Model, String)> {
     let config = &context.config.original;
     let Machine { workers, device, shard_rows, .. } = &context.machine;
-    let sha256 = digest::of_file(&config.weights).with_context(|| format!("weights {}", config.weights.display()))?;
-    let model = weights::load(Model::blank(&config.network, device)?, &config.weights)?;
+    let (model, file) = network::original(config, device, &context.console)?;
+    let sha256 = digest::of_file(&file).with_context(|| format!("weights {}", file.display()))?;
     let hash = digest::of(&(sha256, &config.network, &config.preprocess))?;
     let known = config.classes.as_ref().is_none_or(|known| known == images.classes());
     if model.classes() == classes && known {

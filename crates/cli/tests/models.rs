@@ -113,6 +113,17 @@ fn a_conversion_says_what_it_took_and_what_keeps_another_size() {
     );
 }
 
+#[cfg(not(feature = "hub"))]
+#[test]
+fn without_the_hub_its_names_say_what_has_it() {
+    let error = failed(&run(&["convert", "hf-hub:timm/x", "out", "--to", "timm"]));
+    assert!(error.contains("hf-hub:timm/x: this program was built without"), "{error}");
+    assert!(
+        error.contains("cargo xtask SUBCOMMAND --hub") && error.contains("https://huggingface.co/timm/x"),
+        "{error}"
+    );
+}
+
 #[test]
 fn models_are_listed_and_shown() {
     let list: Value = serde_json::from_str(&succeeded(&run(&["list", "--json", "--filter", "dinov2,small"]))).unwrap();

@@ -10,13 +10,13 @@ use robustify_distill::views::{self, ViewCache, ViewSpec};
 use robustify_report::{Style, Table};
 use robustify_rng::Key;
 use robustify_select::{McConfig, OneHead, ThreeHeads, mc};
-use robustify_zoo::{Model, Pass, weights};
+use robustify_zoo::{Model, Pass};
 
 use crate::args::BenchCost;
 use crate::commands::Machine;
 use crate::config::{self, Config, ImageTrainingConfig};
 use crate::console::{self, Console};
-use crate::dataset;
+use crate::{dataset, network};
 
 /// Images that training is measured on.
 const IMAGES: usize = 512;
@@ -28,7 +28,7 @@ pub fn run(options: &BenchCost) -> anyhow::Result<()> {
     let config: Config = config::load(&options.config, &options.overrides)?;
     let console = Console::new(options.common.quiet);
     let machine = Machine::open(&options.common)?;
-    let original = weights::load(Model::blank(&config.original.network, &machine.device)?, &config.original.weights)?;
+    let (original, _) = network::original(&config.original, &machine.device, &console)?;
     let images = dataset::open(&config.data, &config.data.train, &console)?;
     let chosen = split::sample(&*images, IMAGES.min(images.len()), Key::new(0, "cost"))?;
     let images: Images = Arc::new(Subset::new(images, chosen)?);

@@ -50,28 +50,96 @@ struct OpenClipConfig {
     model_cfg: serde_json::Value,
 }
 
-const OPEN_CLIP: (&str, &[&str]) =
-    ("open_clip_config.json", &["open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin"]);
-const TIMM: (&str, &[&str]) = ("config.json", &["model.safetensors", "pytorch_model.bin"]);
+/// Which model is meant where a folder or a repository has one of timm and one of open_clip.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HubKind {
+    /// open_clip's, else timm's.
+    #[default]
+    Any,
+    /// An image model: timm's, else open_clip's, whose image tower it may be.
+    Image,
+    /// Both towers of a CLIP, which open_clip's alone has.
+    Clip,
+}
+
+/// What the files of one program are called: the configuration, and the weights in the order in which they are preferred.
+struct Layout {
+    config: &'static str,
+    weights: &'static [&'static str],
+}
+
+/// Source: open_clip 3.3, `factory.py`, `_find_checkpoint_in_dir`.
+const OPEN_CLIP: Layout = Layout {
+    config: "open_clip_config.json",
+    weights: &["open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin"],
+};
+
+/// Source: timm 1.0, `models/_hub.py`, `_PREFERRED_FILES`.
+const TIMM: Layout = Layout {
+    config: "config.json",
+    weights: &["model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"],
+};
+
+impl HubKind {
+    /// The configuration that is looked for first.
+    pub fn config(self) -> &'static str {
+        self.layouts()[0].config
+    }
+
+    fn layouts(self) -> &'static [&'static Layout] {
+        match self {
+            Self::Any => &[&OPEN_CLIP, &TIMM],
+            Self::Image => &[&TIMM, &OPEN_CLIP],
+            Self::Clip => &[&OPEN_CLIP],
+        }
+    }
+}
 
 impl HubFolder {
-    /// Reads the configuration and finds the weights; safetensors come before pickles.
+    /// Reads the configuration and finds the weights of a model of any kind; safetensors come before pickles.
     ///
     /// # Errors
     /// No configuration or weights, or a configuration that is not timm's or open_clip's.
     pub fn open(folder: &Path) -> Result<Self, ZooError> {
-        let (config, files) = if folder.join(OPEN_CLIP.0).is_file() { OPEN_CLIP } else { TIMM };
-        let path = folder.join(config);
+        Self::open_as(folder, HubKind::Any)
+    }
+
+    /// Reads the configuration and finds the weights of a model of this kind.
+    ///
+    /// # Errors
+    /// As [`HubFolder::open`].
+    pub fn open_as(folder: &Path, kind: HubKind) -> Result<Self, ZooError> {
+        let has = |name: &str| folder.join(name).is_file();
+        let (layout, weights) = match pick(kind, has) {
+            Some((layout, weights)) => (layout, Some(weights)),
+            None => {
+                let incomplete = kind.layouts().iter().find(|layout| has(layout.config));
+                (*incomplete.unwrap_or(if kind == HubKind::Clip { &&OPEN_CLIP } else { &&TIMM }), None)
+            }
+        };
+        let path = folder.join(layout.config);
         let text = std::fs::read_to_string(&path).map_err(|source| ZooError::Io { path: path.clone(), source })?;
-        let model = if config == OPEN_CLIP.0 { open_clip(&text) } else { timm(&text) };
+        let model = if layout.config == OPEN_CLIP.config { open_clip(&text) } else { timm(&text) };
         let model = model.map_err(|reason| ZooError::Format { path, reason })?;
-        let weights = files.iter().map(|name| folder.join(name)).find(|path| path.is_file());
         let weights = weights.ok_or_else(|| ZooError::Format {
             path: folder.into(),
-            reason: format!("the folder has none of the files {}", files.join(", ")),
+            reason: format!("the folder has none of the files {}", layout.weights.join(", ")),
         })?;
-        Ok(Self { weights, model })
+        Ok(Self { weights: folder.join(weights), model })
     }
+
+    /// Names of the configuration and of the weights that a model of this kind is read from, where `has` tells which files
+    /// there are; `None` when some are missing.
+    pub fn files(kind: HubKind, has: impl Fn(&str) -> bool) -> Option<[&'static str; 2]> {
+        pick(kind, has).map(|(layout, weights)| [layout.config, weights])
+    }
+}
+
+fn pick(kind: HubKind, has: impl Fn(&str) -> bool) -> Option<(&'static Layout, &'static str)> {
+    kind.layouts().iter().filter(|layout| has(layout.config)).find_map(|layout| {
+        let weights = layout.weights.iter().find(|name| has(name))?;
+        Some((*layout, *weights))
+    })
 }
 
 fn open_clip(text: &str) -> Result<HubModel, String> {

@@ -27,7 +27,7 @@ use ::safetensors::tensor::{SafeTensors, View};
 
 pub use checkpoint::Checkpoint;
 pub use convert::convert;
-pub use folder::{HubFolder, HubModel};
+pub use folder::{HubFolder, HubKind, HubModel};
 pub use load::{LoadOptions, Loaded, Partial, load, load_from};
 pub use module::{ParameterPath, parameters, shapes, state, with_state};
 pub use names::{Naming, Shapes, passed_over, recognised, renamed};

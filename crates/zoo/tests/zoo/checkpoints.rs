@@ -8,7 +8,7 @@ use robustify_zoo::resize::position_embedding;
 use robustify_zoo::swin::{SwinConfig, resize_bias_table};
 use robustify_zoo::vit::VitConfig;
 use robustify_zoo::weights::{
-    self, Checkpoint, Entry, HubFolder, HubModel, LoadOptions, Naming, Partial, Resized, State,
+    self, Checkpoint, Entry, HubFolder, HubKind, HubModel, LoadOptions, Naming, Partial, Resized, State,
 };
 use robustify_zoo::{Model, ModelConfig, ZooError};
 
@@ -275,5 +275,18 @@ fn a_folder_of_the_hub_names_its_model_and_its_weights() {
 
     let open_clip = r#"{"model_cfg": {"embed_dim": 32}, "preprocess_cfg": {}}"#;
     std::fs::write(folder.path().join("open_clip_config.json"), open_clip).unwrap();
-    assert_eq!(HubFolder::open(folder.path()).unwrap().model, HubModel::OpenClip(serde_json::json!({"embed_dim": 32})));
+    std::fs::write(folder.path().join("config.json"), timm).unwrap();
+    std::fs::write(folder.path().join("open_clip_model.safetensors"), weights::to_bytes(&state)).unwrap();
+    let clip = HubModel::OpenClip(serde_json::json!({"embed_dim": 32}));
+    for (kind, weights, model) in [
+        (HubKind::Any, "open_clip_model.safetensors", &clip),
+        (HubKind::Clip, "open_clip_model.safetensors", &clip),
+        (HubKind::Image, "model.safetensors", &hub.model),
+    ] {
+        let found = HubFolder::open_as(folder.path(), kind).unwrap();
+        assert_eq!((found.weights, &found.model), (folder.path().join(weights), model));
+    }
+    std::fs::remove_file(folder.path().join("open_clip_config.json")).unwrap();
+    let error = HubFolder::open_as(folder.path(), HubKind::Clip).unwrap_err().to_string();
+    assert!(error.contains("open_clip_config.json"), "{error}");
 }

@@ -4,11 +4,12 @@ use anyhow::{bail, ensure};
 use robustify_zoo::Model;
 use robustify_zoo::clip::{Clip, ClipConfig};
 use robustify_zoo::registry;
-use robustify_zoo::weights::{self, Checkpoint, HubFolder, HubModel, Loaded, Resized};
+use robustify_zoo::weights::{self, Checkpoint, HubFolder, HubKind, HubModel, Loaded, Resized};
 
 use super::Network;
 use crate::args::ModelsConvert;
-use crate::console;
+use crate::console::{self, Console};
+use crate::hub;
 
 /// Writes a checkpoint under another program's names.
 pub fn run(options: &ModelsConvert) -> anyhow::Result<()> {
@@ -64,11 +65,17 @@ struct Source {
 impl Source {
     fn open(options: &ModelsConvert) -> anyhow::Result<Self> {
         let model = options.model.as_deref().map(registry::find).transpose()?;
-        let (weights, found) = if options.input.is_dir() {
-            let folder = HubFolder::open(&options.input)?;
+        let kind = match model {
+            None => HubKind::Any,
+            Some(entry) if entry.text.is_some() => HubKind::Clip,
+            Some(_) => HubKind::Image,
+        };
+        let input = hub::local(&options.input, kind, &Console::new(false))?;
+        let (weights, found) = if input.is_dir() {
+            let folder = HubFolder::open_as(&input, kind)?;
             (folder.weights, Some(folder.model))
         } else {
-            (options.input.clone(), None)
+            (input, None)
         };
         if let (None, Some(HubModel::OpenClip(json))) = (model, &found) {
             let network = Network::Clip(ClipConfig::from_open_clip(&json.to_string())?);
