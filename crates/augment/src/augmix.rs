@@ -6,11 +6,9 @@
 use image::RgbImage;
 use robustify_rng::Stream;
 
+use crate::mixture::Mixture;
 use crate::pillow::{Chain, Original, PillowOp};
-use crate::pointwise::{self, rounded};
-use crate::rgbx::{Pixel, Rgbx};
 use crate::scratch::Scratch;
-use crate::simd::vectorised;
 
 /// AugMix and its parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,8 +77,7 @@ impl AugMix {
             for _ in 0..depth {
                 chain.apply(self.ops.draw(original, self.severity, stream), scratch);
             }
-            mixture.add(&chain, (share * draw / sum) as f32);
-            chain.give(scratch);
+            mixture.add(chain, (share * draw / sum) as f32);
         }
         mixture.finish(out, scratch);
         scratch.give(draws);
@@ -195,118 +192,4 @@ impl Op {
             Self::Sharpness => PillowOp::Sharpness(factor),
         }
     }
-}
-
-/// The weighted sum of the image and of the chains.
-///
-/// Chains that only map levels are summed as a table of levels as long as they come first, so that the order of the
-/// additions is that of the chains.
-struct Mixture<'a> {
-    original: &'a Original,
-    /// Weight of the image alone.
-    weight: f32,
-    /// What a level of the image adds, with the chains so far; none for the image alone.
-    table: Option<[[f32; 256]; 3]>,
-    sums: Option<Vec<f32>>,
-    spare: Vec<f32>,
-}
-
-impl<'a> Mixture<'a> {
-    fn new(original: &'a Original, weight: f32, scratch: &mut Scratch) -> Self {
-        let spare = scratch.take_any(original.image.pixels().len() * 4);
-        Self { original, weight, table: None, sums: None, spare }
-    }
-
-    fn add(&mut self, chain: &Chain<'_>, weight: f32) {
-        let plain = weighted(weight);
-        let table = chain.tables().map(|tables| tables.map(|table| table.map(|level| plain[usize::from(level)])));
-        if chain.is_pointwise() && self.sums.is_none() {
-            let table = table.unwrap_or([plain; 3]);
-            let sums = self.table.get_or_insert_with(|| [weighted(self.weight); 3]);
-            sums.iter_mut().flatten().zip(table.iter().flatten()).for_each(|(sum, value)| *sum += value);
-            return;
-        }
-        let started = self.sums.is_some();
-        let sums = self.sums.get_or_insert_with(|| std::mem::take(&mut self.spare));
-        if !started {
-            begin(sums, &self.original.image, self.weight, self.table.as_ref());
-        }
-        if let Some(table) = table {
-            for (sums, &pixel) in sums.as_chunks_mut::<4>().0.iter_mut().zip(chain.image().pixels()) {
-                let values = looked_up(pixel, &table);
-                for channel in 0..3 {
-                    sums[channel] += values[channel];
-                }
-            }
-        } else {
-            vectorised(
-                #[inline(always)]
-                || {
-                    for (sum, &level) in sums.iter_mut().zip(chain.image().pixels().as_flattened()) {
-                        *sum += weight * f32::from(level);
-                    }
-                },
-            );
-        }
-    }
-
-    /// Writes the rounded sums.
-    fn finish(self, out: &mut RgbImage, scratch: &mut Scratch) {
-        let image = &self.original.image;
-        let rows = out.chunks_exact_mut(image.width * 3);
-        if let Some(sums) = &self.sums {
-            let mut levels = scratch.take_any::<u8>(image.stride() * 4);
-            for (row, sums) in rows.zip(sums.chunks_exact(image.stride() * 4).skip(1)) {
-                vectorised(
-                    #[inline(always)]
-                    || {
-                        for (level, &sum) in levels.iter_mut().zip(sums) {
-                            *level = rounded(sum);
-                        }
-                    },
-                );
-                for (target, levels) in row.as_chunks_mut::<3>().0.iter_mut().zip(&levels.as_chunks::<4>().0[1..]) {
-                    *target = [levels[0], levels[1], levels[2]];
-                }
-            }
-            scratch.give(levels);
-        } else {
-            let tables = self.table.unwrap_or_else(|| [weighted(self.weight); 3]).map(|table| table.map(rounded));
-            for (row, y) in rows.zip(0..) {
-                for (target, &pixel) in row.as_chunks_mut::<3>().0.iter_mut().zip(image.row(y)) {
-                    let [red, green, blue, _] = pointwise::mapped(pixel, &tables);
-                    *target = [red, green, blue];
-                }
-            }
-        }
-        scratch.give(self.sums.unwrap_or(self.spare));
-    }
-}
-
-/// Writes what the image contributes.
-fn begin(sums: &mut [f32], image: &Rgbx, weight: f32, table: Option<&[[f32; 256]; 3]>) {
-    if let Some(table) = table {
-        for (sums, &pixel) in sums.as_chunks_mut::<4>().0.iter_mut().zip(image.pixels()) {
-            *sums = looked_up(pixel, table);
-        }
-    } else {
-        vectorised(
-            #[inline(always)]
-            || {
-                for (sum, &level) in sums.iter_mut().zip(image.pixels().as_flattened()) {
-                    *sum = weight * f32::from(level);
-                }
-            },
-        );
-    }
-}
-
-/// What each level is worth.
-fn weighted(weight: f32) -> [f32; 256] {
-    std::array::from_fn(|level| weight * level as f32)
-}
-
-#[inline(always)]
-fn looked_up([red, green, blue, _]: Pixel, table: &[[f32; 256]; 3]) -> [f32; 4] {
-    [table[0][usize::from(red)], table[1][usize::from(green)], table[2][usize::from(blue)], 0.0]
 }

@@ -119,6 +119,7 @@ mod jpeg_file;
 mod leaves;
 mod magnify;
 mod mixing;
+mod mixture;
 mod motion;
 mod noise;
 mod pairs;

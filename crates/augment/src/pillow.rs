@@ -80,9 +80,9 @@ impl<'a> Chain<'a> {
         self.tables.as_ref()
     }
 
-    /// True as long as the pixels are those of the original.
-    pub fn is_pointwise(&self) -> bool {
-        self.own.is_none()
+    /// The pixels, if they are not those of the original, and what still has to be done to their levels.
+    pub fn into_parts(self) -> (Option<Rgbx>, Option<Tables>) {
+        (self.own, self.tables)
     }
 
     /// Returns the buffers.

@@ -53,6 +53,11 @@ impl Rgbx {
         self.width + 2
     }
 
+    /// Index of a pixel among all pixels with the margin.
+    pub fn place(&self, x: usize, y: usize) -> usize {
+        (y + 1) * self.stride() + x + 1
+    }
+
     /// All pixels with the margin.
     pub fn pixels(&self) -> &[Pixel] {
         self.bytes.as_chunks().0
@@ -65,12 +70,12 @@ impl Rgbx {
 
     /// A row without the margin.
     pub fn row(&self, y: usize) -> &[Pixel] {
-        &self.pixels()[(y + 1) * self.stride() + 1..][..self.width]
+        &self.pixels()[self.place(0, y)..][..self.width]
     }
 
     /// A row without the margin.
     pub fn row_mut(&mut self, y: usize) -> &mut [Pixel] {
-        let (width, start) = (self.width, (y + 1) * self.stride() + 1);
+        let (width, start) = (self.width, self.place(0, y));
         &mut self.pixels_mut()[start..][..width]
     }
 

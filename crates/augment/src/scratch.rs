@@ -1,6 +1,7 @@
 //! Buffers that are kept from image to image, so that a corruption allocates nothing once it is warm.
 
 use crate::defocus::Disk;
+use crate::mixture::Term;
 use crate::motion::Step;
 use crate::zoom::Layer;
 
@@ -20,6 +21,8 @@ pub struct Scratch {
     layers: Vec<Vec<Layer>>,
     /// The disk that each severity had last, where disks depend on the image's size.
     pub(crate) disks: [Option<Disk>; 5],
+    /// Room for what AugMix mixes; empty between images.
+    pub(crate) terms: Vec<Term>,
 }
 
 impl Scratch {
