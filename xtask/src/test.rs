@@ -1,4 +1,4 @@
-//! `test`: everything on the default backend, or the conformance tests on another.
+//! `test`: everything on the default backend, or on another the conformance tests and those of its kernels.
 
 use std::process::ExitCode;
 
@@ -7,6 +7,9 @@ use anyhow::Result;
 use crate::args::Request;
 use crate::cargo::Step;
 use crate::libtorch;
+
+/// The backend that has kernels of its own besides flex.
+const WITH_KERNELS: &str = "tch";
 
 /// Runs the tests.
 pub fn run(request: &Request) -> Result<ExitCode> {
@@ -19,11 +22,19 @@ fn step(request: &Request) -> Step {
         // A package of the workspace is named, since the others do not have the feature.
         None if request.hub => Step::new("test --workspace --features robustify/hub").args(request.rest.clone()),
         None => everything(request.rest.clone()),
-        Some(backend) => Step::new("test --release --package robustify")
-            .args(request.features())
-            .args(["--test", "conformance"])
-            .args(request.rest.clone())
-            .env("ROBUSTIFY_TEST_BACKEND", &backend.selector),
+        Some(backend) => {
+            let kernels: &[&str] = if backend.name == WITH_KERNELS {
+                &["--package", "robustify-kernels", "--test", "composed", "--test", "residual"]
+            } else {
+                &[]
+            };
+            Step::new("test --release --package robustify")
+                .args(request.features())
+                .args(["--test", "conformance"])
+                .args(kernels.iter().copied())
+                .args(request.rest.clone())
+                .env("ROBUSTIFY_TEST_BACKEND", &backend.selector)
+        }
     }
 }
 
@@ -49,7 +60,10 @@ mod tests {
 
     #[test]
     fn another_backend_runs_the_conformance_tests_and_is_named_to_them() {
-        let expected = Step::new("test --release --package robustify --features tch --test conformance vit");
-        assert_eq!(planned("test vit --backend tch:mps"), expected.env("ROBUSTIFY_TEST_BACKEND", "tch:mps"));
+        let expected = Step::new("test --release --package robustify --features wgpu --test conformance vit");
+        assert_eq!(planned("test vit --backend wgpu"), expected.env("ROBUSTIFY_TEST_BACKEND", "wgpu"));
+        let expected = "test --release --package robustify --features tch --test conformance \
+            --package robustify-kernels --test composed --test residual";
+        assert_eq!(planned("test --backend tch:mps"), Step::new(expected).env("ROBUSTIFY_TEST_BACKEND", "tch:mps"));
     }
 }

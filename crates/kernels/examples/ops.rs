@@ -1,9 +1,13 @@
-//! Where the time of a Vision Transformer's block goes on one thread: milliseconds a forward and a forward with backward of
-//! every op, of the kernels and of the compositions they replace, and the share of the machine's peak that they reach.
+//! Where the time of a Vision Transformer's block and of a residual network's goes on one thread: milliseconds a forward and a
+//! forward with backward of every op, of the kernels and of the compositions they replace, and the share of the machine's peak
+//! that they reach.
 //!
 //! ```text
 //! cargo run --release -p robustify-kernels --example ops
+//! OMP_NUM_THREADS=1 cargo run --release -p robustify -p robustify-kernels --features tch --example ops tch
 //! ```
+//!
+//! The second is for LibTorch's CPU and needs the environment that `cargo xtask run --backend tch` would set up.
 //!
 //! With glibc, set MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_ to 1073741824: freed memory then stays with the process,
 //! as the program has it (see `crates/cli/src/allocator.rs`), and fresh pages are not part of what is measured.
@@ -11,12 +15,21 @@
 
 use std::time::{Duration, Instant};
 
+use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor, activation, module};
 use cpu_time::ThreadTime;
-use robustify_kernels::{Extras, gelu, layer_norm, linear, self_attention};
+use robustify_kernels::{Extras, Then, batch_norm_train, conv2d, gelu, layer_norm, linear, self_attention};
 
 /// A block's shapes: rows (images), tokens, width and heads; the hidden layer is four times as wide.
 const SHAPES: [(&str, [usize; 4]); 2] = [("32 px, d192 h3", [32, 65, 192, 3]), ("224 px, ViT-S/16", [8, 197, 384, 6])];
+
+/// The four stages of ResNet-18 at 32 pixels: images, channels and the side of a map.
+const MAPS: [(&str, [usize; 3]); 4] = [
+    ("ResNet-18, 32 px, stage 1", [16, 64, 32]),
+    ("ResNet-18, 32 px, stage 2", [16, 128, 16]),
+    ("ResNet-18, 32 px, stage 3", [16, 256, 8]),
+    ("ResNet-18, 32 px, stage 4", [16, 512, 4]),
+];
 
 /// An op of a block.
 struct Op {
@@ -30,7 +43,8 @@ struct Op {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let device = robustify_device::open(Some("flex"))?;
+    let backend = std::env::args().nth(1).unwrap_or_else(|| "flex".into());
+    let device = robustify_device::open(Some(&backend))?;
     // One thread: what a shard gets in training.
     rayon::ThreadPoolBuilder::new().num_threads(1).build()?.install(|| {
         let peak = peak(&device);
@@ -38,6 +52,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for (name, shape) in SHAPES {
             println!("\n{name}, {} images: ms as a kernel, composed, ratio; share of the peak", shape[0]);
             table(&ops(shape, &device), peak);
+        }
+        for (name, shape) in MAPS {
+            println!("\n{name}, {} images: ms as a kernel, composed, ratio; share of the peak", shape[0]);
+            table(&residual_ops(shape, &device), peak);
         }
     });
     Ok(())
@@ -71,13 +89,13 @@ fn table(ops: &[Op], peak: f64) {
             let flops = 2.0 * op.products * op.times as f64 * if backward { 3.0 } else { 1.0 };
             let share = if flops > 0.0 { format!("{:.2}", flops / kernel / peak) } else { String::new() };
             let (name, ratio) = (op.name, composed / kernel);
-            println!("{work:14} {name:10} {:8.3} {:8.3} {ratio:6.2} {share:>6}", 1e3 * kernel, 1e3 * composed);
+            println!("{work:14} {name:13} {:8.3} {:8.3} {ratio:6.2} {share:>6}", 1e3 * kernel, 1e3 * composed);
             sums = [sums[0] + kernel, sums[1] + composed];
             products += flops;
         }
         let [kernel, composed] = sums;
         let (ratio, share) = (composed / kernel, products / kernel / peak);
-        println!("{work:14} block      {:8.3} {:8.3} {ratio:6.2} {share:6.2}", 1e3 * kernel, 1e3 * composed);
+        println!("{work:14} block         {:8.3} {:8.3} {ratio:6.2} {share:6.2}", 1e3 * kernel, 1e3 * composed);
     }
 }
 
@@ -138,6 +156,38 @@ fn ops([rows, tokens, width, heads]: [usize; 4], device: &Device) -> Vec<Op> {
         affine("fc2", 4 * width, width),
         sum,
     ]
+}
+
+/// The ops of a residual block with two convolutions.
+fn residual_ops([batch, channels, side]: [usize; 3], device: &Device) -> Vec<Op> {
+    let random = |dims: [usize; 3]| Tensor::<3>::random(dims, Distribution::Normal(0.0, 1.0), device);
+    let (map, row) = ([batch, channels, side * side], [1, 1, channels]);
+    let image = move |x: Tensor<3>| x.reshape([batch, channels, side, side]);
+    let products = (batch * channels * channels * side * side * 9) as f64 / 1e9;
+    let conv = op("conv 3x3", 2, products, [random(map), random([channels, channels, 9]), random(row)], {
+        move |[x, weight, _], kernels| {
+            let weight = weight.reshape([channels, channels, 3, 3]);
+            let y = if kernels {
+                conv2d(image(x), weight, None, [1; 2], [1; 2])
+            } else {
+                module::conv2d(image(x), weight, None, ConvOptions::new([1; 2], [1; 2], [1; 2], 1))
+            };
+            y.reshape(map)
+        }
+    });
+    let norm = |name, shortcut: bool| {
+        // The shortcut is the values themselves: an input of its own would cost no more.
+        op(name, 1, 0.0, [random(map), random(row), random(row)], move |[x, weight, bias], kernels| {
+            let (x, weight, bias) = (image(x), weight.reshape([channels]), bias.reshape([channels]));
+            if kernels {
+                let then = if shortcut { Then::AddRelu(x.clone()) } else { Then::Relu };
+                return batch_norm_train(x, [weight, bias], 1e-5, then).0.reshape(map);
+            }
+            let y = module::batch_norm_train(x.clone(), weight, bias, 1e-5).output;
+            activation::relu(if shortcut { y + x } else { y }).reshape(map)
+        })
+    };
+    vec![conv, norm("norm, ReLU", false), norm("norm, +, ReLU", true)]
 }
 
 /// `run` computes the op from its inputs, with kernels or composed.

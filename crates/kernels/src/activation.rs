@@ -10,7 +10,11 @@ use burn::tensor::{Tensor, activation};
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     #[cfg(feature = "flex")]
     if crate::flex::serves(&x) {
-        return crate::flex::run(kernel::Activation(kernel::Curve::Gelu), [x.into_dispatch()]);
+        return crate::op::run(kernel::Activation(kernel::Curve::Gelu), [x.into_dispatch()]);
+    }
+    #[cfg(feature = "tch")]
+    if crate::tch::serves(&x) {
+        return crate::tch::gelu(x);
     }
     activation::gelu(x)
 }
@@ -23,19 +27,24 @@ pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 pub fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     #[cfg(feature = "flex")]
     if crate::flex::serves(&x) {
-        return crate::flex::run(kernel::Activation(kernel::Curve::QuickGelu), [x.into_dispatch()]);
+        return crate::op::run(kernel::Activation(kernel::Curve::QuickGelu), [x.into_dispatch()]);
+    }
+    #[cfg(feature = "tch")]
+    if crate::tch::serves(&x) {
+        return crate::tch::quick_gelu(x);
     }
     activation::sigmoid(x.clone() * QUICK) * x
 }
 
-const QUICK: f32 = 1.702;
+pub(crate) const QUICK: f32 = 1.702;
 
 #[cfg(feature = "flex")]
 mod kernel {
     use super::QUICK;
     use crate::each::{map, zip};
-    use crate::flex::{Array, Kernel};
+    use crate::flex::Array;
     use crate::maths::{exp, normal};
+    use crate::op::Kernel;
 
     /// Which function of one variable.
     #[derive(Clone, Copy, Debug)]
@@ -48,6 +57,7 @@ mod kernel {
     pub(super) struct Activation(pub(super) Curve);
 
     impl Kernel<1> for Activation {
+        type Array = Array;
         type Saved = Array;
 
         fn forward(&self, [x]: [Array; 1]) -> (Array, Array) {

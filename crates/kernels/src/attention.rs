@@ -27,6 +27,10 @@ pub fn self_attention(qkv: Tensor<3>, heads: usize, scale: f64, extras: Extras) 
             return kernel::run(qkv, heads, scale as f32, extras);
         }
     }
+    #[cfg(feature = "tch")]
+    if crate::tch::serves(&qkv) && extras.bias.is_none() && extras.mask.is_none() {
+        return crate::tch::self_attention(qkv, heads, scale);
+    }
     let [rows, tokens, width] = qkv.dims();
     let (width, size) = (width / 3, width / 3 / heads);
     let qkv = qkv.reshape([rows, tokens, 3, heads, size]).permute([2, 0, 3, 1, 4]);
@@ -50,9 +54,10 @@ mod kernel {
     use burn::tensor::Tensor;
 
     use super::Extras;
-    use crate::flex::{self, Array, Kernel};
+    use crate::flex::Array;
     use crate::gemm::{Matrix, Old, product};
     use crate::maths::exp;
+    use crate::op::{self, Kernel};
     use crate::simd::{dot, largest, sum, vectorised};
     use crate::threads::{pieces_with, sum_rows};
 
@@ -75,9 +80,9 @@ mod kernel {
         let attention = Attention { heads, scale, bias: extras.bias.is_some(), mask: extras.mask.is_some() };
         let qkv = qkv.into_dispatch();
         match (extras.bias.map(Tensor::into_dispatch), extras.mask.map(Tensor::into_dispatch)) {
-            (None, None) => flex::run(attention, [qkv]),
-            (Some(extra), None) | (None, Some(extra)) => flex::run(attention, [qkv, extra]),
-            (Some(bias), Some(mask)) => flex::run(attention, [qkv, bias, mask]),
+            (None, None) => op::run(attention, [qkv]),
+            (Some(extra), None) | (None, Some(extra)) => op::run(attention, [qkv, extra]),
+            (Some(bias), Some(mask)) => op::run(attention, [qkv, bias, mask]),
         }
     }
 
@@ -91,6 +96,7 @@ mod kernel {
     }
 
     impl<const N: usize> Kernel<N> for Attention {
+        type Array = Array;
         /// The inputs, and for every row, head and token the logarithm of the sum of the scores' exponentials.
         type Saved = ([Array; N], Vec<f32>);
 

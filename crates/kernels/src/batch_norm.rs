@@ -16,6 +16,12 @@ pub enum Then {
 }
 
 impl Then {
+    /// Whether `serves` accepts whatever tensor there is.
+    #[cfg(any(feature = "flex", feature = "tch"))]
+    fn all(&self, serves: impl Fn(&Tensor<4>) -> bool) -> bool {
+        if let Self::AddRelu(shortcut) = self { serves(shortcut) } else { true }
+    }
+
     fn apply(self, x: Tensor<4>) -> Tensor<4> {
         match self {
             Self::Nothing => x,
@@ -46,6 +52,13 @@ pub fn batch_norm(
     {
         return kernel::run(x, [weight, bias], statistics, false, then);
     }
+    #[cfg(feature = "tch")]
+    if then.all(crate::tch::serves)
+        && [&weight, &bias, &mean, &variance].into_iter().all(crate::tch::serves)
+        && crate::tch::serves(&x)
+    {
+        return crate::tch::batch_norm(x, [weight, bias], [mean, variance], eps, then);
+    }
     then.apply(composed(x, weight, bias, mean, variance, eps))
 }
 
@@ -69,6 +82,15 @@ pub fn batch_norm_train(
             return (kernel::run(x, [weight, bias], statistics, true, then), [mean, variance]);
         }
     }
+    // A single value has no unbiased variance, which is what LibTorch keeps.
+    #[cfg(feature = "tch")]
+    if then.all(crate::tch::serves)
+        && [&weight, &bias].into_iter().all(crate::tch::serves)
+        && crate::tch::serves(&x)
+        && x.shape().num_elements() > x.dims()[1]
+    {
+        return crate::tch::batch_norm_train(x, [weight, bias], eps, then);
+    }
     let result = composed_train(x, weight, bias, eps);
     (then.apply(result.output), [result.mean, result.variance])
 }
@@ -80,14 +102,14 @@ mod kernel {
     use burn::tensor::Tensor;
 
     use super::Then;
-    use crate::flex::{self, Array, Kernel};
+    use crate::flex::{self, Array};
+    use crate::op::{self, Kernel};
     use crate::simd::{LANES, vectorised};
     use crate::threads::{collect, filled, pieces};
 
     /// Whether all tensors are arrays of `f32` on flex.
     pub(super) fn serves(x: &Tensor<4>, rows: [&Tensor<1>; 4], then: &Then) -> bool {
-        let shortcut = if let Then::AddRelu(shortcut) = then { flex::serves(shortcut) } else { true };
-        flex::serves(x) && rows.into_iter().all(flex::serves) && shortcut
+        flex::serves(x) && rows.into_iter().all(flex::serves) && then.all(flex::serves)
     }
 
     pub(super) fn run(
@@ -100,15 +122,15 @@ mod kernel {
         let norm = Norm { statistics, of_batch, relu: !matches!(then, Then::Nothing) };
         let [x, weight, bias] = [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
         match then {
-            Then::AddRelu(shortcut) => flex::run(norm, [x, weight, bias, shortcut.into_dispatch()]),
-            _ => flex::run(norm, [x, weight, bias]),
+            Then::AddRelu(shortcut) => op::run(norm, [x, weight, bias, shortcut.into_dispatch()]),
+            _ => op::run(norm, [x, weight, bias]),
         }
     }
 
     /// Mean and biased variance of every channel, without gradients.
     pub(super) fn of_batch(x: Tensor<4>) -> [Tensor<1>; 2] {
         let [_, channels, _, _] = x.dims();
-        let both: Tensor<2> = flex::run(Moments, [x.without_autodiff().into_dispatch()]);
+        let both: Tensor<2> = op::run(Moments, [x.without_autodiff().into_dispatch()]);
         [0, 1].map(|row| both.clone().slice([row..row + 1, 0..channels]).reshape([channels]))
     }
 
@@ -130,6 +152,7 @@ mod kernel {
     struct Moments;
 
     impl Kernel<1> for Moments {
+        type Array = Array;
         type Saved = ();
 
         fn forward(&self, [x]: [Array; 1]) -> (Array, ()) {
@@ -182,6 +205,7 @@ mod kernel {
     }
 
     impl Kernel<3> for Norm {
+        type Array = Array;
         type Saved = Saved;
 
         fn forward(&self, [x, weight, bias]: [Array; 3]) -> (Array, Saved) {
@@ -199,6 +223,7 @@ mod kernel {
     }
 
     impl Kernel<4> for Norm {
+        type Array = Array;
         type Saved = Saved;
 
         fn forward(&self, [x, weight, bias, shortcut]: [Array; 4]) -> (Array, Saved) {

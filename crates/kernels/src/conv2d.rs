@@ -24,6 +24,10 @@ pub fn conv2d(
     if let Some(kernel) = kernel::Conv2d::of(&x, &weight, bias.as_ref(), stride, padding) {
         return kernel.run(x, weight, bias);
     }
+    #[cfg(feature = "tch")]
+    if crate::tch::serves(&x) && crate::tch::serves(&weight) && bias.as_ref().is_none_or(crate::tch::serves) {
+        return crate::tch::conv2d(x, weight, bias, stride, padding);
+    }
     burn::tensor::module::conv2d(x, weight, bias, ConvOptions::new(stride, padding, [1; 2], 1))
 }
 
@@ -32,7 +36,8 @@ mod kernel {
     use burn::tensor::Tensor;
 
     use crate::conv::{self, ConvError, Geometry};
-    use crate::flex::{self, Array, Kernel};
+    use crate::flex::{self, Array};
+    use crate::op::{self, Kernel};
 
     /// A convolution that exists; its inputs are input and weight, and perhaps a bias.
     #[derive(Clone, Debug)]
@@ -62,8 +67,8 @@ mod kernel {
         pub(super) fn run(self, x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
             let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
             match bias {
-                Some(bias) => flex::run(self, [x, weight, bias.into_dispatch()]),
-                None => flex::run(self, [x, weight]),
+                Some(bias) => op::run(self, [x, weight, bias.into_dispatch()]),
+                None => op::run(self, [x, weight]),
             }
         }
 
@@ -89,6 +94,7 @@ mod kernel {
     }
 
     impl Kernel<2> for Conv2d {
+        type Array = Array;
         type Saved = [Array; 2];
 
         fn forward(&self, [x, weight]: [Array; 2]) -> (Array, [Array; 2]) {
@@ -101,6 +107,7 @@ mod kernel {
     }
 
     impl Kernel<3> for Conv2d {
+        type Array = Array;
         type Saved = [Array; 2];
 
         fn forward(&self, [x, weight, bias]: [Array; 3]) -> (Array, [Array; 2]) {

@@ -1,127 +1,25 @@
-//! How a kernel becomes an op of Burn: on flex alone or under autodiff, with a backward pass of its own.
-//!
-//! A tensor of Burn carries its backend at run time. [`run`] takes the flex arrays out, applies the kernel, records it in the
-//! graph if an input takes a gradient, and puts the result back. Burn's `#[backend_extension]` generates the same steps for a
-//! trait with one method per op and one implementation per backend; here one function serves every kernel on the one backend
-//! that has any.
+//! The arrays of flex, which kernels read and write as slices.
 
-use std::fmt::Debug;
 use std::ops::Deref;
 
-use burn::backend::autodiff::Autodiff;
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::{BalancedCheckpointing, CheckpointStrategy, NoCheckpointing};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
-use burn::backend::{
-    AutodiffBackend, BackendTensor, DispatchAutodiffContext, DispatchKindConversion, DispatchTensor, Flex,
-    GradientCheckpointingStrategy,
-};
 use burn::tensor::{DType, Device, Shape, Tensor, TensorData};
 
-/// An op with `N` inputs.
-pub(crate) trait Kernel<const N: usize>: Clone + Debug + Send + 'static {
-    /// What the backward pass reads.
-    type Saved: Clone + Debug + Send + 'static;
-
-    /// The result, and what the backward pass will read.
-    fn forward(&self, inputs: [Array; N]) -> (Array, Self::Saved);
-
-    /// The result alone, where no backward pass will follow. To be overridden where inputs can be overwritten.
-    fn infer(&self, inputs: [Array; N]) -> Array {
-        self.forward(inputs).0
-    }
-
-    /// The gradients of the inputs that are `wanted`, from that of the result; `None` for the others.
-    fn backward(&self, saved: Self::Saved, gradient: Array, wanted: [bool; N]) -> [Option<Array>; N];
-}
+use crate::op;
 
 /// Whether a tensor is an array of `f32` on flex, with or without autodiff.
 pub(crate) fn serves<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.dtype() == DType::F32 && tensor.device() == Device::flex()
 }
 
-/// Applies `kernel` to inputs that [`serves`] has accepted.
-///
-/// # Panics
-/// An input is on another backend or of another element type, or inputs have different strategies of checkpointing.
-pub(crate) fn run<K: Kernel<N>, const N: usize, const D: usize>(kernel: K, inputs: [DispatchTensor; N]) -> Tensor<D> {
-    use GradientCheckpointingStrategy::{Balanced, Disabled};
-    let context = inputs.iter().fold(DispatchAutodiffContext::Disabled, |context, input| context.merge(input.autodiff));
-    let output = match context {
-        DispatchAutodiffContext::Disabled => {
-            let output = kernel.infer(inputs.map(|input| Array::from(plain(input))));
-            <DispatchTensor as DispatchKindConversion<Flex>>::from_backend(BackendTensor::Float(output.0))
-        }
-        DispatchAutodiffContext::Enabled(Disabled) => record::<K, NoCheckpointing, N>(kernel, inputs),
-        DispatchAutodiffContext::Enabled(Balanced) => record::<K, BalancedCheckpointing, N>(kernel, inputs),
-    };
-    Tensor::from_dispatch(output)
-}
-
-fn plain(tensor: DispatchTensor) -> FlexTensor {
-    match <DispatchTensor as DispatchKindConversion<Flex>>::try_into_backend(tensor) {
-        Ok(tensor) => tensor.float(),
-        Err(error) => panic!("a kernel got a tensor that it does not serve: {error}"),
-    }
-}
-
-/// Applies `kernel` under autodiff. What it saves is kept, whatever the strategy of checkpointing.
-fn record<K: Kernel<N>, C: CheckpointStrategy, const N: usize>(kernel: K, inputs: [DispatchTensor; N]) -> DispatchTensor
-where
-    DispatchTensor: DispatchKindConversion<Autodiff<Flex, C>>,
-{
-    let parts = inputs.map(|input| {
-        let tensor = if input.autodiff == DispatchAutodiffContext::Disabled {
-            Autodiff::<Flex, C>::from_inner(plain(input))
-        } else {
-            match <DispatchTensor as DispatchKindConversion<Autodiff<Flex, C>>>::try_into_backend(input) {
-                Ok(tensor) => tensor.float(),
-                Err(error) => panic!("a kernel got a tensor that it does not serve: {error}"),
-            }
-        };
-        tensor.into_parts()
-    });
-    let mut arrays = Vec::with_capacity(N);
-    let nodes = parts.map(|(tensor, node)| {
-        arrays.push(Array::from(tensor));
-        node
-    });
-    let Ok(arrays) = <[Array; N]>::try_from(arrays) else { unreachable!("one array was pushed for every input") };
-    let step = Step(kernel.clone());
-    let output = match step.prepare::<C>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(prepared) => {
-            let (output, saved) = kernel.forward(arrays);
-            prepared.finish(saved, output.0)
-        }
-        OpsKind::UnTracked(prepared) => prepared.finish(kernel.infer(arrays).0),
-    };
-    <DispatchTensor as DispatchKindConversion<Autodiff<Flex, C>>>::from_backend(BackendTensor::Float(output))
-}
-
-/// A kernel in the graph.
-#[derive(Debug)]
-struct Step<K>(K);
-
-impl<K: Kernel<N>, const N: usize> Backward<Flex, N> for Step<K> {
-    type State = K::Saved;
-
-    fn backward(self, ops: Ops<K::Saved, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = Array::from(gradients.consume::<Flex>(&ops.node));
-        let wanted = ops.parents.each_ref().map(Option::is_some);
-        let found = self.0.backward(ops.state, gradient, wanted);
-        for (parent, found) in ops.parents.into_iter().zip(found) {
-            if let (Some(parent), Some(found)) = (parent, found) {
-                gradients.register::<Flex>(parent.id, found.0);
-            }
-        }
-    }
-}
-
 /// A contiguous array of `f32` that shares its elements with the tensor it came from.
 #[derive(Clone, Debug)]
 pub(crate) struct Array(FlexTensor);
+
+impl op::Array for Array {
+    type Backend = Flex;
+}
 
 impl Array {
     /// # Panics
@@ -159,6 +57,12 @@ impl From<FlexTensor> for Array {
     }
 }
 
+impl From<Array> for FlexTensor {
+    fn from(array: Array) -> Self {
+        array.0
+    }
+}
+
 impl Deref for Array {
     type Target = [f32];
 
@@ -175,12 +79,14 @@ mod tests {
     use burn::tensor::FloatDType;
 
     use super::*;
+    use crate::op::{Kernel, run};
 
     /// Half of what it gets; remembers nothing.
     #[derive(Clone, Debug)]
     struct Half;
 
     impl Kernel<1> for Half {
+        type Array = Array;
         type Saved = ();
 
         fn forward(&self, [x]: [Array; 1]) -> (Array, ()) {

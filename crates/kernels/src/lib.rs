@@ -1,21 +1,25 @@
-//! The ops that cost most, forward and backward, written for the CPU.
+//! The ops that cost most, forward and backward, as one op each on the CPU.
 //!
-//! Every function of this crate takes and returns Burn's tensors and can stand wherever the ops it replaces stood. On flex and
-//! in `f32` it runs a kernel of its own with a hand-written backward pass; on any other backend, in any other element type,
-//! and in a build without the feature `flex`, it composes Burn's ops. The two agree to 1e-5 of the largest element, and
-//! their gradients to 1e-4.
+//! Every function of this crate takes and returns Burn's tensors and can stand wherever the ops it replaces stood. In `f32`
+//! it runs a kernel with a backward pass of its own: on flex (feature `flex`) one written here, on LibTorch's CPU (feature
+//! `tch`) LibTorch's op and its derivative. On any other backend and in any other element type it composes Burn's ops. All
+//! agree to 1e-5 of the largest element, and their gradients to 1e-4.
 //!
-//! A kernel's result does not depend on the number of threads: work is split at fixed places, and partial sums are added in
-//! the order of the split. Nor does it depend on the vectors of the machine, but for matrix products and convolutions, which
-//! use fused multiply-adds where there are any.
+//! On flex a kernel's result does not depend on the number of threads: work is split at fixed places, and partial sums are
+//! added in the order of the split. Nor does it depend on the vectors of the machine, but for matrix products and
+//! convolutions, which use fused multiply-adds where there are any.
 //!
 //! # A new kernel
 //!
+//! For flex:
+//!
 //! 1. Write plain functions on slices, and test them against a naive loop: `simd::vectorised` compiles them for the vectors
 //!    of the machine, `gemm::product` multiplies matrices, `threads` cuts work at fixed places.
-//! 2. Implement `flex::Kernel<N>` for a struct of the op's settings: `forward` on `N` arrays, and `backward`, which gives the
+//! 2. Implement `op::Kernel<N>` for a struct of the op's settings: `forward` on `N` arrays, and `backward`, which gives the
 //!    gradient of every input that wants one. `forward` returns with the result whatever `backward` has to read.
-//! 3. Write the public function: `if flex::serves(&x) { flex::run(kernel, [...]) }`, or else the composition.
+//! 3. Write the public function: `if flex::serves(&x) { op::run(kernel, [...]) }`, or else the composition.
+//!
+//! For LibTorch implement the same trait in `tch`, where `forward` and `backward` each call one op.
 //!
 //! ```
 //! use burn::tensor::Tensor;
@@ -45,8 +49,13 @@ mod linear;
 #[cfg(feature = "flex")]
 mod maths;
 mod norm;
+#[cfg(any(feature = "flex", feature = "tch"))]
+mod op;
 #[cfg(feature = "flex")]
 mod simd;
+#[cfg(feature = "tch")]
+#[allow(deprecated, reason = "Burn is pinned to the last release with LibTorch")]
+mod tch;
 #[cfg(feature = "flex")]
 mod threads;
 

@@ -14,9 +14,13 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
     if crate::flex::serves(&x) && crate::flex::serves(&weight) && bias.as_ref().is_none_or(crate::flex::serves) {
         let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
         return match bias {
-            Some(bias) => crate::flex::run(kernel::Linear, [x, weight, bias.into_dispatch()]),
-            None => crate::flex::run(kernel::Linear, [x, weight]),
+            Some(bias) => crate::op::run(kernel::Linear, [x, weight, bias.into_dispatch()]),
+            None => crate::op::run(kernel::Linear, [x, weight]),
         };
+    }
+    #[cfg(feature = "tch")]
+    if crate::tch::serves(&x) && crate::tch::serves(&weight) && bias.as_ref().is_none_or(crate::tch::serves) {
+        return crate::tch::linear(x, weight, bias);
     }
     let mut dims = x.dims();
     let [outputs, inputs] = weight.dims();
@@ -33,8 +37,9 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
 
 #[cfg(feature = "flex")]
 mod kernel {
-    use crate::flex::{Array, Kernel};
+    use crate::flex::Array;
     use crate::gemm::{Matrix, Old, product};
+    use crate::op::Kernel;
     use crate::threads::{collect, sum_rows};
 
     /// Rows whose gradients of the bias are summed before they join those of other rows.
@@ -45,6 +50,7 @@ mod kernel {
     pub(super) struct Linear;
 
     impl<const N: usize> Kernel<N> for Linear {
+        type Array = Array;
         /// `x` and the weight.
         type Saved = [Array; 2];
 

@@ -12,7 +12,11 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<
     #[cfg(feature = "flex")]
     if [crate::flex::serves(&x), crate::flex::serves(&weight), crate::flex::serves(&bias)] == [true; 3] {
         let inputs = [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
-        return crate::flex::run(kernel::LayerNorm { eps: eps as f32 }, inputs);
+        return crate::op::run(kernel::LayerNorm { eps: eps as f32 }, inputs);
+    }
+    #[cfg(feature = "tch")]
+    if [crate::tch::serves(&x), crate::tch::serves(&weight), crate::tch::serves(&bias)] == [true; 3] {
+        return crate::tch::layer_norm(x, weight, bias, eps);
     }
     burn::tensor::module::layer_norm(x, weight, Some(bias), eps)
 }
@@ -25,7 +29,11 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<
 pub fn normalise<const D: usize>(x: Tensor<D>, eps: f64) -> Tensor<D> {
     #[cfg(feature = "flex")]
     if crate::flex::serves(&x) {
-        return crate::flex::run(kernel::LayerNorm { eps: eps as f32 }, [x.into_dispatch()]);
+        return crate::op::run(kernel::LayerNorm { eps: eps as f32 }, [x.into_dispatch()]);
+    }
+    #[cfg(feature = "tch")]
+    if crate::tch::serves(&x) {
+        return crate::tch::normalise(x, eps);
     }
     let ones = Tensor::ones([x.dims()[D - 1]], &x.device().without_autodiff());
     burn::tensor::module::layer_norm(x, ones, None, eps)
@@ -33,7 +41,8 @@ pub fn normalise<const D: usize>(x: Tensor<D>, eps: f64) -> Tensor<D> {
 
 #[cfg(feature = "flex")]
 mod kernel {
-    use crate::flex::{Array, Kernel};
+    use crate::flex::Array;
+    use crate::op::Kernel;
     use crate::simd::{dot, fold, sum, vectorised};
     use crate::threads::{filled, pieces_with, sum_rows};
 
@@ -47,6 +56,7 @@ mod kernel {
     }
 
     impl<const N: usize> Kernel<N> for LayerNorm {
+        type Array = Array;
         /// The inputs. Mean and deviation of a row cost less to find again than to keep.
         type Saved = [Array; N];
 

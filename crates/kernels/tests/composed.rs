@@ -4,9 +4,10 @@
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use robustify_kernels::Extras;
 
-/// flex under autodiff: kernels run where the inputs are `f32`.
-fn device() -> Device {
-    robustify_device::open(Some("flex")).unwrap().autodiff()
+/// Every backend in this build that has kernels, under autodiff: they run where the inputs are `f32`.
+fn devices() -> impl Iterator<Item = Device> {
+    let compiled = robustify_device::compiled().into_iter().filter(|backend| backend.runs_on_cpu());
+    compiled.map(|backend| robustify_device::open(Some(backend.as_str())).unwrap().autodiff())
 }
 
 /// Values in [-3, 3] that look like noise but are the same in every run.
@@ -29,24 +30,26 @@ fn difference<const D: usize>(found: Tensor<D>, expected: Tensor<D>) -> f32 {
 
 #[test]
 fn gelu_and_quick_gelu_agree_with_their_compositions() {
-    type Function = fn(Tensor<3>) -> Tensor<3>;
-    let pairs: [(Function, Function); 2] = [
-        (robustify_kernels::gelu, activation::gelu),
-        (robustify_kernels::quick_gelu, |x| activation::sigmoid(x.clone() * 1.702) * x),
-    ];
-    for (kernel, composed) in pairs {
-        for dims in [[1, 1, 1], [3, 5, 7], [9, 65, 193]] {
-            // A view whose axes are exchanged.
-            let x = Tensor::<3>::from_data(noise(dims, 1), &device()).swap_dims(0, 2).require_grad();
-            let weights = Tensor::<3>::from_data(noise(x.dims(), 2), &device());
-            let both = [kernel, composed].map(|function| {
-                let y = function(x.clone());
-                let gradients = (y.clone() * weights.clone()).sum().backward();
-                (y.inner(), x.grad(&gradients).unwrap())
-            });
-            let [(y, gradient), (expected, expected_gradient)] = both;
-            assert!(difference(y, expected) < 1e-5);
-            assert!(difference(gradient, expected_gradient) < 1e-4);
+    for device in devices() {
+        type Function = fn(Tensor<3>) -> Tensor<3>;
+        let pairs: [(Function, Function); 2] = [
+            (robustify_kernels::gelu, activation::gelu),
+            (robustify_kernels::quick_gelu, |x| activation::sigmoid(x.clone() * 1.702) * x),
+        ];
+        for (kernel, composed) in pairs {
+            for dims in [[1, 1, 1], [3, 5, 7], [9, 65, 193]] {
+                // A view whose axes are exchanged.
+                let x = Tensor::<3>::from_data(noise(dims, 1), &device).swap_dims(0, 2).require_grad();
+                let weights = Tensor::<3>::from_data(noise(x.dims(), 2), &device);
+                let both = [kernel, composed].map(|function| {
+                    let y = function(x.clone());
+                    let gradients = (y.clone() * weights.clone()).sum().backward();
+                    (y.inner(), x.grad(&gradients).unwrap())
+                });
+                let [(y, gradient), (expected, expected_gradient)] = both;
+                assert!(difference(y, expected) < 1e-5);
+                assert!(difference(gradient, expected_gradient) < 1e-4);
+            }
         }
     }
 }
@@ -81,59 +84,68 @@ macro_rules! result_and_gradients {
     }};
 }
 
-fn input<const D: usize>(dims: [usize; D], seed: u32) -> Tensor<D> {
-    Tensor::from_data(noise(dims, seed), &device()).require_grad()
+fn input<const D: usize>(device: &Device, dims: [usize; D], seed: u32) -> Tensor<D> {
+    Tensor::from_data(noise(dims, seed), device).require_grad()
 }
 
 #[test]
 fn layer_norm_agrees_with_its_composition() {
     use burn::tensor::module::layer_norm;
-    for [rows, width] in [[1, 1], [3, 7], [130, 192], [65, 33]] {
-        let (x, weight, bias) = (input([width, rows], 1), input([width], 2), input([width], 3));
-        let view = || x.clone().transpose().unsqueeze::<3>();
-        let name = format!("{rows} rows of {width}");
-        let kernel = robustify_kernels::layer_norm(view(), weight.clone(), bias.clone(), 1e-6);
-        let composed = layer_norm(view(), weight.clone(), Some(bias.clone()), 1e-6);
-        let kernel = result_and_gradients!(kernel, x, weight, bias);
-        let composed = result_and_gradients!(composed, x, weight, bias);
-        // A single element is its own mean: all that is left is rounding.
-        if width > 1 {
-            Comparison { name: name.clone(), kernel, composed }.check();
-        }
-        let kernel = robustify_kernels::normalise(view(), 1e-2);
-        let composed = layer_norm(view(), Tensor::ones([width], &device()), None, 1e-2);
-        let kernel = result_and_gradients!(kernel, x);
-        let composed = result_and_gradients!(composed, x);
-        if width > 1 {
-            Comparison { name, kernel, composed }.check();
+    for device in devices() {
+        for [rows, width] in [[1, 1], [3, 7], [130, 192], [65, 33]] {
+            let (x, weight, bias) =
+                (input(&device, [width, rows], 1), input(&device, [width], 2), input(&device, [width], 3));
+            let view = || x.clone().transpose().unsqueeze::<3>();
+            let name = format!("{rows} rows of {width}");
+            let kernel = robustify_kernels::layer_norm(view(), weight.clone(), bias.clone(), 1e-6);
+            let composed = layer_norm(view(), weight.clone(), Some(bias.clone()), 1e-6);
+            let kernel = result_and_gradients!(kernel, x, weight, bias);
+            let composed = result_and_gradients!(composed, x, weight, bias);
+            // A single element is its own mean: all that is left is rounding.
+            if width > 1 {
+                Comparison { name: name.clone(), kernel, composed }.check();
+            }
+            let kernel = robustify_kernels::normalise(view(), 1e-2);
+            let composed = layer_norm(view(), Tensor::ones([width], &device), None, 1e-2);
+            let kernel = result_and_gradients!(kernel, x);
+            let composed = result_and_gradients!(composed, x);
+            if width > 1 {
+                Comparison { name, kernel, composed }.check();
+            }
         }
     }
 }
 
 #[test]
 fn linear_agrees_with_its_composition() {
-    for [rows, inputs, outputs] in [[1, 1, 1], [7, 5, 3], [300, 65, 130]] {
-        let (x, weight, bias) = (input([inputs, rows, 2], 1), input([inputs, outputs], 2), input([outputs], 3));
-        let view = || (x.clone().swap_dims(0, 2), weight.clone().transpose());
-        let name = format!("{rows} rows of {inputs} to {outputs}");
-        let kernel = |bias| {
-            let (x, weight) = view();
-            robustify_kernels::linear(x, weight, bias)
-        };
-        let composed = || {
-            let (x, weight) = view();
-            x.matmul(weight.transpose().unsqueeze::<3>())
-        };
-        let shifted = composed() + bias.clone().unsqueeze::<3>();
-        let pairs = [
-            (result_and_gradients!(kernel(None), x, weight), result_and_gradients!(composed(), x, weight)),
-            (
-                result_and_gradients!(kernel(Some(bias.clone())), x, weight, bias),
-                result_and_gradients!(shifted, x, weight, bias),
-            ),
-        ];
-        for (kernel, composed) in pairs {
-            Comparison { name: name.clone(), kernel, composed }.check();
+    for device in devices() {
+        for [rows, inputs, outputs] in [[1, 1, 1], [7, 5, 3], [300, 65, 130]] {
+            let (x, weight, bias) = (
+                input(&device, [inputs, rows, 2], 1),
+                input(&device, [inputs, outputs], 2),
+                input(&device, [outputs], 3),
+            );
+            let view = || (x.clone().swap_dims(0, 2), weight.clone().transpose());
+            let name = format!("{rows} rows of {inputs} to {outputs}");
+            let kernel = |bias| {
+                let (x, weight) = view();
+                robustify_kernels::linear(x, weight, bias)
+            };
+            let composed = || {
+                let (x, weight) = view();
+                x.matmul(weight.transpose().unsqueeze::<3>())
+            };
+            let shifted = composed() + bias.clone().unsqueeze::<3>();
+            let pairs = [
+                (result_and_gradients!(kernel(None), x, weight), result_and_gradients!(composed(), x, weight)),
+                (
+                    result_and_gradients!(kernel(Some(bias.clone())), x, weight, bias),
+                    result_and_gradients!(shifted, x, weight, bias),
+                ),
+            ];
+            for (kernel, composed) in pairs {
+                Comparison { name: name.clone(), kernel, composed }.check();
+            }
         }
     }
 }
@@ -160,39 +172,44 @@ fn composed_attention(qkv: Tensor<3>, heads: usize, scale: f64, extras: Extras) 
 
 #[test]
 fn attention_agrees_with_its_composition() {
-    // The last has several blocks of queries; the one before it several pieces of rows.
-    for (rows, tokens, heads, size, windows) in [(1, 1, 1, 1, 1), (4, 7, 3, 5, 2), (36, 9, 2, 4, 4), (1, 230, 1, 8, 1)]
-    {
-        let scale = (size as f64).powf(-0.5);
-        let qkv = input([tokens, rows, 3 * heads * size], 1);
-        let bias = input([windows, heads, tokens, tokens], 2);
-        let plain = device().without_autodiff();
-        let mask: Tensor<4> =
-            Tensor::<4>::from_data(noise([rows, heads, tokens, tokens], 3), &plain).greater_elem(-1.0).float();
-        let view = || qkv.clone().swap_dims(0, 1);
-        for (biased, masked) in [(false, false), (true, false), (false, true), (true, true)] {
-            let extras = Extras { bias: biased.then(|| bias.clone()), mask: masked.then(|| mask.clone()) };
-            let kernel = robustify_kernels::self_attention(view(), heads, scale, extras.clone());
-            let composed = composed_attention(view(), heads, scale, extras);
-            let name = format!("{rows}x{tokens}, bias {biased}, mask {masked}");
-            let (kernel, composed) = if biased {
-                (result_and_gradients!(kernel, qkv, bias), result_and_gradients!(composed, qkv, bias))
-            } else {
-                (result_and_gradients!(kernel, qkv), result_and_gradients!(composed, qkv))
-            };
-            Comparison { name, kernel, composed }.check();
+    for device in devices() {
+        // The last has several blocks of queries; the one before it several pieces of rows.
+        for (rows, tokens, heads, size, windows) in
+            [(1, 1, 1, 1, 1), (4, 7, 3, 5, 2), (36, 9, 2, 4, 4), (1, 230, 1, 8, 1)]
+        {
+            let scale = (size as f64).powf(-0.5);
+            let qkv = input(&device, [tokens, rows, 3 * heads * size], 1);
+            let bias = input(&device, [windows, heads, tokens, tokens], 2);
+            let plain = device.clone().without_autodiff();
+            let mask: Tensor<4> =
+                Tensor::<4>::from_data(noise([rows, heads, tokens, tokens], 3), &plain).greater_elem(-1.0).float();
+            let view = || qkv.clone().swap_dims(0, 1);
+            for (biased, masked) in [(false, false), (true, false), (false, true), (true, true)] {
+                let extras = Extras { bias: biased.then(|| bias.clone()), mask: masked.then(|| mask.clone()) };
+                let kernel = robustify_kernels::self_attention(view(), heads, scale, extras.clone());
+                let composed = composed_attention(view(), heads, scale, extras);
+                let name = format!("{rows}x{tokens}, bias {biased}, mask {masked}");
+                let (kernel, composed) = if biased {
+                    (result_and_gradients!(kernel, qkv, bias), result_and_gradients!(composed, qkv, bias))
+                } else {
+                    (result_and_gradients!(kernel, qkv), result_and_gradients!(composed, qkv))
+                };
+                Comparison { name, kernel, composed }.check();
+            }
         }
     }
 }
 
 #[test]
 fn threads_change_no_bit() {
+    let device = robustify_device::open(Some("flex")).unwrap().autodiff();
     let of_threads = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let (x, weight, bias) = (input([5, 131, 96], 1), input([288, 96], 2), input([288], 3));
-            let (scale, shift) = (input([96], 4), input([96], 5));
-            let table = input([1, 3, 131, 131], 6);
+            let (x, weight, bias) =
+                (input(&device, [5, 131, 96], 1), input(&device, [288, 96], 2), input(&device, [288], 3));
+            let (scale, shift) = (input(&device, [96], 4), input(&device, [96], 5));
+            let table = input(&device, [1, 3, 131, 131], 6);
             let y = robustify_kernels::layer_norm(x.clone(), scale.clone(), shift.clone(), 1e-6);
             let y = robustify_kernels::linear(y, weight.clone(), Some(bias.clone()));
             let extras = Extras { bias: Some(table.clone()), mask: None };

@@ -7,19 +7,21 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use robustify_kernels::{Then, batch_norm, batch_norm_train, conv2d};
 
-fn device() -> Device {
-    robustify_device::open(Some("flex")).unwrap().autodiff()
+/// Every backend in this build that has kernels, under autodiff.
+fn devices() -> impl Iterator<Item = Device> {
+    let compiled = robustify_device::compiled().into_iter().filter(|backend| backend.runs_on_cpu());
+    compiled.map(|backend| robustify_device::open(Some(backend.as_str())).unwrap().autodiff())
 }
 
 /// Values about `centre` that look like noise but are the same in every run.
-fn noise<const D: usize>(dims: [usize; D], seed: u32, centre: f32) -> Tensor<D> {
+fn noise<const D: usize>(device: &Device, dims: [usize; D], seed: u32, centre: f32) -> Tensor<D> {
     let mut state = seed.wrapping_mul(2_654_435_769).wrapping_add(1);
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 8) as f32 / (1 << 24) as f32 * 2.0 - 1.0 + centre
     };
     let count = dims.iter().product();
-    Tensor::from_data(TensorData::new((0..count).map(|_| next()).collect::<Vec<f32>>(), dims), &device())
+    Tensor::from_data(TensorData::new((0..count).map(|_| next()).collect::<Vec<f32>>(), dims), device)
 }
 
 /// The largest difference over the largest element of `expected`.
@@ -33,7 +35,7 @@ fn difference<const D: usize>(found: Tensor<D>, expected: Tensor<D>) -> f32 {
 fn agree(what: &str, inputs: Inputs, functions: [&dyn Fn(&Inputs) -> Tensor<4>; 2]) {
     let [found, expected] = functions.map(|function| {
         let y = function(&inputs);
-        let weighted = y.clone() * noise(y.dims(), 9, 0.1);
+        let weighted = y.clone() * noise(&y.device(), y.dims(), 9, 0.1);
         let gradients = weighted.sum().backward();
         let maps = inputs.maps.iter().map(|map| map.grad(&gradients).unwrap()).collect::<Vec<_>>();
         let rows = inputs.rows.iter().map(|row| row.grad(&gradients).unwrap()).collect::<Vec<_>>();
@@ -63,29 +65,32 @@ impl Inputs {
 
 #[test]
 fn convolutions_agree_with_burns() {
-    for (kernel, stride, padding) in [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3), (4, 4, 0)] {
-        let (stride, padding) = ([stride; 2], [padding; 2]);
-        // Axes exchanged, so that the input is not contiguous.
-        let x = noise([3, 5, 13, 9], 1, 0.0).swap_dims(2, 3);
-        let inputs = Inputs::new([x, noise([11, 5, kernel, kernel], 2, 0.0)], [noise([11], 3, 0.0)]);
-        let options = || ConvOptions::new(stride, padding, [1; 2], 1);
+    for device in devices() {
+        for (kernel, stride, padding) in [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3), (4, 4, 0)] {
+            let (stride, padding) = ([stride; 2], [padding; 2]);
+            // Axes exchanged, so that the input is not contiguous.
+            let x = noise(&device, [3, 5, 13, 9], 1, 0.0).swap_dims(2, 3);
+            let inputs =
+                Inputs::new([x, noise(&device, [11, 5, kernel, kernel], 2, 0.0)], [noise(&device, [11], 3, 0.0)]);
+            let options = || ConvOptions::new(stride, padding, [1; 2], 1);
+            agree(
+                &format!("kernel {kernel}"),
+                inputs,
+                [&|i| conv2d(i.maps[0].clone(), i.maps[1].clone(), Some(i.rows[0].clone()), stride, padding), &|i| {
+                    composed_conv(i.maps[0].clone(), i.maps[1].clone(), Some(i.rows[0].clone()), options())
+                }],
+            );
+        }
+        let inputs = Inputs::new([noise(&device, [2, 4, 6, 6], 1, 0.0), noise(&device, [3, 4, 3, 3], 2, 0.0)], []);
+        let options = || ConvOptions::new([1; 2], [1; 2], [1; 2], 1);
         agree(
-            &format!("kernel {kernel}"),
+            "no bias",
             inputs,
-            [&|i| conv2d(i.maps[0].clone(), i.maps[1].clone(), Some(i.rows[0].clone()), stride, padding), &|i| {
-                composed_conv(i.maps[0].clone(), i.maps[1].clone(), Some(i.rows[0].clone()), options())
+            [&|i| conv2d(i.maps[0].clone(), i.maps[1].clone(), None, [1; 2], [1; 2]), &|i| {
+                composed_conv(i.maps[0].clone(), i.maps[1].clone(), None, options())
             }],
         );
     }
-    let inputs = Inputs::new([noise([2, 4, 6, 6], 1, 0.0), noise([3, 4, 3, 3], 2, 0.0)], []);
-    let options = || ConvOptions::new([1; 2], [1; 2], [1; 2], 1);
-    agree(
-        "no bias",
-        inputs,
-        [&|i| conv2d(i.maps[0].clone(), i.maps[1].clone(), None, [1; 2], [1; 2]), &|i| {
-            composed_conv(i.maps[0].clone(), i.maps[1].clone(), None, options())
-        }],
-    );
 }
 
 /// What follows a normalisation, and the same composed.
@@ -98,52 +103,58 @@ const FOLLOW: [Follow; 3] = [
 ];
 
 /// Values, a shortcut if one is wanted, weight and bias.
-fn norm_inputs(follow: &str, [batch, channels, height, width]: [usize; 4]) -> Inputs {
+fn norm_inputs(device: &Device, follow: &str, [batch, channels, height, width]: [usize; 4]) -> Inputs {
     let maps = [
-        noise([batch, channels, width, height], 1, 3.0).swap_dims(2, 3),
-        noise([batch, channels, height, width], 2, 0.0),
+        noise(device, [batch, channels, width, height], 1, 3.0).swap_dims(2, 3),
+        noise(device, [batch, channels, height, width], 2, 0.0),
     ];
     let count = if follow == "shortcut" { 2 } else { 1 };
-    Inputs::new(maps.into_iter().take(count), [noise([channels], 3, 1.0), noise([channels], 4, 0.0)])
+    Inputs::new(maps.into_iter().take(count), [noise(device, [channels], 3, 1.0), noise(device, [channels], 4, 0.0)])
 }
 
 #[test]
 fn normalisation_by_the_batch_agrees_with_burns() {
-    for (follow, then, composed) in FOLLOW {
-        for dims in [[3, 5, 7, 9], [2, 4, 40, 40], [5, 3, 1, 1]] {
-            let ours =
-                |i: &Inputs| batch_norm_train(i.maps[0].clone(), [i.rows[0].clone(), i.rows[1].clone()], 1e-5, then(i));
-            let burns = |i: &Inputs| composed_norm_train(i.maps[0].clone(), i.rows[0].clone(), i.rows[1].clone(), 1e-5);
-            let inputs = norm_inputs(follow, dims);
-            let ([mean, variance], result) = (ours(&inputs).1, burns(&inputs));
-            assert!(difference(mean, result.mean) < 1e-5 && difference(variance, result.variance) < 1e-5);
-            agree(follow, inputs, [&|i| ours(i).0, &|i| composed(burns(i).output, i)]);
+    for device in devices() {
+        for (follow, then, composed) in FOLLOW {
+            for dims in [[3, 5, 7, 9], [2, 4, 40, 40], [5, 3, 1, 1]] {
+                let ours = |i: &Inputs| {
+                    batch_norm_train(i.maps[0].clone(), [i.rows[0].clone(), i.rows[1].clone()], 1e-5, then(i))
+                };
+                let burns =
+                    |i: &Inputs| composed_norm_train(i.maps[0].clone(), i.rows[0].clone(), i.rows[1].clone(), 1e-5);
+                let inputs = norm_inputs(&device, follow, dims);
+                let ([mean, variance], result) = (ours(&inputs).1, burns(&inputs));
+                assert!(difference(mean, result.mean) < 1e-5 && difference(variance, result.variance) < 1e-5);
+                agree(follow, inputs, [&|i| ours(i).0, &|i| composed(burns(i).output, i)]);
+            }
         }
     }
 }
 
 #[test]
 fn normalisation_by_given_statistics_agrees_with_burns() {
-    let statistics = || [noise([5], 7, 2.0), noise([5], 8, 1.5)];
-    for (follow, then, composed) in FOLLOW {
-        let ours = |i: &Inputs| {
-            batch_norm(i.maps[0].clone(), [i.rows[0].clone(), i.rows[1].clone()], statistics(), 1e-5, then(i))
-        };
-        let burns = |i: &Inputs| {
-            let [mean, variance] = statistics();
-            composed_norm(i.maps[0].clone(), i.rows[0].clone(), i.rows[1].clone(), mean, variance, 1e-5)
-        };
-        agree(follow, norm_inputs(follow, [3, 5, 7, 9]), [&ours, &|i| composed(burns(i), i)]);
-        // Without a graph, in place.
-        let inputs = norm_inputs(follow, [3, 5, 7, 9]);
-        let expected = composed(burns(&inputs), &inputs).inner();
-        let rows = [0, 1].map(|index: usize| inputs.rows[index].clone().inner());
-        let then = match then(&inputs) {
-            Then::AddRelu(shortcut) => Then::AddRelu(shortcut.inner()),
-            then => then,
-        };
-        let x = inputs.maps[0].clone().inner();
-        let found = batch_norm(x.clone() + 0.0, rows, statistics().map(Tensor::inner), 1e-5, then);
-        assert!(difference(found, expected) < 1e-5);
+    for device in devices() {
+        let statistics = || [noise(&device, [5], 7, 2.0), noise(&device, [5], 8, 1.5)];
+        for (follow, then, composed) in FOLLOW {
+            let ours = |i: &Inputs| {
+                batch_norm(i.maps[0].clone(), [i.rows[0].clone(), i.rows[1].clone()], statistics(), 1e-5, then(i))
+            };
+            let burns = |i: &Inputs| {
+                let [mean, variance] = statistics();
+                composed_norm(i.maps[0].clone(), i.rows[0].clone(), i.rows[1].clone(), mean, variance, 1e-5)
+            };
+            agree(follow, norm_inputs(&device, follow, [3, 5, 7, 9]), [&ours, &|i| composed(burns(i), i)]);
+            // Without a graph, in place.
+            let inputs = norm_inputs(&device, follow, [3, 5, 7, 9]);
+            let expected = composed(burns(&inputs), &inputs).inner();
+            let rows = [0, 1].map(|index: usize| inputs.rows[index].clone().inner());
+            let then = match then(&inputs) {
+                Then::AddRelu(shortcut) => Then::AddRelu(shortcut.inner()),
+                then => then,
+            };
+            let x = inputs.maps[0].clone().inner();
+            let found = batch_norm(x.clone() + 0.0, rows, statistics().map(Tensor::inner), 1e-5, then);
+            assert!(difference(found, expected) < 1e-5);
+        }
     }
 }

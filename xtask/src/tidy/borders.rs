@@ -60,6 +60,9 @@ const BACKEND_CRATES: [&str; 11] = [
     "tch",
 ];
 
+/// Backends that have kernels. The crate behind `tch` has the same name.
+const WITH_KERNELS: [&str; 2] = ["flex", "tch"];
+
 /// What the program alone may use: libraries print nothing, read no arguments and catch no signals.
 const PROGRAM_CRATES: [&str; 4] = ["anyhow", "clap", "ctrlc", "indicatif"];
 
@@ -136,7 +139,7 @@ impl Manifest<'_> {
             messages
                 .push(format!("`{name}`: `{}` knows no tensors, so that it serves programs without Burn", self.folder));
         }
-        if dependency.is_backend() && self.folder != "device" {
+        if dependency.is_backend() && !self.may_name(name) {
             messages.push(format!("`{name}`: only `device` names a backend; take the device as an argument"));
         }
         if dependency.is_burn() {
@@ -151,9 +154,9 @@ impl Manifest<'_> {
         messages.into_iter().map(|message| self.fault(name, message)).collect()
     }
 
-    /// `device` names every backend, since it opens them; `kernels` names the one it has kernels for.
+    /// `device` names every backend, since it opens them; `kernels` names those it has kernels for.
     fn may_name(&self, backend: &str) -> bool {
-        self.folder == "device" || self.folder == "kernels" && backend == "flex"
+        self.folder == "device" || self.folder == "kernels" && WITH_KERNELS.contains(&backend)
     }
 
     /// An arrow to another crate of the workspace.
@@ -309,10 +312,15 @@ mod tests {
     }
 
     #[test]
-    fn kernels_names_the_one_backend_it_has_kernels_for() {
+    fn kernels_names_the_backends_it_has_kernels_for() {
         let features = |name: &str| format!("[features]\n{name} = [\"burn/{name}\"]\n");
-        assert_eq!(messages("crates/kernels/Cargo.toml", &features("flex")), [""; 0]);
-        assert_eq!(messages("crates/kernels/Cargo.toml", &features("tch")).len(), 2);
+        for name in WITH_KERNELS {
+            assert_eq!(messages("crates/kernels/Cargo.toml", &features(name)), [""; 0]);
+        }
+        let tch = "[dependencies]\ntch = { workspace = true, optional = true }\n";
+        assert_eq!(messages("crates/kernels/Cargo.toml", tch), [""; 0]);
+        assert_eq!(messages("crates/zoo/Cargo.toml", tch).len(), 1);
+        assert_eq!(messages("crates/kernels/Cargo.toml", &features("wgpu")).len(), 2);
         assert_eq!(messages("crates/zoo/Cargo.toml", &features("flex")).len(), 2);
     }
 
