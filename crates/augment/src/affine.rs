@@ -32,7 +32,7 @@ pub(crate) fn affine(from: &Rgbx, matrix: Matrix, to: &mut Rgbx, scratch: &mut S
     let (mut across, mut down) = (scratch.take_empty::<f64>(), scratch.take_empty::<f64>());
     across.extend(columns().map(|x| a * x));
     down.extend(columns().map(|x| d * x));
-    let way = Way::new(from, matrix, &down, scratch);
+    let mut way = Way::new(from, matrix, &down, scratch);
     let mut taps = Taps::take(from.width, scratch);
     for y in 0..from.height {
         let middle = y as f64 + 0.5;
@@ -41,7 +41,9 @@ pub(crate) fn affine(from: &Rgbx, matrix: Matrix, to: &mut Rgbx, scratch: &mut S
         let row = to.row_mut(y);
         row[..inside.start].fill([0; 4]);
         row[inside.end..].fill([0; 4]);
-        way.write(from, &line, inside.clone(), &mut taps, &mut row[inside]);
+        if !inside.is_empty() {
+            way.write(from, &line, inside.clone(), &mut taps, &mut row[inside]);
+        }
     }
     to.extend();
     if let Way::Columns(columns) = way {
@@ -71,8 +73,8 @@ impl Way {
         }
     }
 
-    /// Writes `columns` of a row.
-    fn write(&self, from: &Rgbx, line: &Line<'_>, columns: Range<usize>, taps: &mut Taps, row: &mut [Pixel]) {
+    /// Writes `columns` of a row, all of which have their sources inside.
+    fn write(&mut self, from: &Rgbx, line: &Line<'_>, columns: Range<usize>, taps: &mut Taps, row: &mut [Pixel]) {
         match self {
             Self::Rows => match Shift::new(line.by) {
                 Some(shift) => shift.along_row(from, from.place(columns.start, line.y), row),
@@ -215,8 +217,10 @@ mod tests {
         let mut stream = Key::new(3, "affine").stream();
         for (width, height) in SIZES {
             for image in pictures(width, height, &mut stream) {
-                let drawn = stream.uniform(-0.3, 0.3);
-                for slope in [drawn, 0.0, 0.05, -0.25, 0.01, 1.0 / 255.0, 1e-9, -1e-17, 0.3 - 1e-16, 2.7] {
+                let [gentle, steep] = [0.3, 3.0].map(|most| stream.uniform(-most, most));
+                for slope in
+                    [gentle, steep, 0.0, 0.05, -0.25, 0.01, 1.0 / 255.0, 1e-9, -1e-17, 0.3 - 1e-16, 2.3571, -9.1]
+                {
                     shears(slope).into_iter().for_each(|matrix| assert_exact(&image, matrix));
                 }
                 let drawn = stream.uniform(-30.0, 30.0);

@@ -111,7 +111,7 @@ impl Term {
         if let Some(worths) = &self.worths {
             for (sums, &pixel) in sums.as_chunks_mut::<4>().0.iter_mut().zip(row) {
                 let worths = looked_up(pixel, worths);
-                for channel in 0..3 {
+                for channel in 0..4 {
                     sums[channel] += worths[channel];
                 }
             }

@@ -99,13 +99,21 @@ pub(super) struct Columns {
     runs: Vec<[usize; 2]>,
     /// Columns where rounding decides.
     doubtful: Vec<usize>,
+    /// The two rows that a row is mixed from.
+    upper: Vec<u8>,
+    lower: Vec<u8>,
 }
 
 impl Columns {
     /// For ways down; none if rounding decides in many columns.
     pub fn new(ways: &[f64], scratch: &mut Scratch) -> Option<Self> {
-        let mut columns =
-            Self { weights: scratch.take_empty(), runs: scratch.take_empty(), doubtful: scratch.take_empty() };
+        let mut columns = Self {
+            weights: scratch.take_empty(),
+            runs: scratch.take_empty(),
+            doubtful: scratch.take_empty(),
+            upper: scratch.take_any(4 * ways.len()),
+            lower: scratch.take_any(4 * ways.len()),
+        };
         for (x, &way) in ways.iter().enumerate() {
             let shift = Shift::new(way);
             if shift.is_none() {
@@ -129,64 +137,36 @@ impl Columns {
         scratch.give(self.weights);
         scratch.give(self.runs);
         scratch.give(self.doubtful);
+        scratch.give(self.upper);
+        scratch.give(self.lower);
     }
 
     /// Writes `columns` of a row.
-    pub fn across_row(&self, from: &Rgbx, line: &Line<'_>, columns: Range<usize>, row: &mut [Pixel]) {
-        vectorised(
-            #[inline(always)]
-            || self.mix_runs(from, line, columns.clone(), row),
-        );
-        for &x in self.doubtful.iter().filter(|x| columns.contains(x)) {
-            row[x - columns.start] = line.pixel(from, x);
-        }
-    }
-
-    #[inline(always)]
-    fn mix_runs(&self, from: &Rgbx, line: &Line<'_>, columns: Range<usize>, row: &mut [Pixel]) {
+    pub fn across_row(&mut self, from: &Rgbx, line: &Line<'_>, columns: Range<usize>, row: &mut [Pixel]) {
+        let (upper, lower) = (self.upper.as_chunks_mut::<4>().0, self.lower.as_chunks_mut::<4>().0);
         for &[first, end] in &self.runs {
             let part = first.max(columns.start)..end.min(columns.end);
             if part.is_empty() {
                 continue;
             }
-            let place = from
-                .place(part.start, line.y)
-                .wrapping_add_signed(line.down[first].floor() as isize * from.stride() as isize);
-            let upper = &from.pixels()[place..][..part.len()];
-            let lower = &from.pixels()[place + from.stride()..][..part.len()];
-            let weights = &self.weights[4 * part.start..4 * part.end];
-            let row = &mut row[part.start - columns.start..][..part.len()];
-            mix(upper.as_flattened(), lower.as_flattened(), weights, row.as_flattened_mut());
+            let below = line.down[first].floor() as isize * from.stride() as isize;
+            let place = from.place(part.start, line.y).wrapping_add_signed(below);
+            upper[part.clone()].copy_from_slice(&from.pixels()[place..][..part.len()]);
+            lower[part.clone()].copy_from_slice(&from.pixels()[place + from.stride()..][..part.len()]);
         }
-    }
-}
-
-/// Runs of columns are short, so blocks are small.
-const BLOCK: usize = 16;
-
-#[inline(always)]
-fn mix_block(upper: &[u8; BLOCK], lower: &[u8; BLOCK], weights: &[i16; BLOCK]) -> [u8; BLOCK] {
-    let mut mixed = [0; BLOCK];
-    for sample in 0..BLOCK {
-        mixed[sample] = between(upper[sample], lower[sample], weights[sample]);
-    }
-    mixed
-}
-
-/// Mixes samples of two rows.
-#[inline(always)]
-fn mix(upper: &[u8], lower: &[u8], weights: &[i16], row: &mut [u8]) {
-    let blocks = upper.as_chunks().0.iter().zip(lower.as_chunks().0).zip(weights.as_chunks().0);
-    for (target, ((upper, lower), weights)) in row.as_chunks_mut().0.iter_mut().zip(blocks) {
-        *target = mix_block(upper, lower, weights);
-    }
-    // The last block overlaps the one before it.
-    let ends = (upper.last_chunk(), lower.last_chunk(), weights.last_chunk(), row.last_chunk_mut());
-    if let (Some(upper), Some(lower), Some(weights), Some(target)) = ends {
-        *target = mix_block(upper, lower, weights);
-        return;
-    }
-    for (((target, &upper), &lower), &weight) in row.iter_mut().zip(upper).zip(lower).zip(weights) {
-        *target = between(upper, lower, weight);
+        let samples = 4 * columns.start..4 * columns.end;
+        let pairs = self.upper[samples.clone()].iter().zip(&self.lower[samples.clone()]);
+        let sources = pairs.zip(&self.weights[samples]);
+        vectorised(
+            #[inline(always)]
+            || {
+                for (target, ((&upper, &lower), &weight)) in row.as_flattened_mut().iter_mut().zip(sources.clone()) {
+                    *target = between(upper, lower, weight);
+                }
+            },
+        );
+        for &x in self.doubtful.iter().filter(|x| columns.contains(x)) {
+            row[x - columns.start] = line.pixel(from, x);
+        }
     }
 }
