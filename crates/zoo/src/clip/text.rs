@@ -2,7 +2,8 @@
 //! arXiv:2103.00020; initial weights as in the authors' code. Fields carry open_clip's names.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use robustify_kernels::Extras;
 use serde::{Deserialize, Serialize};
 
 use crate::ZooError;
@@ -111,7 +112,7 @@ impl TextTower {
 
         let positions = self.positional_embedding.val().narrow(0, 0, length).unsqueeze::<3>();
         let mut x = self.token_embedding.weight.val().select(0, ids).reshape([count, length, width]) + positions;
-        let mask = causal_mask(length, device);
+        let mask = causal_mask(length, self.config.heads, device);
         for block in &self.transformer.resblocks {
             x = block.forward(x, mask.clone());
         }
@@ -147,11 +148,11 @@ fn end_of_text(row: &[u32]) -> usize {
     row.iter().position(|id| Some(id) == largest).unwrap_or(0)
 }
 
-/// Zero where a token may look, minus infinity at later tokens: `[1, 1, length, length]`.
-fn causal_mask(length: usize, device: &Device) -> Tensor<4> {
+/// Zero where a token may look, minus infinity at later tokens: `[1, heads, length, length]`.
+fn causal_mask(length: usize, heads: usize, device: &Device) -> Tensor<4> {
     let hidden = |query: usize, key: usize| if key > query { f32::NEG_INFINITY } else { 0.0 };
     let values: Vec<f32> = (0..length).flat_map(|query| (0..length).map(move |key| hidden(query, key))).collect();
-    Tensor::from_data(TensorData::new(values, [1, 1, length, length]), device)
+    Tensor::<4>::from_data(TensorData::new(values, [1, 1, length, length]), device).repeat_dim(1, heads)
 }
 
 #[derive(Module, Debug)]
@@ -220,15 +221,11 @@ struct Attention {
 
 impl Attention {
     fn forward(&self, x: Tensor<3>, mask: Tensor<4>) -> Tensor<3> {
-        let [rows, tokens, width] = x.dims();
-        let size = width / self.heads;
+        let width = x.dims()[2];
         let in_proj = Linear { weight: self.in_proj_weight.clone(), bias: Some(self.in_proj_bias.clone()) };
-        let qkv = in_proj.forward(x).reshape([rows, tokens, 3, self.heads, size]).permute([2, 0, 3, 1, 4]);
-        let part = |index| qkv.clone().narrow(0, index, 1).reshape([rows, self.heads, tokens, size]);
-        let (q, k, v) = (part(0), part(1), part(2));
-        let scores = (q * (size as f64).powf(-0.5)).matmul(k.transpose()) + mask;
-        let mixed = activation::softmax(scores, 3).matmul(v).swap_dims(1, 2).reshape([rows, tokens, width]);
-        self.out_proj.forward(mixed)
+        let scale = ((width / self.heads) as f64).powf(-0.5);
+        let extras = Extras { bias: Some(mask), mask: None };
+        self.out_proj.forward(robustify_kernels::self_attention(in_proj.forward(x), self.heads, scale, extras))
     }
 }
 
