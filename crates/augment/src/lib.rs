@@ -91,7 +91,7 @@
 
 /// Grows by one whenever a corruption or an augmentation gives other pixels for the same key. Whatever is cached should
 /// depend on it.
-pub const REVISION: u32 = 2;
+pub const REVISION: u32 = 3;
 
 mod affine;
 mod augmix;

@@ -41,6 +41,16 @@ def main() -> None:
     Image.fromarray(cmyk, "CMYK").save(out / "cmyk.jpg", quality=95, subsampling=0)
     Image.open(out / "cmyk.jpg").convert("RGB").save(out / "cmyk-expected.png")
 
+    # Noise on a slope, of odd sizes: every rounding of the transform, the chroma's filter and the colours shows.
+    slope = np.linspace(30, 200, 21 * 13 * 3).reshape(13, 21, 3)
+    photo = Image.fromarray((slope + np.random.default_rng(2).normal(0, 30, slope.shape)).clip(0, 255).astype(np.uint8))
+    jpegs = {"420": {}, "422": {"subsampling": 1}, "444": {"subsampling": 0}, "progressive": {"progressive": True}}
+    jpegs |= {"grey": {}, "restart": {"restart_marker_blocks": 1}, "rgb": {"keep_rgb": True, "subsampling": 0}}
+    for name, options in jpegs.items():
+        path = out / f"jpeg-{name}.jpg"
+        (photo.convert("L") if name == "grey" else photo).save(path, quality=80, **options)
+        Image.open(path).convert("RGB").save(out / f"jpeg-{name}-expected.png")
+
     blocks = np.zeros((16, 24, 3), dtype=np.uint8)
     blocks[:8, :8], blocks[:8, 8:], blocks[8:] = (250, 20, 20), (20, 250, 20), (20, 20, 250)
     exif = Image.Exif()

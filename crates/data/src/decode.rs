@@ -1,13 +1,16 @@
 //! One image file to one RGB buffer: JPEG, PNG and WebP, recognised by content.
 //!
+//! JPEG files give the pixels that libjpeg-turbo gives, and so Pillow, OpenCV and torchvision: decoders differ by a level or two.
 //! Grey is replicated, alpha is dropped (as Pillow's `convert("RGB")` does), 16 bits are scaled to 8, CMYK is converted without
-//! a colour profile, and EXIF orientation is applied. torchvision's reader leaves images with an EXIF orientation unturned.
+//! a colour profile (by another decoder), and EXIF orientation is applied. torchvision's reader leaves images with an EXIF orientation unturned.
 
 use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use libjpeg_turbo_rs::decode::pipeline::Decoder;
+use libjpeg_turbo_rs::{JpegError, PixelFormat};
 
 use crate::error::{DataError, Result, io_error};
 
@@ -43,9 +46,34 @@ pub fn decode_any(bytes: &[u8], path: &Path) -> Result<DynamicImage> {
         return Err(unusable(path, "truncated: the JPEG ends before its end-of-image marker"));
     }
     let orientation = decoder.orientation().map_err(|error| unusable(path, error))?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| unusable(path, error))?;
+    let jpeg = if format == ImageFormat::Jpeg { decode_jpeg(bytes) } else { Ok(None) };
+    let mut image = match jpeg.map_err(|error| unusable(path, error))? {
+        Some(image) => image,
+        None => DynamicImage::from_decoder(decoder).map_err(|error| unusable(path, error))?,
+    };
     image.apply_orientation(orientation);
     Ok(image)
+}
+
+/// A JPEG of one or three components; `None` if it has four (CMYK).
+fn decode_jpeg(bytes: &[u8]) -> std::result::Result<Option<DynamicImage>, JpegError> {
+    let mut decoder = Decoder::new(bytes)?;
+    let (width, height) = (decoder.header().width.into(), decoder.header().height.into());
+    Ok(match decoder.header().components.len() {
+        1 => {
+            let mut grey = GrayImage::new(width, height);
+            decoder.set_output_format(PixelFormat::Grayscale);
+            decoder.decode_image_into(&mut grey)?;
+            Some(grey.into())
+        }
+        3 => {
+            let mut rgb = RgbImage::new(width, height);
+            decoder.set_output_format(PixelFormat::Rgb);
+            decoder.decode_image_into(&mut rgb)?;
+            Some(rgb.into())
+        }
+        _ => None,
+    })
 }
 
 /// Width and height from the header alone, before any EXIF orientation.

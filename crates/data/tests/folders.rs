@@ -132,6 +132,14 @@ fn identities_and_fingerprints_follow_the_files_and_not_their_place() {
 }
 
 #[test]
+fn jpeg_files_give_the_pixels_of_libjpeg_turbo() {
+    for name in ["420", "422", "444", "progressive", "grey", "restart", "rgb"] {
+        let got = decode::decode(&golden(&format!("jpeg-{name}.jpg"))).unwrap();
+        assert!(got == decode::decode(&golden(&format!("jpeg-{name}-expected.png"))).unwrap(), "{name}");
+    }
+}
+
+#[test]
 fn cmyk_and_alpha_are_converted_as_by_pillow() {
     let cmyk = decode::decode(&golden("cmyk.jpg")).unwrap();
     let want = decode::decode(&golden("cmyk-expected.png")).unwrap();
