@@ -337,6 +337,17 @@ fn one_picture_goes_into_one_file_and_draws_can_be_replayed() {
 }
 
 #[test]
+fn files_of_others_are_not_overwritten() {
+    let fixture = Fixture::new();
+    // OUTPUT holds INPUT, and a picture of the same name as a result.
+    fixture.save("grey.png", &picture(9, 9).into(), ImageFormat::Png);
+    let own = fs::read(fixture.path("grey.png")).unwrap();
+    let said = fixture.error("augment in/dog . --policy augmix");
+    assert!(said.contains("grey.png") && said.contains("was not made by this program"), "{said}");
+    assert!(fs::read(fixture.path("grey.png")).unwrap() == own && !fixture.path("glass.png").exists());
+}
+
+#[test]
 fn augmented_views_differ_and_repeat() {
     let fixture = Fixture::new();
     let line = |folder: &str| format!("augment in {folder} --views 2 --policy augmix|rand_conv --sheet sheet.png");

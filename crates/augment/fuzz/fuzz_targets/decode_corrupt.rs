@@ -6,8 +6,10 @@
 use std::io::Cursor;
 use std::sync::LazyLock;
 
-use image::{ImageReader, Limits, RgbImage};
+use image::{ImageFormat, ImageReader, Limits, RgbImage};
 use libfuzzer_sys::fuzz_target;
+use libjpeg_turbo_rs::PixelFormat;
+use libjpeg_turbo_rs::decode::pipeline::Decoder;
 use robustify_augment::{Corruption, Corruptor, Profile, Scratch, Severity};
 use robustify_rng::Key;
 
@@ -37,5 +39,21 @@ fn decode(file: &[u8]) -> Option<RgbImage> {
     limits.max_image_height = Some(LONGEST_SIDE);
     limits.max_alloc = Some(64 << 20);
     reader.limits(limits);
+    if reader.format() == Some(ImageFormat::Jpeg) {
+        return decode_jpeg(file);
+    }
     Some(reader.decode().ok()?.into_rgb8())
+}
+
+/// A JPEG of any number of components, by the decoder that the program uses for most of them.
+fn decode_jpeg(file: &[u8]) -> Option<RgbImage> {
+    let mut decoder = Decoder::new(file).ok()?;
+    let [width, height] = [decoder.header().width, decoder.header().height].map(u32::from);
+    if width.max(height) > LONGEST_SIDE {
+        return None;
+    }
+    let mut image = RgbImage::new(width, height);
+    decoder.set_output_format(PixelFormat::Rgb);
+    decoder.decode_image_into(&mut image).ok()?;
+    Some(image)
 }

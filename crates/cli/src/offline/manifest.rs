@@ -113,6 +113,11 @@ impl Manifest {
         Ok(Self { folder, header, known, added, file, refused, whole })
     }
 
+    /// Whether a folder has a manifest.
+    pub fn exists(folder: &Path) -> bool {
+        folder.join(NAME).exists()
+    }
+
     /// What was recorded when the manifest was opened.
     pub fn known(&self) -> Arc<Records> {
         Arc::clone(&self.known)

@@ -121,6 +121,9 @@ impl Output {
     ) -> anyhow::Result<Self> {
         let (folder, format) = (options.folder.clone(), options.format);
         if matches!(format, Format::Png | Format::Jpeg85) {
+            if !Manifest::exists(&folder) {
+                expect_no_results(&folder, format, inputs, work)?;
+            }
             return Ok(Self { manifest: Manifest::open(&folder, settings)?, folder, format, packed: None });
         }
         let labels = packed::labels(inputs, format, console)?;
@@ -218,7 +221,8 @@ impl Maker {
                 wanted.to_vec()
             }
             None => {
-                let is_done = |kind: &Variant| self.is_done(&name, &raw.sha256, &self.path(&name, &kind.folder()));
+                let is_done =
+                    |kind: &Variant| self.is_done(&name, &raw.sha256, &result(&name, &kind.folder(), self.format));
                 let variants = work.variants().iter().enumerate();
                 variants.filter(|(_, kind)| !is_done(kind)).map(|(variant, _)| variant).collect()
             }
@@ -232,7 +236,7 @@ impl Maker {
         let picture = inputs.decode(index, raw, preprocess)?;
         for variant in wanted {
             work.make(&picture.rgb, &name, variant, scratch, buffer)?;
-            let relative = self.path(&name, &work.variants()[variant].folder());
+            let relative = result(&name, &work.variants()[variant].folder(), self.format);
             if let Some(drawn) = work.describe(&name, variant) {
                 made.record.drawn.insert(relative.clone(), drawn);
             }
@@ -261,12 +265,28 @@ impl Maker {
         let Some(recorded) = record.and_then(|record| record.outputs.get(relative)) else { return false };
         digest::of_file(&self.folder.join(relative)).is_ok_and(|found| found == *recorded)
     }
+}
 
-    /// The path of a result below the folder.
-    fn path(&self, name: &str, folder: &str) -> String {
-        let file = member(name, self.format.extension());
-        if folder.is_empty() { file } else { format!("{folder}/{file}") }
+/// Fails if a file stands where a result would go, in a folder that has no results yet: it is somebody's own.
+fn expect_no_results(folder: &Path, format: Format, inputs: &Inputs, work: &dyn Work) -> anyhow::Result<()> {
+    for index in 0..inputs.len() {
+        for variant in work.variants() {
+            let path = folder.join(result(&inputs.name(index), &variant.folder(), format));
+            ensure!(
+                !path.exists(),
+                "{}: is there already and was not made by this program; remove it, or choose another folder than {}",
+                path.display(),
+                folder.display()
+            );
+        }
     }
+    Ok(())
+}
+
+/// The path of a result below the folder of all results.
+fn result(name: &str, folder: &str, format: Format) -> String {
+    let file = member(name, format.extension());
+    if folder.is_empty() { file } else { format!("{folder}/{file}") }
 }
 
 /// The name of a picture with another extension.
