@@ -205,7 +205,15 @@ impl Cell {
             return Ok(None);
         }
         let state = weights::from_bytes(&bytes).map_err(broken)?;
-        Self::from_state(state).ok_or_else(|| broken("tensors are missing".into())).map(Some)
+        Self::from_state(state).ok_or_else(|| broken("tensors are missing or too short".into())).map(Some)
+    }
+
+    /// Whether there is an answer of every model for every image.
+    fn is_whole(&self) -> bool {
+        let count = self.labels.len();
+        self.ids.len() == count
+            && self.single.iter().all(|(_, predictions)| predictions.len() == count)
+            && (self.heads.is_empty() || self.heads.len() == count)
     }
 
     fn from_state(mut state: State) -> Option<Self> {
@@ -221,7 +229,7 @@ impl Cell {
         let single = single.collect();
         let mut heads = Vec::new();
         if let Some(probabilities) = state.remove("heads.probabilities") {
-            let classes = *probabilities.shape.get(2)?;
+            let classes = *probabilities.shape.get(2).filter(|&&classes| classes > 0)?;
             let uncertainty = state.remove("heads.uncertainty")?.values;
             for (p, u) in probabilities.values.chunks_exact(3 * classes).zip(uncertainty.chunks_exact(15)) {
                 let probabilities = [0, 1, 2].map(|head| p[head * classes..(head + 1) * classes].to_vec());
@@ -229,6 +237,7 @@ impl Cell {
                 heads.push(SampleStatistics { probabilities, uncertainty });
             }
         }
-        Some(Self { labels, ids, single, heads })
+        let cell = Self { labels, ids, single, heads };
+        cell.is_whole().then_some(cell)
     }
 }

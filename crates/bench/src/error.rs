@@ -21,7 +21,7 @@ pub enum BenchError {
         source: std::io::Error,
     },
     /// A stored cell that cannot be used.
-    #[error("{path}: not a usable benchmark cell ({reason}); delete it to compute it again")]
+    #[error("{path}: not a usable benchmark cell ({reason})")]
     Cell {
         /// The file.
         path: PathBuf,

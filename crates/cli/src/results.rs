@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use robustify_augment::{Corruptor, Group};
 use robustify_bench::cells::{self, Timing};
 use robustify_bench::metrics::{self, SELECTED, SINGLE, Summary};
-use robustify_bench::{Cell, Entrants};
+use robustify_bench::{BenchError, Cell, Entrants};
 use robustify_data::{Images, split};
 use robustify_report::{Results, Row, Spread, Style, Table, write_atomic, write_csv, write_json};
 use robustify_rng::Key;
@@ -43,7 +43,7 @@ pub fn measure(
             (digest::PROGRAM, identity, &backend, id.name(), &suite.profile, suite.seed, count, images.fingerprint());
         let identity = digest::of(&determined_by)?;
         let path = folder.join(format!("{}-{}.safetensors", id.name(), &identity[..12]));
-        let cell = match Cell::read(&path, &identity)? {
+        let cell = match stored(context, &path, &identity)? {
             Some(cell) => cell,
             None => {
                 let (cell, times) =
@@ -58,6 +58,17 @@ pub fn measure(
     }
     progress.finish(&format!("{} cells", cells.len()));
     Ok((rows, timings))
+}
+
+/// A cell that was computed before; a damaged one is computed again, with a warning.
+fn stored(context: &Context, path: &Path, identity: &str) -> Result<Option<Cell>, BenchError> {
+    match Cell::read(path, identity) {
+        Err(error @ BenchError::Cell { .. }) => {
+            context.console.warn(&format!("{error}; this cell is computed again"));
+            Ok(None)
+        }
+        read => read,
+    }
 }
 
 /// The data set's folder and `-c`, as in ImageNet-C.
