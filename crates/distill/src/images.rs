@@ -119,15 +119,15 @@ impl Objective for ImageTraining {
         Ok(Box::new(ImageBatches { training: self, loader }))
     }
 
-    fn loss(&self, model: &Model, shard: ImageShard) -> Outcome {
+    fn loss(&self, model: &Model, shard: ImageShard) -> Result<Outcome, DistillError> {
         let side = model.image_size();
-        let images = batch::images(&shard.pixels, [3, side, side], &self.device).expect("rows were made for this size");
+        let images = batch::images(&shard.pixels, [3, side, side], &self.device)?;
         let labels = batch::labels(&shard.labels, &self.device);
         let statistics = BatchStatistics::default();
         let logits = model.forward(images.autodiff(), &Pass::eval().with_statistics(&statistics));
         let right = losses::right(&logits, &labels);
         let loss = losses::smoothed_cross_entropy(logits, labels, self.label_smoothing) / shard.batch_rows as f64;
-        Outcome { loss, rows: shard.labels.len(), right, statistics }
+        Ok(Outcome { loss, rows: shard.labels.len(), right, statistics })
     }
 
     fn with_statistics(&self, model: Model, statistics: Vec<BatchStatistics>) -> Model {

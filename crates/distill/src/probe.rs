@@ -70,13 +70,13 @@ impl Objective for Probe<'_> {
         Ok(Box::new(RowBatches { probe: self, order: order.into() }))
     }
 
-    fn loss(&self, model: &OneHead, shard: RowShard) -> Outcome {
+    fn loss(&self, model: &OneHead, shard: RowShard) -> Result<Outcome, DistillError> {
         let features = self.cache.features(&shard.rows, self.device).autodiff();
         let logits = model.forward(features, &Pass::eval());
         let labels = labels(self.cache, &shard.rows, self.device);
         let correct = right(&logits, &labels);
         let loss = cross_entropy(logits, labels) / shard.batch_rows as f64;
-        Outcome { loss, rows: shard.rows.len(), right: correct, statistics: BatchStatistics::default() }
+        Ok(Outcome { loss, rows: shard.rows.len(), right: correct, statistics: BatchStatistics::default() })
     }
 
     fn group(&self, name: &str, rank: usize) -> Group {

@@ -219,7 +219,7 @@ impl Objective for Robustify<'_> {
         Ok(Box::new(self.0.batches(epoch, first)))
     }
 
-    fn loss(&self, model: &ThreeHeads, shard: PairShard) -> Outcome {
+    fn loss(&self, model: &ThreeHeads, shard: PairShard) -> Result<Outcome, DistillError> {
         let CachedPairs { cache, config, device, .. } = &self.0;
         let pairs = shard.clean.len();
         let rows: Vec<usize> = shard.clean.iter().chain(&shard.augmented).copied().collect();
@@ -239,7 +239,7 @@ impl Objective for Robustify<'_> {
         let of_robust = self.head_loss(robust, &shard.augmented, &self.own_teacher(Teacher::Robust));
         let loss = of_clean * clean_weight + of_combined * combined_weight + of_robust * robust_weight;
         let loss = loss / (2 * shard.batch_pairs) as f64;
-        Outcome { loss, rows: rows.len(), right: correct, statistics: BatchStatistics::default() }
+        Ok(Outcome { loss, rows: rows.len(), right: correct, statistics: BatchStatistics::default() })
     }
 
     fn group(&self, name: &str, rank: usize) -> Group {
@@ -263,7 +263,7 @@ impl Objective for Apt<'_> {
         Ok(Box::new(self.0.batches(epoch, first)))
     }
 
-    fn loss(&self, model: &OneHead, shard: PairShard) -> Outcome {
+    fn loss(&self, model: &OneHead, shard: PairShard) -> Result<Outcome, DistillError> {
         let CachedPairs { cache, device, .. } = &self.0;
         let rows: Vec<usize> = shard.clean.iter().chain(&shard.augmented).copied().collect();
         let [_, masks, _] = self.0.masks(&shard);
@@ -272,6 +272,6 @@ impl Objective for Apt<'_> {
         let labels = self.0.labels(&rows);
         let correct = right(&logits, &labels);
         let loss = cross_entropy(logits, labels) / (2 * shard.batch_pairs) as f64;
-        Outcome { loss, rows: rows.len(), right: correct, statistics: BatchStatistics::default() }
+        Ok(Outcome { loss, rows: rows.len(), right: correct, statistics: BatchStatistics::default() })
     }
 }

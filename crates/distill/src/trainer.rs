@@ -29,7 +29,10 @@ pub trait Objective: Sync {
     fn epoch<'a>(&'a self, epoch: usize, first: usize) -> Result<Batches<'a, Self::Shard>, DistillError>;
 
     /// The loss of a shard, already divided by the rows of the whole batch, on the trained (autodiff) clone of the model.
-    fn loss(&self, model: &Self::Model, shard: Self::Shard) -> Outcome;
+    ///
+    /// # Errors
+    /// Rows that the model cannot take.
+    fn loss(&self, model: &Self::Model, shard: Self::Shard) -> Result<Outcome, DistillError>;
 
     /// Moves what a step moves besides the parameters: the running statistics of BatchNorm layers.
     fn with_statistics(&self, model: Self::Model, _: Vec<BatchStatistics>) -> Self::Model {
@@ -136,7 +139,7 @@ pub trait Watch {
 /// Trains `model` on `objective`; from the checkpoint of `plan` when there is one, and then to the same bits as without a break.
 ///
 /// # Errors
-/// Data that cannot be read, a checkpoint that cannot be written or does not fit, a loss or gradient that is no number (the
+/// Data that cannot be read or that the model cannot take, a checkpoint that cannot be written or does not fit, a loss or gradient that is no number (the
 /// last checkpoint stays), or an interruption (which leaves a checkpoint).
 pub fn train<O: Objective>(
     objective: &O,
@@ -221,14 +224,15 @@ impl<M: Module + Sync> Run<M> {
             // Leaves of its own for every shard: backward passes of graphs that share a node can deadlock in burn-autodiff
             // 0.22.1, where one thread holds the graph and wants the list of graphs, and another merges the graph into its own.
             let trained = model.clone().train();
-            let outcome = objective.loss(&trained, shard);
+            let outcome = objective.loss(&trained, shard)?;
             let mut backward = outcome.loss.backward();
             let gradients = optimizer::gradients(&trained, &mut backward);
             let loss = f64::from(outcome.loss.into_scalar::<f32>());
-            (gradients, loss, outcome.rows, outcome.right, outcome.statistics)
+            Ok::<_, DistillError>((gradients, loss, outcome.rows, outcome.right, outcome.statistics))
         });
         let (mut gradients, mut statistics, mut batch_loss) = (Vec::new(), Vec::new(), 0.0);
-        for (shard_gradients, loss, rows, right, shard_statistics) in results {
+        for result in results {
+            let (shard_gradients, loss, rows, right, shard_statistics) = result?;
             gradients.push(shard_gradients);
             statistics.push(shard_statistics);
             batch_loss += loss;

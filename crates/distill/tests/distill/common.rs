@@ -167,7 +167,7 @@ pub fn gradients<O: Objective>(objective: &O, model: &O::Model) -> (State, f64) 
     let shards = objective.epoch(0, 0).unwrap().next_batch().unwrap().unwrap();
     let mut loss = 0.0;
     let each = shards.into_iter().map(|shard| {
-        let outcome = objective.loss(&trained, shard);
+        let outcome = objective.loss(&trained, shard).unwrap();
         let mut backward = outcome.loss.backward();
         loss += f64::from(outcome.loss.into_scalar::<f32>());
         optimizer::gradients(&trained, &mut backward)

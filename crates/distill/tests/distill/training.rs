@@ -43,6 +43,20 @@ fn eight_images_are_learnt_by_heart() {
     }
 }
 
+#[test]
+fn images_of_another_size_are_an_error() {
+    let training = ImageTraining {
+        preprocess: "center_crop(8)|normalize(half)".parse().unwrap(),
+        ..image_training(None, 8, 4, 1)
+    };
+    let folder = tempfile::TempDir::new().unwrap();
+    let plan = plan(1, &folder.path().join("checkpoint.safetensors"));
+    let workers = Workers::new(2).unwrap();
+    let result = trainer::train(&training, vit(1), &plan, &workers, &flex(), &mut Watcher::default());
+    let said = result.err().expect("rows of 8x8 for a model of 16x16").to_string();
+    assert!(said.contains("3x16x16") && said.contains("192 values"), "{said}");
+}
+
 fn right(model: &Model, training: &ImageTraining, device: &Device) -> usize {
     let mut rows = Vec::new();
     let mut labels = Vec::new();
