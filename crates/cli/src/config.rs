@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::network::network;
+use crate::sizes;
 
 /// Where images come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -131,6 +132,7 @@ impl Validate for PretrainConfig {
         let mut faults = self.training.faults("training");
         faults.extend(self.network.faults().into_iter().map(|fault| format!("network: {fault}")));
         parses::<Preprocess>(&mut faults, "preprocess", &self.preprocess);
+        faults.extend(sizes::pretrain_faults(self));
         faults
     }
 }
@@ -247,6 +249,7 @@ impl Validate for Config {
         parses::<Preprocess>(&mut faults, "teacher.preprocess", &self.teacher.preprocess);
         parses::<CleanView>(&mut faults, "views.clean_view", &self.views.clean_view);
         parses::<Policy>(&mut faults, "views.policy", &self.views.policy);
+        faults.extend(sizes::faults(self));
         check(&mut faults, self.views.clean > 0 && self.views.augmented > 0, || {
             "views.clean and views.augmented are at least 1".into()
         });

@@ -13,6 +13,7 @@ mod network;
 mod offline;
 mod results;
 mod rundir;
+mod sizes;
 mod stages;
 
 use std::process::ExitCode;

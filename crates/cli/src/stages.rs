@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use robustify_bench::{Entrants, evaluate};
 use robustify_data::{Images, Preprocess};
 use robustify_distill::optimizer::AdamWConfig;
@@ -18,10 +18,10 @@ use robustify_zoo::weights::{self, Entry, State};
 use serde::Serialize;
 
 use crate::commands::Machine;
-use crate::config::{Config, DataFormat};
+use crate::config::{Config, OriginalConfig};
 use crate::console::{Console, Interrupt, TrainingProgress};
 use crate::dataset::Splits;
-use crate::{digest, network, rundir};
+use crate::{digest, network, rundir, sizes};
 
 /// What every stage works with.
 pub struct Context {
@@ -104,9 +104,8 @@ pub fn train(context: &Context, Splits { train: images, validation, test }: &Spl
         &context.config;
     let device = &context.machine.device;
     let classes = images.classes().len();
-    let side = Model::blank(&original_config.network, device)?.image_size();
     for part in [images, validation, test] {
-        check_size(context, part, side)?;
+        check_images(context, part)?;
     }
     let (original, original_hash) = original(context, images, classes)?;
     let preprocess: Preprocess = original_config.preprocess.parse()?;
@@ -136,6 +135,12 @@ pub fn train(context: &Context, Splits { train: images, validation, test }: &Spl
     };
     say_validation(context, &entrants, validation)?;
     Ok(Trained { entrants, identity })
+}
+
+/// An error unless all images come out of the preprocessing at the size that the model takes.
+pub fn check_images(context: &Context, images: &Images) -> anyhow::Result<()> {
+    let Config { original: OriginalConfig { preprocess, network, .. }, data, .. } = &context.config;
+    sizes::check_images("original.", preprocess, network, data.format, images)
 }
 
 /// Settings are chosen on these numbers, never on the test images.
@@ -283,28 +288,6 @@ fn view_spec(context: &Context) -> anyhow::Result<ViewSpec> {
         augmented: views.augmented,
         seed: *seed,
     })
-}
-
-/// An error unless every image comes out of the preprocessing at the size that the model takes.
-fn check_size(context: &Context, images: &Images, side: usize) -> anyhow::Result<()> {
-    let text = &context.config.original.preprocess;
-    let preprocess: Preprocess = text.parse()?;
-    let side = u32::try_from(side)?;
-    let found = match (preprocess.output_size(), context.config.data.format) {
-        (Some(size), _) => size,
-        (None, DataFormat::Folder) => bail!(
-            "original.preprocess `{text}` gives images of many sizes, the model takes {side}x{side}; \
-             end it in a fixed size, as in original.preprocess=\"resize({side})|center_crop({side})|normalize(half)\""
-        ),
-        (None, _) => {
-            let pixels = preprocess.pixels(&images.get(0)?.image)?;
-            (pixels.height(), pixels.width())
-        }
-    };
-    if found != (side, side) {
-        bail!("original.preprocess `{text}` gives images of {}x{}, the model takes {side}x{side}", found.1, found.0);
-    }
-    Ok(())
 }
 
 /// The small model, trained to be robust.

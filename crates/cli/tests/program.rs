@@ -146,13 +146,18 @@ fn a_run_trains_measures_and_survives_being_killed() {
         fs::read_dir(fixture.path("killed/stages")).unwrap().map(|entry| entry.unwrap().path()).collect();
     let stage =
         |name: &str| stages.iter().find(|path| path.file_name().unwrap().to_string_lossy().starts_with(name)).unwrap();
-    for file in [stage("robustify-").join("weights.safetensors"), stage("features-").join("features.f16")] {
+    let cell = fs::read_dir(stage("cells-")).unwrap().next().unwrap().unwrap().path();
+    for file in [stage("robustify-").join("weights.safetensors"), stage("features-").join("features.f16"), cell.clone()]
+    {
         let whole = bytes(&file);
         fs::write(&file, &whole[..whole.len() / 2]).unwrap();
     }
     let repaired = fixture.run(&["train", "--resume", "killed", "--threads", "2"]);
     let said = text(&repaired.stderr);
     assert!(said.contains("warning") && said.contains("computed again"), "{said}");
+    let cell = cell.file_name().unwrap().to_string_lossy();
+    assert!(said.contains(&*cell) && said.contains("this cell is computed again"), "{said}");
+    assert_eq!(text(&repaired.stdout), table);
     assert_eq!(bytes(&fixture.path("whole/weights.safetensors")), bytes(&fixture.path("killed/weights.safetensors")));
 
     // The benchmark alone prints the same numbers and writes the same rows.
@@ -210,8 +215,6 @@ fn wrong_input_gets_an_error_that_says_what_and_where() {
     assert!(said.contains("absent.safetensors"), "{said}");
     let said = with("original.preprocess=pad(2)|normalize(half)");
     assert!(said.contains("20x20") && said.contains("16x16"), "{said}");
-    let said = with("split.head_blocks=9");
-    assert!(said.contains('9') && said.contains('2'), "{said}");
     let said = fixture.error(&["train", "--config", "absent.toml"]);
     assert!(said.contains("absent.toml"), "{said}");
     let said = fixture.error(&["bench-robustness", "--run", "nothing"]);
@@ -226,6 +229,38 @@ fn wrong_input_gets_an_error_that_says_what_and_where() {
     fs::write(fixture.path("data/train-labels-idx1-ubyte"), labels).unwrap();
     let said = with("seed=1");
     assert!(said.contains("77") && said.contains("train-labels"), "{said}");
+}
+
+#[test]
+fn sizes_that_do_not_fit_are_found_before_any_stage() {
+    let fixture = Fixture::new();
+    let larger = ["teacher.network.image_size=12", "views.clean_view=random_crop(24,2)", "split.shared_blocks=4"];
+    let train = ["train", "--config", "main.toml", "--run-dir", "run"];
+    let said = fixture.error(&[&train[..], &larger].concat());
+    for part in ["teacher.network.image_size=16", "teacher.preprocess", "original.preprocess"] {
+        assert!(said.contains(part), "no {part} in {said}");
+    }
+    assert!(said.contains("views.clean_view `random_crop(24,2)`") && said.contains("20x20"), "{said}");
+    assert!(said.contains("split.shared_blocks 4") && said.contains("2 blocks"), "{said}");
+
+    for (setting, parts) in [
+        ("teacher.preprocess=center_crop(10)|normalize(half)", ["makes 10x10 of", "16x16"]),
+        ("teacher.preprocess=center_crop(40)|normalize(half)", ["teacher.preprocess", "40x40"]),
+        ("teacher.training.clean_view=random_crop(12)", ["teacher.training.clean_view", "12x12"]),
+        ("views.clean_view=random_crop(12)", ["views.clean_view", "12x12"]),
+        ("split.head_blocks=9", ["split.head_blocks 9", "2 blocks"]),
+        ("original.preprocess=center_crop(40)|normalize(half)", ["original.preprocess", "40x40"]),
+    ] {
+        let said = fixture.error(&[&train[..], &[setting]].concat());
+        assert!(parts.iter().all(|part| said.contains(part)), "{setting}: {said}");
+    }
+    assert!(!fixture.path("run/stages").exists());
+
+    let pretrain = ["pretrain", "--config", "pretrain.toml", "--output", "other.safetensors"];
+    let said = fixture.error(&[&pretrain[..], &["preprocess=pad(2)|normalize(half)"]].concat());
+    assert!(said.contains("20x20") && said.contains("network.image_size"), "{said}");
+    let said = fixture.error(&[&pretrain[..], &["training.clean_view=random_crop(12)"]].concat());
+    assert!(said.contains("training.clean_view"), "{said}");
 }
 
 #[test]

@@ -35,6 +35,26 @@ impl ModelConfig {
         }
     }
 
+    /// Side of the square input in pixels.
+    pub fn image_size(&self) -> usize {
+        match self {
+            Self::Vit(config) => config.image_size,
+            Self::ResNet(config) => config.image_size,
+            Self::Swin(config) => config.image_size,
+            Self::ClipResNet(config) => config.image_size,
+        }
+    }
+
+    /// Number of blocks (of residual networks: stages) between the stem and the head.
+    pub fn blocks(&self) -> usize {
+        match self {
+            Self::Vit(config) => config.depth,
+            Self::ResNet(config) => config.layers.len(),
+            Self::Swin(config) => config.depths.iter().sum(),
+            Self::ClipResNet(config) => config.layers.len(),
+        }
+    }
+
     /// Number of classes; 0 for a network without a classifier.
     pub fn classes(&self) -> usize {
         match self {

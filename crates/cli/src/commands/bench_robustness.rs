@@ -18,6 +18,7 @@ pub fn run(options: &BenchRobustness, interrupt: &Interrupt) -> anyhow::Result<(
         stages::Context { config, machine, cache: out.clone(), console, interrupt: interrupt.clone(), fresh: false };
     let trained = stages::load(&context, &options.run)?;
     let images = Splits::open(&context.config.data, &context.console)?.test;
+    stages::check_images(&context, &images)?;
     let (rows, timings) =
         results::measure(&context, &trained.entrants, &trained.identity, &images, &out.join("cells"))?;
     results::write(&out, &context, &trained.identity, &rows)?;

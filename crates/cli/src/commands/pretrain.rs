@@ -13,7 +13,7 @@ use robustify_zoo::{Model, weights};
 use crate::args::Pretrain;
 use crate::config::{self, PretrainConfig};
 use crate::console::{self, Console, Interrupt, TrainingProgress};
-use crate::{commands, dataset, digest};
+use crate::{commands, dataset, digest, sizes};
 
 /// Trains, tests and writes the model that a configuration describes.
 pub fn run(options: &Pretrain, interrupt: &Interrupt) -> anyhow::Result<()> {
@@ -25,6 +25,9 @@ pub fn run(options: &Pretrain, interrupt: &Interrupt) -> anyhow::Result<()> {
         images = dataset::leave_out(images, file)?;
     }
     let test = dataset::open(&config.data, &config.data.test, &console)?;
+    for part in [&images, &test] {
+        sizes::check_images("", &config.preprocess, &config.network, config.data.format, part)?;
+    }
     let model = Model::new(&config.network, config.seed, &machine.device)?;
     let preprocess: Preprocess = config.preprocess.parse()?;
     let training = machine.image_training(&config.training, images, preprocess.clone(), config.seed)?;

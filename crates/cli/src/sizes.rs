@@ -1,0 +1,133 @@
+//! Whether pixels, random views and networks fit each other: found out before anything is computed, with the key at fault.
+
+use anyhow::bail;
+use image::RgbImage;
+use robustify_data::{CleanView, Images, Preprocess};
+use robustify_rng::Key;
+use robustify_zoo::ModelConfig;
+
+use crate::config::{Config, DataFormat, PretrainConfig, check};
+
+/// Largest side of a network's input in pixels; no step of a preprocessing gives images beyond it.
+const MAX_SIDE: usize = 16_384;
+
+/// What of the main job's settings does not fit together, whatever the data are.
+pub fn faults(config: &Config) -> Vec<String> {
+    let Config { original, teacher, views, split, .. } = config;
+    let mut faults = Vec::new();
+    let blocks = original.network.blocks();
+    check(&mut faults, split.shared_blocks.saturating_add(split.head_blocks) <= blocks, || {
+        let (shared, head) = (split.shared_blocks, split.head_blocks);
+        format!(
+            "split.shared_blocks {shared} and split.head_blocks {head} are more than original.network has, \
+             which is {blocks} blocks or stages"
+        )
+    });
+    let large = side(&mut faults, "original.network", &original.network);
+    let small = side(&mut faults, "teacher.network", &teacher.network);
+    if let Some(large) = large {
+        check_view(&mut faults, "views.clean_view", &views.clean_view, large);
+        if let Some(small) = small {
+            check_teacher(&mut faults, &teacher.preprocess, large, small);
+        }
+    }
+    if let Some(small) = small {
+        check_view(&mut faults, "teacher.training.clean_view", &teacher.training.clean_view, small);
+    }
+    faults
+}
+
+/// The same of a pre-training's settings.
+pub fn pretrain_faults(config: &PretrainConfig) -> Vec<String> {
+    let mut faults = Vec::new();
+    if let Some(side) = side(&mut faults, "network", &config.network) {
+        check_view(&mut faults, "training.clean_view", &config.training.clean_view, side);
+    }
+    faults
+}
+
+/// An error unless the images come out of a preprocessing as the network beside it takes them. `section` is what their keys
+/// begin with, `original.` or nothing.
+pub fn check_images(
+    section: &str,
+    text: &str,
+    network: &ModelConfig,
+    format: DataFormat,
+    images: &Images,
+) -> anyhow::Result<()> {
+    let preprocess: Preprocess = text.parse()?;
+    let side = network.image_size();
+    let found = match (format, preprocess.output_size()) {
+        (DataFormat::Folder, Some((height, width))) => (width, height),
+        (DataFormat::Folder, None) => bail!(
+            "{section}preprocess `{text}` gives images of many sizes, the model takes {side}x{side}; \
+             end it in a fixed size, as in {section}preprocess=\"resize({side})|center_crop({side})|normalize(half)\""
+        ),
+        // All images of these formats have one size.
+        _ => match preprocess.pixels(&images.get(0)?.image) {
+            Ok(pixels) => pixels.dimensions(),
+            Err(error) => bail!("{section}preprocess `{text}` does not fit the images: {error}"),
+        },
+    };
+    if !is_square(found, side) {
+        bail!(
+            "{section}preprocess `{text}` gives images of {}x{}, the model takes {side}x{side}; \
+             end it in that size, or set {section}network.image_size",
+            found.0,
+            found.1
+        );
+    }
+    Ok(())
+}
+
+/// The side of a network's input; nothing when the network has faults of its own.
+fn side(faults: &mut Vec<String>, key: &str, network: &ModelConfig) -> Option<usize> {
+    let side = network.image_size();
+    check(faults, side <= MAX_SIDE, || format!("{key}.image_size {side} is above {MAX_SIDE} pixels"));
+    (side <= MAX_SIDE && network.faults().is_empty()).then_some(side)
+}
+
+/// The teacher sees the large model's pixels through its own preprocessing.
+fn check_teacher(faults: &mut Vec<String>, text: &str, large: usize, small: usize) {
+    // What does not parse is reported where it is parsed.
+    let Ok(preprocess) = text.parse::<Preprocess>() else { return };
+    let gets = format!("the large model's pixels (original.preprocess, original.network.image_size), {large}x{large}");
+    match preprocess.pixels(&blank(large)) {
+        Ok(pixels) => check(faults, is_square(pixels.dimensions(), small), || {
+            let (width, height) = pixels.dimensions();
+            let follow = format!("set teacher.network.image_size={width}, or ");
+            let follow = if width == height { follow } else { String::new() };
+            format!(
+                "teacher.network.image_size is {small}, but teacher.preprocess `{text}` makes {width}x{height} of {gets}; \
+                 {follow}end the steps of teacher.preprocess in resize({small},{small})"
+            )
+        }),
+        Err(error) => faults.push(format!("teacher.preprocess `{text}` does not fit {gets}: {error}")),
+    }
+}
+
+/// A random view has to leave images at the size that the network takes.
+fn check_view(faults: &mut Vec<String>, key: &str, text: &str, side: usize) {
+    let Ok(view) = text.parse::<CleanView>() else { return };
+    match view.apply(&blank(side), Key::new(0, "size of views")) {
+        Ok(image) => check(faults, is_square(image.dimensions(), side), || {
+            let (width, height) = image.dimensions();
+            format!(
+                "{key} `{text}` makes {width}x{height} of images of {side}x{side}, which is what the network takes; \
+                 crop to that size, as in {key}=\"random_crop({side},2)\""
+            )
+        }),
+        Err(error) => faults.push(format!(
+            "{key} `{text}` does not fit images of {side}x{side}: {error}; as in {key}=\"random_crop({side},2)\""
+        )),
+    }
+}
+
+fn blank(side: usize) -> RgbImage {
+    let side = side as u32;
+    RgbImage::new(side, side)
+}
+
+fn is_square((width, height): (u32, u32), side: usize) -> bool {
+    (width as usize, height as usize) == (side, side)
+}
