@@ -19,8 +19,8 @@ pub fn faults(config: &Config) -> Vec<String> {
     check(&mut faults, split.shared_blocks.saturating_add(split.head_blocks) <= blocks, || {
         let (shared, head) = (split.shared_blocks, split.head_blocks);
         format!(
-            "split.shared_blocks {shared} and split.head_blocks {head} are more than original.network has, \
-             which is {blocks} blocks or stages"
+            "split.shared_blocks {shared} and split.head_blocks {head} cut off more than there is: \
+             original.network has {blocks} blocks or stages"
         )
     });
     let large = side(&mut faults, "original.network", &original.network);
