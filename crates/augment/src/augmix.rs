@@ -66,8 +66,8 @@ impl AugMix {
 
     /// Draws one view.
     fn mix(&self, original: &Original, stream: &mut Stream, scratch: &mut Scratch, out: &mut RgbImage) {
-        let mut draws = scratch.take_empty::<f64>();
-        draws.extend((0..self.width).map(|_| stream.gamma(self.alpha)));
+        let mut draws = scratch.take::<f64>(self.width);
+        stream.gammas(self.alpha, &mut draws);
         let sum: f64 = draws.iter().sum();
         let share = stream.beta(self.alpha, self.alpha);
         let mut mixture = Mixture::new(original, (1.0 - share) as f32, scratch);

@@ -57,6 +57,20 @@ fn every_step_takes_every_size_and_follows_the_key() {
 }
 
 #[test]
+fn augmix_with_a_tiny_alpha_takes_the_image_or_one_chain() {
+    let image = picture(24, 18);
+    for alpha in [1e-320, 1e-9, 1e-4, 1e-3] {
+        let (mut unmixed, n) = (0, 200);
+        for sample in 0..n {
+            let idle = AugMix { alpha, depth: Some(0), ..AugMix::default() };
+            assert!(idle.apply(&image, &mut stream(sample)) == image, "alpha {alpha}: weights do not sum to one");
+            unmixed += u64::from(AugMix { alpha, ..AugMix::default() }.apply(&image, &mut stream(sample)) == image);
+        }
+        assert!((n * 2 / 5..n * 7 / 10).contains(&unmixed), "alpha {alpha}: {unmixed} of {n} are the image");
+    }
+}
+
+#[test]
 fn augmix_views_of_one_image_are_those_made_one_by_one() {
     let (image, mix) = (picture(40, 31), AugMix { ops: OpSet::All, ..AugMix::default() });
     for sample in 0..20 {

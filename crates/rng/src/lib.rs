@@ -141,9 +141,15 @@ impl Stream {
     ///
     /// Source: Marsaglia & Tsang 2000, "A simple method for generating gamma variables", with their boost for a shape below one.
     pub fn gamma(&mut self, shape: f64) -> f64 {
+        let (draw, base) = self.boosted_gamma(shape);
+        if shape < 1.0 { draw * libm::pow(base, 1.0 / shape) } else { draw }
+    }
+
+    /// A gamma as a draw of a shape of at least one, and what it is to be multiplied with to the power `1 / shape`.
+    fn boosted_gamma(&mut self, shape: f64) -> (f64, f64) {
         if shape < 1.0 {
-            let boost = libm::pow(1.0 - self.unit(), 1.0 / shape);
-            return self.gamma(shape + 1.0) * boost;
+            let base = 1.0 - self.unit();
+            return (self.boosted_gamma(shape + 1.0).0, base);
         }
         let d = shape - 1.0 / 3.0;
         let c = 1.0 / (9.0 * d).sqrt();
@@ -156,21 +162,57 @@ impl Stream {
             let v = v * v * v;
             let u = 1.0 - self.unit();
             if libm::log(u) < 0.5 * x * x + d - d * v + d * libm::log(v) {
-                return d * v;
+                return (d * v, 1.0);
             }
         }
     }
 
-    /// Beta with parameters `a` and `b`.
+    /// Fills `draws` with gammas of one shape, above 0: their shares of their sum are symmetric Dirichlet weights.
+    ///
+    /// Gammas of a tiny shape may all be too small for a number. They come multiplied by one factor then, which leaves the
+    /// shares as they are: all but one are nearly nothing, and each is as likely to be that one.
+    pub fn gammas(&mut self, shape: f64, draws: &mut [f64]) {
+        self.gammas_of(|_| shape, draws);
+    }
+
+    /// [`Stream::gammas`] of a shape for every draw.
+    fn gammas_of(&mut self, shape: impl Fn(usize) -> f64, draws: &mut [f64]) {
+        let before = self.clone();
+        draws.iter_mut().enumerate().for_each(|(index, draw)| *draw = self.gamma(shape(index)));
+        // Below this, numbers lose their digits before they become 0.
+        if draws.iter().sum::<f64>() >= f64::MIN_POSITIVE {
+            return;
+        }
+        // The same draws once more, relative to the largest power. Exponents are kept times the smallest shape, for else they
+        // could all be infinite.
+        let smallest = f64::from_bits(1);
+        let shape = |index| shape(index).max(smallest);
+        let least = (0..draws.len()).map(shape).fold(f64::INFINITY, f64::min);
+        let scaled = |stream: &mut Self, index| {
+            let (draw, base) = stream.boosted_gamma(shape(index));
+            (draw, libm::log(base) * (least / shape(index)))
+        };
+        let mut again = before.clone();
+        let largest = (0..draws.len()).map(|index| scaled(&mut again, index).1).fold(f64::NEG_INFINITY, f64::max);
+        again = before;
+        for (index, target) in draws.iter_mut().enumerate() {
+            let (draw, exponent) = scaled(&mut again, index);
+            *target = draw * libm::exp((exponent - largest) / least);
+        }
+    }
+
+    /// Beta with parameters `a` and `b`, above 0.
     pub fn beta(&mut self, a: f64, b: f64) -> f64 {
-        let x = self.gamma(a);
-        let y = self.gamma(b);
+        let mut draws = [0.0; 2];
+        self.gammas_of(|index| [a, b][index], &mut draws);
+        let [x, y] = draws;
         x / (x + y)
     }
 
-    /// Symmetric Dirichlet with concentration `alpha`, as `N` weights that sum to one.
+    /// Symmetric Dirichlet with concentration `alpha`, above 0, as `N` weights that sum to one.
     pub fn dirichlet<const N: usize>(&mut self, alpha: f64) -> [f64; N] {
-        let draws = [(); N].map(|()| self.gamma(alpha));
+        let mut draws = [0.0; N];
+        self.gammas(alpha, &mut draws);
         let sum: f64 = draws.iter().sum();
         draws.map(|draw| draw / sum)
     }
@@ -264,6 +306,48 @@ mod tests {
         close(mean(&mut || stream.beta(1.0, 3.0)), 0.25);
         close(mean(&mut || f64::from(stream.below(3))), 1.0);
         close(mean(&mut || stream.dirichlet::<3>(1.0)[2]), 1.0 / 3.0);
+    }
+
+    #[test]
+    fn tiny_shapes_draw_one_place_evenly() {
+        for alpha in [1e-320, 1e-9, 1e-4, 3e-3] {
+            let mut stream = Key::new(2, "tiny shapes").stream();
+            let (mut places, mut ones, n) = ([0.0; 3], [0.0; 2], 6000);
+            for _ in 0..n {
+                let weights = stream.dirichlet::<3>(alpha);
+                let sum: f64 = weights.iter().sum();
+                assert!((sum - 1.0).abs() < 1e-12, "Dirichlet({alpha}): {weights:?}");
+                places.iter_mut().zip(weights).for_each(|(place, weight)| *place += weight / f64::from(n));
+                // The larger parameter wins in proportion.
+                for (one, b) in ones.iter_mut().zip([alpha, 3.0 * alpha]) {
+                    let draw = stream.beta(alpha, b);
+                    assert!((0.0..=1.0).contains(&draw), "Beta({alpha}, {b}): {draw}");
+                    *one += draw / f64::from(n);
+                }
+            }
+            let close = |got: f64, want: f64| assert!((got - want).abs() < 0.03, "{alpha}: {got} against {want}");
+            places.into_iter().for_each(|place| close(place, 1.0 / 3.0));
+            close(ones[0], 0.5);
+            close(ones[1], 0.25);
+        }
+    }
+
+    #[test]
+    fn draws_that_are_small_keep_their_shares() {
+        // Where plain draws do not vanish, they and those relative to the largest have the same shares.
+        let mut stream = Key::new(3, "shares").stream();
+        let mut kept = 0;
+        for _ in 0..2000 {
+            let mut plain = stream.clone();
+            let plain = [(); 3].map(|()| plain.gamma(2e-3));
+            let sum: f64 = plain.iter().sum();
+            let weights = stream.dirichlet::<3>(2e-3);
+            if sum >= f64::MIN_POSITIVE {
+                kept += 1;
+                assert_eq!(weights, plain.map(|draw| draw / sum));
+            }
+        }
+        assert!((500..1990).contains(&kept), "{kept} of 2000 draws are large enough for a number");
     }
 
     #[test]
