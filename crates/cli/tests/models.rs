@@ -58,9 +58,17 @@ fn verify_compares_every_output_and_fails_when_one_is_off() {
     let path = path.to_str().unwrap();
     assert!(failed(&run(&["verify", path])).contains("--model"), "a file that names no model");
     let output = run(&["verify", path, "--model", "micro_swin"]);
-    assert!(failed(&output).contains("2 of 2 outputs"), "{}", String::from_utf8_lossy(&output.stderr));
+    let error = failed(&output);
+    assert!(error.contains("1 of 2 outputs are not within 1e-3 relative"), "{error}");
+    assert!(error.contains("1 of 2 outputs have another shape here or no counterpart"), "{error}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("nothing to compare with"));
     assert!(failed(&run(&["verify", path, "--model", "micro_vit"])).contains("missing tensor"));
+
+    let path = dump(folder.path(), "micro_swin", Some("timm:micro_swin"), |state| {
+        state.get_mut("out.logits").unwrap().shape.reverse();
+    });
+    let error = failed(&run(&["verify", path.to_str().unwrap()]));
+    assert!(error.contains("1 of 1 outputs have another shape") && !error.contains("not within"), "{error}");
 }
 
 #[test]
