@@ -4,6 +4,7 @@
 `expected.safetensors`: every tensor as 32-bit floats. `zip.pth` and `legacy.pth`: PyTorch's two formats, with views,
 shared storages, parameters and all element types, in a training checkpoint (arguments, optimizer, NumPy numbers).
 `script.pt`: a TorchScript archive, as OpenAI has CLIP's, of half precision, with `expected.script.safetensors`.
+`twice.pth` and `twice_legacy.pth`: containers that occur at several places, written once and referred to later.
 `types.safetensors`: floats of all widths that the format has, with `expected.types.safetensors`.
 """
 
@@ -52,7 +53,19 @@ def training(tensors):
     }
 
 
+def twice():
+    plain = {"weight": torch.arange(6.0).view(2, 3), "bias": torch.tensor([-1.0])}
+    ordered = torch.nn.modules.container.OrderedDict(plain)
+    listed = [torch.tensor([7.0]), plain]
+    return {
+        "list": [plain], "best": plain, "model": plain, "deep": {"er": {"plain": plain}}, "ordered": ordered,
+        "ordered_again": ordered, "listed": listed, "listed_again": listed, "numbers": [1, 2],
+    }
+
+
 def main():
+    torch.save(twice(), HERE / "twice.pth")
+    torch.save(twice(), HERE / "twice_legacy.pth", _use_new_zipfile_serialization=False)
     tensors = state_dict()
     torch.save(training(tensors), HERE / "zip.pth")
     torch.save(training(tensors), HERE / "legacy.pth", _use_new_zipfile_serialization=False)

@@ -6,6 +6,7 @@
 //! as the Hugging Face hub has them. Our own files are safetensors under the paths of the parameters, which are timm's
 //! names: [`state`] and [`to_bytes`] make them, [`read`] and [`with_state`] take them.
 
+mod archive;
 mod checkpoint;
 mod convert;
 mod folder;
@@ -17,6 +18,7 @@ mod pytorch;
 mod raw;
 mod resize;
 mod safetensors;
+mod shared;
 mod torchscript;
 
 use std::borrow::Cow;

@@ -6,44 +6,25 @@
 //! without the program.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Cursor, Read, Write};
+use std::io::{BufReader, Cursor};
 
 use pytorch_reader::OpCode;
 use tempfile::NamedTempFile;
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipArchive, ZipWriter};
+use zip::ZipArchive;
 
+use super::archive::{Part, copy};
 use super::pytorch::pass_argument;
 
 /// A copy of an archive that holds a state dict in the system's folder for temporary files; it goes away when dropped.
 pub(super) fn state_dict(archive: &mut ZipArchive<BufReader<File>>) -> Result<NamedTempFile, String> {
-    let damaged = |error: zip::result::ZipError| format!("the archive is damaged ({error}); copy or download it again");
-    let copy = NamedTempFile::new().map_err(|error| format!("its copy for reading cannot be made: {error}"))?;
-    let full = |error: zip::result::ZipError| {
-        format!("{}: its copy for reading cannot be written: {error}", copy.path().display())
-    };
-    let mut writer = ZipWriter::new(BufWriter::new(copy.as_file()));
-    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored).large_file(true);
-    for index in 0..archive.len() {
-        let mut entry = archive.by_index(index).map_err(damaged)?;
-        let name = entry.name().map_err(damaged)?.into_owned();
+    copy(archive, |name, pickle| {
         // Relative to the folder that the archive has everything in.
-        match name.split_once('/').map(|(_, name)| name) {
-            Some("data.pkl") => {
-                let mut pickle = Vec::new();
-                entry.read_to_end(&mut pickle).map_err(|error| damaged(error.into()))?;
-                let pickle = dictionaries(pickle)?;
-                writer.start_file(name, stored).map_err(full)?;
-                writer.write_all(&pickle).map_err(|error| full(error.into()))?;
-            }
-            Some(inner) if inner.starts_with("data/") || inner == "byteorder" => {
-                writer.raw_copy_file(entry).map_err(full)?;
-            }
-            _ => {}
-        }
-    }
-    writer.finish().and_then(|mut file| Ok(file.flush()?)).map_err(full)?;
-    Ok(copy)
+        Ok(match name.split_once('/').map(|(_, name)| name) {
+            Some("data.pkl") => Part::Becomes(dictionaries(pickle.all()?)?),
+            Some(inner) if inner.starts_with("data/") || inner == "byteorder" => Part::Stays,
+            _ => Part::Goes,
+        })
+    })
 }
 
 /// The pickle with an empty dictionary in place of every instance made of no arguments.

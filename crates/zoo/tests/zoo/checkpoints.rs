@@ -63,6 +63,25 @@ fn every_kind_of_file_gives_the_values_that_torch_stored() {
 }
 
 #[test]
+fn what_a_file_has_at_several_places_is_at_all_of_them() {
+    let want = State::from([
+        ("weight".to_owned(), Entry { shape: vec![2, 3], values: (0..6_u8).map(f32::from).collect() }),
+        ("bias".to_owned(), Entry { shape: vec![1], values: vec![-1.0] }),
+    ]);
+    let places = ["list.0", "best", "model", "deep.er.plain", "ordered", "ordered_again", "listed.1", "listed_again.1"];
+    for name in ["twice.pth", "twice_legacy.pth"] {
+        let checkpoint = Checkpoint::open(&folder().join(name)).unwrap();
+        for (place, (key, want)) in places.iter().flat_map(|place| want.iter().map(move |entry| (place, entry))) {
+            assert_eq!(&checkpoint.read(&format!("{place}.{key}")).unwrap(), want, "{name}: {place}.{key}");
+        }
+        for place in ["listed.0", "listed_again.0"] {
+            assert_eq!(checkpoint.read(place).unwrap().values, [7.0], "{name}: {place}");
+        }
+        assert_eq!(checkpoint.names().count(), 2 * places.len() + 2, "{name}");
+    }
+}
+
+#[test]
 fn a_state_dict_is_found_under_keys_and_prefixes() {
     let (config, _, state) = golden_model();
     for prefix in ["", "state_dict.", "model.", "module.", "teacher.backbone.", "state_dict.module.model.", "visual."] {
