@@ -303,7 +303,10 @@ fn unusable_pictures_are_named_and_counted() {
     fixture.partly("corrupt in out --corruption snow --severity 3");
     assert!(fixture.error("corrupt in strict --corruption snow --severity 3 --strict").contains("notes.txt"));
     // A result that cannot be written is no fault of a picture.
-    fs::create_dir_all(fixture.path("full/snow/3/cat/wide.png")).unwrap();
+    fixture.partly("corrupt in full --corruption snow --severity 3");
+    let result = fixture.path("full/snow/3/cat/wide.png");
+    fs::remove_file(&result).unwrap();
+    fs::create_dir(&result).unwrap();
     assert!(fixture.error("corrupt in full --corruption snow --severity 3").contains("wide.png: cannot be written"));
 }
 
