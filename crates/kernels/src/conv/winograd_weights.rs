@@ -78,19 +78,12 @@ impl Kernel for Task<'_> {
 
 /// The job whose columns are the 2x2 pixels of a tile of the output's gradient.
 fn gradient_tiles(job: &Job) -> Job {
-    let grid = job.grid.map(|side| side.div_ceil(2));
     Job {
-        batch: job.batch,
         channels: job.outputs,
-        outputs: job.outputs,
         source: job.grid,
         origin: [0; 2],
-        stride: [2; 2],
         taps: vec![[0, 0], [0, 1], [1, 0], [1, 1]],
-        grid,
-        target: grid,
-        start: [0; 2],
-        step: [1; 2],
+        ..winograd::tiles(job)
     }
 }
 
