@@ -89,11 +89,11 @@ impl Way {
 /// Moves `from` by whole pixels: the target (x, y) is the source (x + right, y + below); what comes in is black.
 pub(crate) fn translate(from: &Rgbx, right: i64, below: i64, to: &mut Rgbx) {
     let (width, height) = (from.width as i64, from.height as i64);
-    let start = (-right).clamp(0, width) as usize;
-    let end = (width - right).clamp(0, width) as usize;
+    let start = right.saturating_neg().clamp(0, width) as usize;
+    let end = width.saturating_sub(right).clamp(0, width) as usize;
     for y in 0..from.height {
         let row = to.row_mut(y);
-        let source = y as i64 + below;
+        let source = (y as i64).saturating_add(below);
         if !(0..height).contains(&source) || start >= end {
             row.fill([0; 4]);
             continue;

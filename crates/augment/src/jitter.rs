@@ -3,7 +3,7 @@
 use image::RgbImage;
 use robustify_rng::Stream;
 
-use crate::pillow::{self, PillowOp};
+use crate::pillow::PillowOp;
 use crate::scratch::Scratch;
 
 /// Random brightness, contrast, saturation and hue, in random order.
@@ -44,7 +44,7 @@ impl ColourJitter {
         let mut out = image.clone();
         for index in order {
             match ops.get(index) {
-                Some((reach, op)) if *reach > 0.0 => out = pillow::apply(*op, &out, scratch),
+                Some((reach, op)) if *reach > 0.0 => out = op.apply(&out, scratch),
                 None if self.hue > 0.0 => shift_hue(&mut out, shift),
                 _ => {}
             }

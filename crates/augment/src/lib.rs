@@ -9,7 +9,8 @@
 //! - A [`Policy`] is what training does to an image: [`AugMix`], [`PixMix`], [`RandConv`] and others or chains of them,
 //!   written as a line of text.
 //! - A [`MixingSet`] holds the pictures that PixMix mixes in: generated ones, or the caller's.
-//! - [`MixUp`] and [`CutMix`] mix two images and say what their labels weigh; [`resize`] resizes as Pillow does.
+//! - [`MixUp`] and [`CutMix`] mix two images and say what their labels weigh.
+//! - [`PillowOp`] is one of AugMix's operations, [`resize`] resizes; both give Pillow's bytes.
 //!
 //! ```
 //! use robustify_augment::{Corruption, Corruptor, Policy, Profile, RgbImage, Severity};
@@ -160,6 +161,7 @@ pub use jitter::ColourJitter;
 pub use jpeg::encode_jpeg;
 pub use mixing::{MixingKind, MixingSet};
 pub use pairs::{CutBox, CutMix, MixUp};
+pub use pillow::PillowOp;
 pub use pillow_resize::{Filter, resize};
 pub use pixmix::PixMix;
 pub use policy::Policy;

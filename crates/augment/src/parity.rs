@@ -2,7 +2,7 @@
 
 use image::RgbImage;
 
-use crate::pillow::{self, PillowOp};
+use crate::pillow::PillowOp;
 use crate::{Corruption, Corruptor, Profile, Scratch, Severity, Trace};
 
 const GOLDENS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/goldens");
@@ -170,7 +170,7 @@ fn pillow_operations_match() {
             "sharpness" => PillowOp::Sharpness(level),
             _ => panic!("no operation for the golden `{name}`"),
         };
-        let got = pillow::apply(op, &clean, &mut Scratch::new());
+        let got = op.apply(&clean, &mut Scratch::new());
         assert_close(&got, &stacked(&stack, index), 0, 1.0, name);
     }
     assert!(names.lines().count() > 40);

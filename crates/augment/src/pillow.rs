@@ -12,35 +12,71 @@ use crate::pointwise::{self, Counts, Tables, blend, luma};
 use crate::rgbx::{Pixel, Rgbx};
 use crate::scratch::Scratch;
 
-/// An operation with its parameters.
+/// An operation of AugMix and AutoAugment with its parameters, level by level what Pillow gives for an RGB image.
+///
+/// Any finite parameters are fine: what moves out of the image leaves black, and levels are clipped to 0-255.
+///
+/// ```
+/// use robustify_augment::{PillowOp, RgbImage, Scratch};
+///
+/// let image = RgbImage::from_fn(8, 8, |x, y| image::Rgb([30 * x as u8, 30 * y as u8, 0]));
+/// let turned = PillowOp::Rotate(90.0).apply(&image, &mut Scratch::new());
+/// assert_eq!(turned.get_pixel(0, 0), image.get_pixel(7, 0));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum PillowOp {
-    /// Stretches every channel to the full range.
+pub enum PillowOp {
+    /// Stretches every channel to the full range (`ImageOps.autocontrast`).
     Autocontrast,
-    /// Equalises the histogram of every channel.
+    /// Equalises the histogram of every channel (`ImageOps.equalize`).
     Equalize,
-    /// Keeps so many upper bits of every sample, 0 to 8.
+    /// Keeps so many upper bits of every sample; 8 and more keep all (`ImageOps.posterize`).
     Posterize(u32),
-    /// Inverts the samples from this level up.
+    /// Inverts the samples from this level up; from 256 on it changes nothing (`ImageOps.solarize`).
     Solarize(u32),
-    /// Rotates by so many degrees counter-clockwise about the centre; what comes in is black.
+    /// Rotates by so many degrees counter-clockwise about the centre, bilinearly; what comes in is black (`Image.rotate`).
     Rotate(f64),
-    /// Moves every row to the left by so many times its place from the top.
+    /// Moves every row to the left by so many times its place from the top, bilinearly (`Image.transform`, matrix
+    /// `(1, slope, 0, 0, 1, 0)`).
     ShearX(f64),
-    /// Moves every column up by so many times its place from the left.
+    /// Moves every column up by so many times its place from the left, bilinearly (matrix `(1, 0, 0, slope, 1, 0)`).
     ShearY(f64),
     /// Moves the image to the left by whole pixels.
     TranslateX(i64),
     /// Moves the image up by whole pixels.
     TranslateY(i64),
-    /// Blends with the grey image; a factor of 1 changes nothing.
+    /// Blends with the grey image; a factor of 1 changes nothing (`ImageEnhance.Color`).
     Color(f64),
-    /// Blends with the mean luma; a factor of 1 changes nothing.
+    /// Blends with the mean luma; a factor of 1 changes nothing (`ImageEnhance.Contrast`).
     Contrast(f64),
-    /// Blends with black; a factor of 1 changes nothing.
+    /// Blends with black; a factor of 1 changes nothing (`ImageEnhance.Brightness`).
     Brightness(f64),
-    /// Blends with a smoothed copy; a factor of 1 changes nothing.
+    /// Blends with a smoothed copy; a factor of 1 changes nothing (`ImageEnhance.Sharpness`).
     Sharpness(f64),
+}
+
+impl PillowOp {
+    /// The operation on an image; the result has its size.
+    pub fn apply(self, image: &RgbImage, scratch: &mut Scratch) -> RgbImage {
+        let mut out = image.clone();
+        if image.is_empty() {
+            return out;
+        }
+        let original = Original::new(image, scratch);
+        let mut chain = Chain::new(&original);
+        chain.apply(self, scratch);
+        match chain.tables() {
+            Some(tables) => {
+                let mut mapped = Rgbx::take(chain.image().width, chain.image().height, scratch);
+                pointwise::map(chain.image(), tables, &mut mapped);
+                mapped.store(&mut out);
+                mapped.give(scratch);
+            }
+            None => chain.image().store(&mut out),
+        }
+        chain.give(scratch);
+        original.image.give(scratch);
+        out
+    }
 }
 
 /// An image that chains start from. They may share its histogram.
@@ -158,29 +194,6 @@ impl<'a> Chain<'a> {
             old.give(scratch);
         }
     }
-}
-
-/// One operation on an image.
-pub(crate) fn apply(op: PillowOp, image: &RgbImage, scratch: &mut Scratch) -> RgbImage {
-    let mut out = image.clone();
-    if image.is_empty() {
-        return out;
-    }
-    let original = Original::new(image, scratch);
-    let mut chain = Chain::new(&original);
-    chain.apply(op, scratch);
-    match chain.tables() {
-        Some(tables) => {
-            let mut mapped = Rgbx::take(chain.image().width, chain.image().height, scratch);
-            pointwise::map(chain.image(), tables, &mut mapped);
-            mapped.store(&mut out);
-            mapped.give(scratch);
-        }
-        None => chain.image().store(&mut out),
-    }
-    chain.give(scratch);
-    original.image.give(scratch);
-    out
 }
 
 /// Blends the grey image with the image.

@@ -49,7 +49,7 @@ pub(crate) fn equalize(counts: &Counts) -> Tables {
 
 /// Keeps the upper `bits` of every sample, 0 to 8.
 pub(crate) fn posterize(bits: u32) -> Tables {
-    let mask = (0xff00_u32 >> bits) as u8;
+    let mask = (0xff00_u32 >> bits.min(8)) as u8;
     [identity().map(|level| level & mask); 3]
 }
 

@@ -1,11 +1,12 @@
-//! What holds for every corruption at every severity of every profile on images of any size and content.
+//! What holds for every corruption at every severity of every profile, and for every operation of Pillow's with any
+//! parameter, on images of any size and content.
 
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::RngSeed;
-use robustify_augment::{Corruption, Corruptor, Profile, RgbImage, Scratch, Severity};
+use robustify_augment::{Corruption, Corruptor, PillowOp, Profile, RgbImage, Scratch, Severity};
 use robustify_rng::Key;
 
 /// One a profile, kept for all cases: textures and tables are built once.
@@ -37,6 +38,33 @@ proptest! {
         let mut scratch = Scratch::new();
         check(&RgbImage::from_pixel(5, 3, image::Rgb([9, 99, 200])), corruption, &setting, &mut scratch)?;
         check(&picture.image(), corruption, &setting, &mut scratch)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(200))]
+
+    /// Those with a real number, those with a whole one, and those that change nothing.
+    #[test]
+    fn operations_take_any_parameter(picture in picture(small()), real in any::<f64>(), whole in any::<i64>()) {
+        use PillowOp::*;
+        let (image, mut scratch) = (picture.image(), Scratch::new());
+        for op in [Rotate, ShearX, ShearY, Color, Contrast, Brightness, Sharpness] {
+            for level in [real, real % 40.0, real % 1.0] {
+                prop_assert_eq!(op(level).apply(&image, &mut scratch).dimensions(), image.dimensions());
+            }
+        }
+        for op in [TranslateX, TranslateY] {
+            let moved = op(whole).apply(&image, &mut scratch);
+            prop_assert!(whole.unsigned_abs() < 70 || moved.iter().all(|&level| level == 0));
+        }
+        for op in [Posterize, Solarize] {
+            prop_assert_eq!(op(whole as u32).apply(&image, &mut scratch).dimensions(), image.dimensions());
+        }
+        let reals = [Rotate(-720.0), ShearX(0.0), ShearY(0.0), Color(1.0), Contrast(1.0), Brightness(1.0), Sharpness(1.0)];
+        for op in reals.into_iter().chain([TranslateX(0), TranslateY(0), Posterize(8), Solarize(256)]) {
+            prop_assert!(op.apply(&image, &mut scratch) == image, "{:?} changes the image", op);
+        }
     }
 }
 

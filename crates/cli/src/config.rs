@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
-use config::{Environment, File, FileFormat};
+use anyhow::{Context, anyhow, bail};
+use config::{File, FileFormat};
 use robustify_augment::Policy;
 use robustify_bench::SuiteConfig;
 use robustify_data::{CleanView, Preprocess};
@@ -304,14 +304,16 @@ pub fn parses<T: std::str::FromStr<Err: std::fmt::Display>>(faults: &mut Vec<Str
 /// Reads a configuration file and merges the environment (`ROBUSTIFY__A__B=1`) and the overrides (`a.b=1`) into it.
 pub fn load<T: DeserializeOwned + Validate>(path: &Path, overrides: &[String]) -> anyhow::Result<T> {
     let text = std::fs::read_to_string(path).with_context(|| format!("configuration file {}", path.display()))?;
-    let mut builder = config::Config::builder().add_source(File::from_str(&text, FileFormat::Toml));
-    builder = builder
-        .add_source(Environment::with_prefix("ROBUSTIFY").prefix_separator("__").separator("__").try_parsing(true));
-    for pair in overrides {
-        builder = builder.add_source(File::from_str(&override_document(pair)?, FileFormat::Toml));
-    }
     let place = || format!("configuration {}", path.display());
-    let merged: T = builder.build().with_context(place)?.try_deserialize().with_context(place)?;
+    let mut documents = vec![text];
+    for pair in environment().iter().chain(overrides) {
+        let (as_toml, as_text) = override_documents(pair)?;
+        let fits = |document: &str| merge::<T>(&[&documents[0], document]).is_ok();
+        // A folder may be called 2024, so a number where text is wanted is text.
+        documents.push(if !fits(&as_toml) && fits(&as_text) { as_text } else { as_toml });
+    }
+    let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+    let merged: T = merge(&documents).map_err(|error| anyhow!("{}: {error}", place()))?;
     let faults = merged.faults();
     if !faults.is_empty() {
         bail!("{}: {}", place(), faults.join("; "));
@@ -319,19 +321,55 @@ pub fn load<T: DeserializeOwned + Validate>(path: &Path, overrides: &[String]) -
     Ok(merged)
 }
 
-/// `a.b=1` as a TOML document; a value that is no TOML is taken as text.
-fn override_document(pair: &str) -> anyhow::Result<String> {
+/// The settings in the environment, as overrides.
+fn environment() -> Vec<String> {
+    let settings = std::env::vars().filter_map(|(name, value)| {
+        let key = name.strip_prefix("ROBUSTIFY__")?.to_lowercase().replace("__", ".");
+        Some(format!("{key}={value}"))
+    });
+    settings.collect()
+}
+
+/// TOML documents over each other, the last on top.
+fn merge<T: DeserializeOwned>(documents: &[&str]) -> Result<T, String> {
+    let builder = documents.iter().fold(config::Config::builder(), |builder, document| {
+        builder.add_source(File::from_str(document, FileFormat::Toml))
+    });
+    let table: Result<toml::Table, _> = builder.build().and_then(config::Config::try_deserialize);
+    // The crate `config` would make 2 of 1.5 where a whole number is wanted; `toml` refuses.
+    table.map_err(|error| error.to_string())?.try_into().map_err(|error| sentence(&error))
+}
+
+/// What `toml` says, without the names of Rust's types.
+fn sentence(error: &toml::de::Error) -> String {
+    let text = error.to_string();
+    let (mut words, mut sentence) = (text.split_whitespace(), Vec::new());
+    while let Some(word) = words.next() {
+        sentence.push(match word {
+            "usize" | "u64" | "u32" | "u16" | "u8" => "a whole number from 0 up",
+            "i64" | "i32" => "a whole number",
+            "f64" | "f32" => "a number",
+            "struct" => {
+                words.next();
+                "a table"
+            }
+            word => word,
+        });
+    }
+    sentence.join(" ")
+}
+
+/// `a.b=1` as a TOML document, and one in which the value is text. What is no TOML is text in both.
+fn override_documents(pair: &str) -> anyhow::Result<(String, String)> {
     let Some((key, value)) = pair.split_once('=') else {
         bail!("`{pair}` is not a setting: expected key=value, as in training.epochs=3");
     };
     let (key, value) = (key.trim(), value.trim());
+    let is_toml = |document: &String| toml::from_str::<toml::Table>(document).is_ok();
+    let text = format!("{key} = {}", toml::Value::String(value.to_owned()));
+    if !is_toml(&text) {
+        bail!("`{pair}` is not a setting: `{key}` is not a key, expected one like training.epochs");
+    }
     let plain = format!("{key} = {value}");
-    if toml::from_str::<toml::Table>(&plain).is_ok() {
-        return Ok(plain);
-    }
-    let quoted = format!("{key} = {}", toml::Value::String(value.to_owned()));
-    match toml::from_str::<toml::Table>(&quoted) {
-        Ok(_) => Ok(quoted),
-        Err(_) => bail!("`{pair}` is not a setting: `{key}` is not a key, expected one like training.epochs"),
-    }
+    Ok((if is_toml(&plain) { plain } else { text.clone() }, text))
 }

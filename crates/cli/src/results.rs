@@ -13,8 +13,8 @@ use robustify_data::{Images, split};
 use robustify_report::{Results, Row, Spread, Style, Table, write_atomic, write_csv, write_json};
 use robustify_rng::Key;
 
-use crate::digest;
 use crate::stages::Context;
+use crate::{digest, sizes};
 
 /// Total time of every model, and images.
 pub type Timings = BTreeMap<&'static str, (Duration, usize)>;
@@ -29,6 +29,12 @@ pub fn measure(
 ) -> anyhow::Result<(Vec<Row>, Timings)> {
     let suite = &context.config.benchmark;
     let machine = &context.machine;
+    let side = context.config.original.network.image_size() as u32;
+    if let Some(warning) =
+        sizes::misfit(suite.profile()?, "the model's input", (side, side), "benchmark.profile=scaled")
+    {
+        context.console.warn(&warning);
+    }
     let suite_name = suite_name(&context.config.data.path);
     let order = split::sample(&**images, images.len(), Key::new(suite.seed, "benchmark images"))?;
     let backend = robustify_device::backend_of(&machine.device);

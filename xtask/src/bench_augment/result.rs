@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 /// What a reader must know to judge the ratios.
@@ -202,13 +202,15 @@ impl Cells {
 pub(super) struct Threads([f64; 2]);
 
 impl Threads {
-    /// Takes in a round; the better of two rounds stays.
+    /// Takes in a round; the best of all turns stays.
     pub(super) fn add(&mut self, lines: &[Value]) -> Result<()> {
         for (threads, best) in (1..).zip(&mut self.0) {
-            let line = lines.iter().find(|line| line["threads"].as_u64() == Some(threads));
-            let line = line.with_context(|| format!("no measurement on {threads} thread(s)"))?;
-            let number = |key: &str| line[key].as_f64().with_context(|| format!("no `{key}` in {line}"));
-            *best = best.max(number("images")? / number("seconds")?);
+            let mut turns = lines.iter().filter(|line| line["threads"].as_u64() == Some(threads)).peekable();
+            ensure!(turns.peek().is_some(), "no measurement on {threads} thread(s)");
+            for line in turns {
+                let number = |key: &str| line[key].as_f64().with_context(|| format!("no `{key}` in {line}"));
+                *best = best.max(number("images")? / number("seconds")?);
+            }
         }
         Ok(())
     }

@@ -13,8 +13,8 @@ use serde_json::json;
 use super::offline::{self, Job};
 use crate::args::Corrupt;
 use crate::console::{Console, Interrupt};
-use crate::digest;
 use crate::offline::{Picture, Variant, Work, trace};
+use crate::{digest, sizes};
 
 /// Corrupts every picture of the input.
 pub fn run(options: &Corrupt, interrupt: &Interrupt) -> anyhow::Result<()> {
@@ -122,14 +122,9 @@ fn frost(folder: &Path) -> anyhow::Result<(FrostSource, String)> {
 
 /// Says when the pictures are not of the size that the constants were made for.
 fn warn_of_size(profile: Profile, job: &Job, console: &Console) {
-    let (Some(side), Ok((name, image))) = (profile.native_side(), job.first()) else { return };
-    if image.dimensions() != (side, side) {
-        console.warn(&format!(
-            "{profile} was made for {side}x{side} pixels and {name} has {}x{}: not the official benchmark; see --preprocess \
-             and --profile scaled",
-            image.width(),
-            image.height()
-        ));
+    let Ok((name, image)) = job.first() else { return };
+    if let Some(warning) = sizes::misfit(profile, &name, image.dimensions(), "--preprocess and --profile scaled") {
+        console.warn(&warning);
     }
 }
 

@@ -16,9 +16,19 @@ pub struct Golden {
     stored: State,
 }
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../zoo/goldens")
+}
+
+/// The case of a name.
+#[allow(dead_code, reason = "of the two suites that share this file one asks for names")]
+pub fn read(name: &str) -> Golden {
+    Golden::read(&root().join(name))
+}
+
 /// All cases, by name.
 pub fn all() -> Vec<Golden> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../zoo/goldens");
+    let root = root();
     let entries = std::fs::read_dir(&root).unwrap_or_else(|error| panic!("{}: {error}", root.display()));
     let mut folders: Vec<PathBuf> =
         entries.map(|entry| entry.unwrap().path()).filter(|path| path.join("case.json").is_file()).collect();
@@ -50,9 +60,11 @@ impl Golden {
     }
 
     /// Compares everything that is stored. A difference counts relative to the largest element of its tensor; returns the
-    /// largest one, panics when it is beyond `tolerance`, or a gradient beyond `gradient_tolerance`.
+    /// largest one. Tensors that differ by more than `tolerance`, or gradients by more than `gradient_tolerance`, are listed in
+    /// one panic.
     pub fn check(&self, device: &Device, tolerance: f32, gradient_tolerance: f32) -> f32 {
-        let mut check = Check { golden: self, tolerance, gradient_tolerance, worst: 0.0, compared: 0 };
+        let mut check =
+            Check { golden: self, tolerance, gradient_tolerance, worst: 0.0, compared: 0, faults: Vec::new() };
         let model = self.model(device);
         for (index, cut) in model.cut_points().into_iter().enumerate() {
             let name = if cut == model.last_cut() { "out.logits".into() } else { format!("mid.{index}") };
@@ -70,6 +82,8 @@ impl Golden {
         }
         let inputs = self.stored.keys().filter(|key| key.starts_with("w.") || *key == "in.x").count();
         assert_eq!(check.compared, self.stored.len() - inputs + check.again(), "{}: not all was compared", self.name);
+        let faults = check.faults;
+        assert!(faults.is_empty(), "{} tensors of {} differ:\n{}", faults.len(), self.name, faults.join("\n"));
         check.worst
     }
 
@@ -111,6 +125,7 @@ struct Check<'a> {
     gradient_tolerance: f32,
     worst: f32,
     compared: usize,
+    faults: Vec<String>,
 }
 
 impl Check<'_> {
@@ -120,12 +135,19 @@ impl Check<'_> {
         assert_eq!(got.shape, stored.shape, "{case}: shape of {name}");
         let tolerance = if name.contains("grad.") { self.gradient_tolerance } else { self.tolerance };
         let scale = stored.values.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+        let mut largest = (0.0, 0);
         for (index, (got, stored)) in got.values.iter().zip(&stored.values).enumerate() {
             let difference = (got - stored).abs() / scale;
-            let far = difference > tolerance || difference.is_nan();
-            assert!(!far, "{case}: {name}[{index}] is {got}, stored is {stored}, the largest is {scale}");
-            self.worst = self.worst.max(difference);
+            if difference > largest.0 || difference.is_nan() {
+                largest = (difference, index);
+            }
         }
+        let (difference, index) = largest;
+        if difference > tolerance || difference.is_nan() {
+            let (got, stored) = (got.values[index], stored.values[index]);
+            self.faults.push(format!("{name}[{index}] is {got}, stored is {stored}, the largest is {scale}"));
+        }
+        self.worst = self.worst.max(difference);
         self.compared += 1;
     }
 

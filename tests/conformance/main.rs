@@ -2,7 +2,7 @@
 //! they are made of against numbers worked out on the host, the gradients of these ops against differences of their values,
 //! and steps of training against the same steps on flex. `ROBUSTIFY_TEST_BACKEND` names the backend; without it, flex.
 
-#[path = "../../../zoo/tests/zoo/golden.rs"]
+#[path = "../../crates/zoo/tests/zoo/golden.rs"]
 mod golden;
 mod gradients;
 mod training;
@@ -20,11 +20,40 @@ fn device() -> Device {
     robustify_device::open(Some(&name)).unwrap_or_else(|error| panic!("ROBUSTIFY_TEST_BACKEND: {error}"))
 }
 
-#[test]
-fn golden_models_give_the_stored_outputs_and_gradients() {
-    let device = device();
-    for case in golden::all() {
-        case.check(&device, TOLERANCE, GRADIENT_TOLERANCE);
+/// A test for each model, so that one that differs hides no other.
+mod golden_models {
+    macro_rules! tests {
+        ($($name:ident)*) => {
+            $(#[test]
+            fn $name() {
+                let case = crate::golden::read(stringify!($name));
+                case.check(&crate::device(), crate::TOLERANCE, crate::GRADIENT_TOLERANCE);
+            })*
+
+            #[test]
+            fn none_is_left_out() {
+                let stored: Vec<String> = crate::golden::all().into_iter().map(|case| case.name).collect();
+                assert_eq!(stored, [$(stringify!($name)),*]);
+            }
+        };
+    }
+
+    tests! {
+        clip_resnet
+        resnet_cifar_basic
+        resnet_imagenet_basic
+        resnet_imagenet_bottleneck
+        swin_padded
+        swin_shifted
+        swinv2_padded
+        swinv2_shifted
+        vit_clip
+        vit_cls
+        vit_distilled
+        vit_fc_norm
+        vit_features
+        vit_mean
+        vit_registers
     }
 }
 

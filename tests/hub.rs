@@ -1,5 +1,4 @@
 //! `hf-hub:` names of the built program, against a server of this test that answers as the Hugging Face hub does.
-#![cfg(feature = "hub")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

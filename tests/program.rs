@@ -205,10 +205,16 @@ fn wrong_input_gets_an_error_that_says_what_and_where() {
 
     let said = with("tuning.epoch=3");
     assert!(said.contains("main.toml") && said.contains("epoch") && said.contains("epochs"), "{said}");
+    let said = with("tuning.epochs=1.5");
+    assert!(said.contains("`tuning.epochs`") && said.contains("`1.5`, expected a whole number"), "{said}");
+    let said = with("tuning=5");
+    assert!(said.contains("`tuning`") && said.contains("expected a table"), "{said}");
     let said = with("tuning.dropout=1.5");
     assert!(said.contains("dropout 1.5 is not in [0, 1)"), "{said}");
     let said = with("views.policy=augmax");
     assert!(said.contains("views.policy") && said.contains("augmix"), "{said}");
+    let said = with("data.path=2024");
+    assert!(said.contains("2024: IDX folder"), "a number may be a folder's name: {said}");
     let said = with("data.path=nowhere");
     assert!(said.contains("nowhere"), "{said}");
     let said = with("original.weights=absent.safetensors");
