@@ -165,23 +165,19 @@ fn a_run_trains_measures_and_survives_being_killed() {
     assert_eq!(text(&again.stdout), table, "{}", text(&again.stderr));
     assert_eq!(bytes(&fixture.path("again/results.csv")), bytes(&fixture.path("whole/results.csv")));
 
-    // A run that is stopped before it has weights leaves none of another configuration beside its own.
-    let said = fixture.error(&[
-        "train",
-        "--config",
-        "main.toml",
-        "--run-dir",
-        "again",
-        "tuning.optimizer.learning_rate=1e30",
-        "--cache-dir",
-        "again/stages",
-    ]);
-    assert!(said.contains("learning_rate") || said.contains("diverged"), "{said}");
-
     // Another rule reuses every stage: its table differs in the chosen route alone.
     let other = fixture.run(&["train", "--config", "main.toml", "--run-dir", "whole", "select.rule.rule=kl"]);
     let said = text(&other.stderr);
     assert!(said.contains("robustify: done before") && said.contains("teacher: done before"), "{said}");
+
+    // A run that cannot start leaves what was there; one that starts leaves nothing of another configuration beside its own.
+    let broken = |setting| fixture.error(&["train", "--config", "main.toml", "--run-dir", "whole", setting]);
+    let kept = bytes(&fixture.path("whole/results.csv"));
+    assert!(broken("original.weights=absent.safetensors").contains("absent.safetensors"));
+    assert!(bytes(&fixture.path("whole/results.csv")) == kept && fixture.path("whole/timings.json").exists());
+    let said = broken("tuning.optimizer.learning_rate=1e30");
+    assert!(said.contains("learning_rate") || said.contains("diverged"), "{said}");
+    assert!(!fixture.path("whole/weights.safetensors").exists() && !fixture.path("whole/results.csv").exists());
 }
 
 #[test]
@@ -195,6 +191,12 @@ fn several_seeds_give_a_spread() {
         text(&output.stderr)
     );
     assert!(fixture.path("seeds/seed-2/weights.safetensors").exists());
+
+    // Continued by its folder, it has as many seeds as before; a seed's own folder is a run of its own with the same stages.
+    let resumed = fixture.run(&["train", "--resume", "seeds", "--quiet"]);
+    assert_eq!(text(&resumed.stdout), said, "{}", text(&resumed.stderr));
+    let one = fixture.run(&["train", "--resume", "seeds/seed-2"]);
+    assert!(text(&one.stderr).contains("teacher: done before"), "{}", text(&one.stderr));
 }
 
 #[test]

@@ -62,18 +62,17 @@ pub fn compute(
     id: CellId,
     suite: &SuiteConfig,
     images: &Images,
-    order: &[usize],
+    chosen: &[usize],
     entrants: &Entrants,
     workers: &Workers,
     device: &Device,
 ) -> Result<(Cell, Vec<Timing>), BenchError> {
     let corruptor = Corruptor::new(suite.profile()?);
-    let order = &order[..suite.count(id, order.len())];
     let tail = entrants.original.segment(entrants.cut, entrants.original.last_cut());
-    let parts = workers.map(chunks(order.len()), |range| {
+    let parts = workers.map(chunks(chosen.len()), |range| {
         let mut part = Part::default();
         let mut pixels = Vec::new();
-        for &index in &order[range] {
+        for &index in &chosen[range] {
             let sample = images.get(index)?;
             let clean = entrants.preprocess.pixels(&sample.image)?;
             pixels.push(match id.0 {

@@ -83,9 +83,8 @@ impl SuiteConfig {
         faults
     }
 
-    /// Images of a cell, out of `available`.
-    pub fn count(&self, cell: CellId, available: usize) -> usize {
-        let asked = if cell.0.is_none() { self.clean_images } else { self.images };
+    /// How many images of `available` a setting asks for, [`SuiteConfig::images`] or [`SuiteConfig::clean_images`].
+    pub fn count(&self, asked: usize, available: usize) -> usize {
         if asked == 0 { available } else { asked.min(available) }
     }
 }

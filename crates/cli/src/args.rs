@@ -64,16 +64,16 @@ pub struct Train {
     /// Folder for the stages that runs share.
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
-    /// Continue the run in a folder with the configuration it was started with. Without a folder it asks for what happens
+    /// Continue the run in a folder with the configuration, seeds and cache it was started with. Without a folder it asks for what happens
     /// anyway: the same command continues where it was interrupted.
     #[arg(long, value_name = "RUN_DIR", num_args = 0..=1)]
     pub resume: Option<Option<PathBuf>>,
     /// Start an unfinished stage over instead of continuing it.
     #[arg(long, conflicts_with = "resume")]
     pub fresh: bool,
-    /// Tune the heads this many times, with seeds from `tuning.seed` on, and print mean ± standard deviation.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub seeds: u64,
+    /// Tune the heads this many times, with seeds from `tuning.seed` on, and print mean ± standard deviation. Default: once.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: Option<u64>,
     /// Make an unusable file in the data an error instead of a warning.
     #[arg(long)]
     pub strict: bool,

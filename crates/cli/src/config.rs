@@ -306,7 +306,7 @@ pub fn load<T: DeserializeOwned + Validate>(path: &Path, overrides: &[String]) -
     let text = std::fs::read_to_string(path).with_context(|| format!("configuration file {}", path.display()))?;
     let place = || format!("configuration {}", path.display());
     let mut documents = vec![text];
-    for pair in environment().iter().chain(overrides) {
+    for pair in environment()?.iter().chain(overrides) {
         let (as_toml, as_text) = override_documents(pair)?;
         let fits = |document: &str| merge::<T>(&[&documents[0], document]).is_ok();
         // A folder may be called 2024, so a number where text is wanted is text.
@@ -322,13 +322,18 @@ pub fn load<T: DeserializeOwned + Validate>(path: &Path, overrides: &[String]) -
 }
 
 /// The settings in the environment, as overrides.
-fn environment() -> Vec<String> {
-    let settings = std::env::vars().filter_map(|(name, value)| {
-        let key = name.strip_prefix("ROBUSTIFY__")?.to_lowercase().replace("__", ".");
-        Some(format!("{key}={value}"))
+fn environment() -> anyhow::Result<Vec<String>> {
+    let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let settings = named.filter(|(name, _)| name.starts_with(PREFIX)).map(|(name, value)| {
+        let key = name[PREFIX.len()..].to_lowercase().replace("__", ".");
+        let value = value.into_string().map_err(|value| anyhow!("environment: {name} is no UTF-8 text: {value:?}"))?;
+        Ok(format!("{key}={value}"))
     });
     settings.collect()
 }
+
+/// What the names of settings in the environment begin with.
+const PREFIX: &str = "ROBUSTIFY__";
 
 /// TOML documents over each other, the last on top.
 fn merge<T: DeserializeOwned>(documents: &[&str]) -> Result<T, String> {

@@ -20,44 +20,68 @@ pub struct Splits {
     pub test: Images,
 }
 
+/// The part that settings are chosen on, as `data.test` may name it.
+const VALIDATION: &str = "validation";
+
 impl Splits {
     /// Opens all parts. A part of the training images stands in for a validation split that is not there, and a folder of
-    /// classes without splits is divided: seven tenths to train on, one to choose settings on, two to report on.
+    /// classes without splits is divided: seven tenths to train on, one to choose settings on, two to report on. Where
+    /// `data.test` asks for the validation part, that is reported on, held out or not.
     pub fn open(config: &DataConfig, console: &Console) -> anyhow::Result<Self> {
         let whole = &config.path;
-        if config.format == DataFormat::Folder
-            && whole.is_dir()
-            && !whole.join(&config.train).is_dir()
-            && !whole.join(&config.test).is_dir()
-        {
-            console.say(&format!(
-                "{}: no folders `{}` and `{}` in it, so its folders are the classes, divided into train, validation and test 7:1:2",
-                whole.display(),
-                config.train,
-                config.test
-            ));
-            let (rest, test) = divide(open_folder(config, whole, "images", console)?, 5, "test images")?;
-            let (train, validation) = divide(rest, 8, "validation images")?;
-            return Ok(Self { train, validation, test });
+        let has = |name: &str| whole.join(name).is_dir();
+        if config.format == DataFormat::Folder && whole.is_dir() && !has(&config.train) && !has(&config.test) {
+            return Self::divided(config, console);
         }
         let mut train = open(config, &config.train, console)?;
         if let Some(file) = &config.leave_out {
             train = leave_out(train, file)?;
         }
-        let test = Self::open_test(config, &train, console)?;
-        let usual = (config.format == DataFormat::Folder && whole.join("validation").is_dir()).then_some("validation");
+        let usual = (config.format == DataFormat::Folder && has(VALIDATION)).then_some(VALIDATION);
         let (train, validation) = match config.validation.as_deref().or(usual) {
-            Some(name) => (train, open(config, name, console)?),
+            Some(name) => {
+                let validation = open_like(&train, config, name, console)?;
+                (train, validation)
+            }
             None => divide(train, 10, "validation images")?,
+        };
+        let held_out = config.validation.is_none() && usual.is_none();
+        let test = if config.test == VALIDATION && held_out {
+            Arc::clone(&validation)
+        } else {
+            open_like(&train, config, &config.test, console)?
         };
         Ok(Self { train, validation, test })
     }
 
-    /// The test images, whose labels mean what those of the training images mean.
-    fn open_test(config: &DataConfig, train: &Images, console: &Console) -> anyhow::Result<Images> {
-        let classes = config.classes.clone().or_else(|| Some(train.classes().to_vec()));
-        open(&DataConfig { classes, ..config.clone() }, &config.test, console)
+    /// A folder whose folders are the classes.
+    fn divided(config: &DataConfig, console: &Console) -> anyhow::Result<Self> {
+        let DataConfig { path, train, test, .. } = config;
+        console.say(&format!(
+            "{}: no folders `{train}` and `{test}` in it, so its folders are the classes, divided into train, validation and \
+             test 7:1:2",
+            path.display()
+        ));
+        anyhow::ensure!(
+            config.leave_out.is_none() && [TEST, VALIDATION].contains(&test.as_str()),
+            "{}: no folders `{train}` and `{test}` in it, so it is divided; then data.leave_out has no meaning, and data.test is \
+             `{TEST}` or `{VALIDATION}`",
+            path.display()
+        );
+        let (rest, reported) = divide(open_folder(config, path, "images", console)?, 5, "test images")?;
+        let (train, validation) = divide(rest, 8, "validation images")?;
+        let test = if test == VALIDATION { Arc::clone(&validation) } else { reported };
+        Ok(Self { train, validation, test })
     }
+}
+
+/// The part that is reported on, as `data.test` names it where a folder is divided.
+const TEST: &str = "test";
+
+/// Opens a split whose labels mean what those of the training images mean.
+pub fn open_like(train: &Images, config: &DataConfig, name: &str, console: &Console) -> anyhow::Result<Images> {
+    let classes = config.classes.clone().or_else(|| Some(train.classes().to_vec()));
+    open(&DataConfig { classes, ..config.clone() }, name, console)
 }
 
 /// All but one in `parts` images, and that one, chosen by identity.

@@ -62,6 +62,17 @@ pub fn network<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ModelConfig
     named.config().map_err(D::Error::custom)
 }
 
+/// As many classes as the classifier in a file has rows; none if it has no classifier.
+pub fn classes(checkpoint: &Checkpoint) -> usize {
+    const CLASSIFIERS: [&str; 4] = ["head.weight", "fc.weight", "head.fc.weight", "heads.head.weight"];
+    let is_classifier = |name: &&str| {
+        let behind_a_dot = |rest: &str| rest.is_empty() || rest.ends_with('.');
+        CLASSIFIERS.iter().any(|classifier| name.strip_suffix(classifier).is_some_and(behind_a_dot))
+    };
+    let rows = || checkpoint.shape(checkpoint.names().find(is_classifier)?)?.first().copied();
+    rows().unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

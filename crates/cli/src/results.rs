@@ -36,7 +36,9 @@ pub fn measure(
         context.console.warn(&warning);
     }
     let suite_name = suite_name(&context.config.data.path);
-    let order = split::sample(&**images, images.len(), Key::new(suite.seed, "benchmark images"))?;
+    let key = Key::new(suite.seed, "benchmark images");
+    let chosen = |asked: usize| split::sample(&**images, suite.count(asked, images.len()), key);
+    let (clean, corrupted) = (chosen(suite.clean_images)?, chosen(suite.images)?);
     let backend = robustify_device::backend_of(&machine.device);
     let cells = suite.cells()?;
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
@@ -44,16 +46,16 @@ pub fn measure(
     let (mut rows, mut timings) = (Vec::new(), Timings::new());
     for (done, &id) in cells.iter().enumerate() {
         context.interrupt.check()?;
-        let count = suite.count(id, images.len());
+        let chosen = if id.0.is_none() { &clean } else { &corrupted };
         let determined_by =
-            (digest::PROGRAM, identity, &backend, id.name(), &suite.profile, suite.seed, count, images.fingerprint());
+            (digest::PROGRAM, identity, &backend, id.name(), &suite.profile, suite.seed, chosen, images.fingerprint());
         let identity = digest::of(&determined_by)?;
         let path = folder.join(format!("{}-{}.safetensors", id.name(), &identity[..12]));
         let cell = match stored(context, &path, &identity)? {
             Some(cell) => cell,
             None => {
                 let (cell, times) =
-                    cells::compute(id, suite, images, &order, entrants, &machine.workers, &machine.device)?;
+                    cells::compute(id, suite, images, chosen, entrants, &machine.workers, &machine.device)?;
                 write_atomic(&path, &cell.to_bytes(&identity))?;
                 add(&mut timings, times);
                 cell
@@ -100,6 +102,8 @@ pub fn write(folder: &Path, context: &Context, identity: &str, rows: &[Row]) -> 
         ("run", config.name.clone()),
         ("models", identity.to_owned()),
         ("backend", robustify_device::backend_of(&context.machine.device)),
+        ("data", config.data.path.display().to_string()),
+        ("part", config.data.test.clone()),
         ("profile", config.benchmark.profile.clone()),
         ("images", "corrupted in memory, not official files".to_owned()),
         ("frost", corruptor.frost_source().name().to_owned()),

@@ -14,7 +14,7 @@ use robustify_distill::views::{self, Teacher, ViewCache, ViewSpec};
 use robustify_report::write_atomic;
 use robustify_select::{DropoutFrom, McConfig, OneHead, SplitConfig, ThreeHeads};
 use robustify_zoo::Model;
-use robustify_zoo::weights::{self, Entry, State};
+use robustify_zoo::weights::{self, Checkpoint, Entry, State};
 use serde::Serialize;
 
 use crate::commands::Machine;
@@ -77,10 +77,9 @@ pub fn load(context: &Context, folder: &Path) -> anyhow::Result<Trained> {
     for name in [rundir::ORIGINAL, rundir::TEACHER, rundir::APT, rundir::WEIGHTS] {
         hashes.push(digest::of_bytes(&bytes(name)?));
     }
-    let classes = weights::read(&folder.join(rundir::ORIGINAL))?
-        .iter()
-        .find_map(|(name, entry)| (name == "head.weight" || name == "fc.weight").then(|| entry.shape[0]));
-    let classes = classes.with_context(|| format!("{}: no classifier", folder.join(rundir::ORIGINAL).display()))?;
+    let file = folder.join(rundir::ORIGINAL);
+    let classes = network::classes(&Checkpoint::open(&file)?);
+    anyhow::ensure!(classes > 0, "{}: no classifier", file.display());
     let model = Model::blank(&original.network.with_classes(classes), device)?;
     let model = weights::load(model, &folder.join(rundir::ORIGINAL))?;
     let small =
@@ -94,20 +93,36 @@ pub fn load(context: &Context, folder: &Path) -> anyhow::Result<Trained> {
         mc: McConfig { passes: select.passes, dropout: tuning.dropout, seed: select.mask_seed },
         original: model,
     };
-    let identity = digest::of(&(hashes, split, &entrants.mc, &original.preprocess, &teacher.preprocess))?;
+    let networks = [(&original.network, &original.preprocess), (&teacher.network, &teacher.preprocess)];
+    let identity = digest::of(&(hashes, split, &entrants.mc, networks))?;
     Ok(Trained { entrants, identity })
 }
 
+/// The large model as its file has it, and a hash of what determines it.
+pub type Original = (Model, String);
+
+/// Checks what can be checked before anything is computed, and reads the large model.
+pub fn open(context: &Context, Splits { train, validation, test }: &Splits) -> anyhow::Result<Original> {
+    for part in [train, validation, test] {
+        check_images(context, part)?;
+    }
+    let config = &context.config.original;
+    let (model, file) = network::original(config, &context.machine.device, &context.console)?;
+    let sha256 = digest::of_file(&file).with_context(|| format!("weights {}", file.display()))?;
+    Ok((model, digest::of(&(sha256, &config.network, &config.preprocess))?))
+}
+
 /// Runs or reads every stage up to the tuned heads.
-pub fn train(context: &Context, Splits { train: images, validation, test }: &Splits) -> anyhow::Result<Trained> {
+pub fn train(
+    context: &Context,
+    Splits { train: images, validation, .. }: &Splits,
+    opened: Original,
+) -> anyhow::Result<Trained> {
     let Config { original: original_config, teacher: teacher_config, select, tuning, split: cut_config, .. } =
         &context.config;
     let device = &context.machine.device;
     let classes = images.classes().len();
-    for part in [images, validation, test] {
-        check_images(context, part)?;
-    }
-    let (original, original_hash) = original(context, images, classes)?;
+    let (original, original_hash) = original(context, images, opened)?;
     let preprocess: Preprocess = original_config.preprocess.parse()?;
     let (teacher, teacher_hash) = teacher(context, images, classes)?;
     let teacher_preprocess: Preprocess = teacher_config.preprocess.parse()?;
@@ -230,20 +245,19 @@ impl Stage {
     }
 }
 
-/// The large model from its file; a linear probe replaces its classifier when the data has other classes.
-fn original(context: &Context, images: &Images, classes: usize) -> anyhow::Result<(Model, String)> {
-    let config = &context.config.original;
+/// The large model; a linear probe replaces its classifier when the data has other classes.
+fn original(context: &Context, images: &Images, (model, hash): Original) -> anyhow::Result<Original> {
+    let Config { original: config, views, tuning, seed, .. } = &context.config;
     let Machine { workers, device, shard_rows, .. } = &context.machine;
-    let (model, file) = network::original(config, device, &context.console)?;
-    let sha256 = digest::of_file(&file).with_context(|| format!("weights {}", file.display()))?;
-    let hash = digest::of(&(sha256, &config.network, &config.preprocess))?;
+    let classes = images.classes().len();
     let known = config.classes.as_ref().is_none_or(|known| known == images.classes());
     if model.classes() == classes && known {
         return Ok((model, hash));
     }
     let model = model.with_classifier(classes, device);
-    let inputs =
-        (&hash, classes, config.probe_epochs, &context.config.views.clean_view, images.fingerprint(), shard_rows);
+    let optimizer = AdamWConfig { learning_rate: 1e-2, ..tuning.optimizer.clone() };
+    let training = (config.probe_epochs, &optimizer, seed);
+    let inputs = (&hash, classes, training, views.clean, &views.clean_view, images.fingerprint(), shard_rows);
     let stage = Stage::open(context, "probe", &inputs)?;
     let text =
         format!("the {classes} classes of the data are not those of the weights: a linear probe makes the classifier");
@@ -261,11 +275,9 @@ fn original(context: &Context, images: &Images, classes: usize) -> anyhow::Resul
     let (path, cut) = (stage.path("features.f16"), model.cut_before_last(0)?);
     let (said, dims) = views::write_features(&spec, images, &model, cut, &path, workers, device, &mut report)?;
     let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims, [said.clone(), said])?;
-    let objective =
-        Probe { cache: &cache, batch_size: 256, shard_rows: *shard_rows, seed: context.config.seed, device };
+    let objective = Probe { cache: &cache, batch_size: 256, shard_rows: *shard_rows, seed: *seed, device };
     let tail =
         OneHead::new(&model, SplitConfig { shared_blocks: 0, head_blocks: 0, dropout_from: DropoutFrom::Heads })?;
-    let optimizer = AdamWConfig { learning_rate: 1e-2, ..context.config.tuning.optimizer.clone() };
     let tail = stage.trained(context, &objective, tail, config.probe_epochs, &optimizer)?;
     let mut state = weights::state(&model);
     for (name, entry) in weights::state(&tail) {

@@ -1,5 +1,7 @@
 //! `bench-robustness`: the numbers of a finished run, measured again.
 
+use robustify_report::write_atomic;
+
 use crate::args::BenchRobustness;
 use crate::commands::Machine;
 use crate::config;
@@ -21,6 +23,7 @@ pub fn run(options: &BenchRobustness, interrupt: &Interrupt) -> anyhow::Result<(
     stages::check_images(&context, &images)?;
     let (rows, timings) =
         results::measure(&context, &trained.entrants, &trained.identity, &images, &out.join("cells"))?;
+    write_atomic(&out.join("benchmark.toml"), toml::to_string_pretty(&context.config)?.as_bytes())?;
     results::write(&out, &context, &trained.identity, &rows)?;
     results::write_timings(&out, &timings)?;
     console::result(&results::table(&[rows]))?;

@@ -1,19 +1,20 @@
 //! `pretrain`: a model from scratch.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
 use robustify_bench::evaluate;
 use robustify_data::Preprocess;
-use robustify_distill::checkpoint::write_atomic;
 use robustify_distill::images::ImageTraining;
 use robustify_distill::trainer::{self, Objective, Plan};
+use robustify_report::write_atomic;
 use robustify_zoo::{Model, weights};
 
 use crate::args::Pretrain;
 use crate::config::{self, PretrainConfig};
 use crate::console::{self, Console, Interrupt, TrainingProgress};
-use crate::{commands, dataset, digest, sizes};
+use crate::{commands, dataset, digest, rundir, sizes};
 
 /// Trains, tests and writes the model that a configuration describes.
 pub fn run(options: &Pretrain, interrupt: &Interrupt) -> anyhow::Result<()> {
@@ -24,7 +25,7 @@ pub fn run(options: &Pretrain, interrupt: &Interrupt) -> anyhow::Result<()> {
     if let Some(file) = &config.data.leave_out {
         images = dataset::leave_out(images, file)?;
     }
-    let test = dataset::open(&config.data, &config.data.test, &console)?;
+    let test = dataset::open_like(&images, &config.data, &config.data.test, &console)?;
     for part in [&images, &test] {
         sizes::check_images("", &config.preprocess, &config.network, config.data.format, part)?;
     }
@@ -32,8 +33,15 @@ pub fn run(options: &Pretrain, interrupt: &Interrupt) -> anyhow::Result<()> {
     let preprocess: Preprocess = config.preprocess.parse()?;
     let training = machine.image_training(&config.training, images, preprocess.clone(), config.seed)?;
     let output = options.output.clone().unwrap_or_else(|| config.output.clone());
-    let identity = digest::of(&(&config, training.images.fingerprint()))?;
     let checkpoint = output.with_extension("checkpoint.safetensors");
+    let locked = output.with_extension("lock");
+    let parent = output.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+    let way_out = || format!("on {}; wait for it, or choose another file with --output", output.display());
+    let _lock = rundir::lock_file(&locked, way_out)?;
+    let backend = robustify_device::backend_of(&machine.device);
+    let fingerprint = training.images.fingerprint();
+    let identity = digest::of(&(digest::PROGRAM, &config, fingerprint, backend, machine.shard_rows))?;
     let plan = Plan {
         epochs: config.training.epochs,
         optimizer: config.training.optimizer.clone(),
@@ -47,8 +55,10 @@ pub fn run(options: &Pretrain, interrupt: &Interrupt) -> anyhow::Result<()> {
         trainer::train::<ImageTraining>(&training, model, &plan, &machine.workers, &machine.device, &mut watch)?;
     let accuracy = evaluate::accuracy(&model, &test, &preprocess, &machine.workers, &machine.device)?;
     let bytes = weights::to_bytes(&weights::state(&model));
-    write_atomic(&output, &bytes).with_context(|| output.display().to_string())?;
-    std::fs::remove_file(&checkpoint).with_context(|| checkpoint.display().to_string())?;
+    write_atomic(&output, &bytes)?;
+    for done in [&checkpoint, &locked] {
+        std::fs::remove_file(done).with_context(|| done.display().to_string())?;
+    }
     let sum = digest::of_bytes(&bytes);
     console::result(&format!("test accuracy {accuracy:.4} on {} images\n{sum}  {}\n", test.len(), output.display()))?;
     Ok(())

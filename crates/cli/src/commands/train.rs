@@ -9,6 +9,7 @@ use crate::commands::Machine;
 use crate::config::{self, Config};
 use crate::console::{self, Console, Interrupt};
 use crate::dataset::Splits;
+use crate::rundir::Started;
 use crate::{results, rundir, stages};
 
 /// Runs every stage that is not done yet, for one or several seeds, and prints what came of it.
@@ -18,39 +19,48 @@ pub fn run(options: &Train, interrupt: &Interrupt) -> anyhow::Result<()> {
         bail!("--resume {} names the run to continue; leave out --run-dir {}", resumed.display(), other.display());
     }
     let config = configuration(options)?;
-    let folder = match (&options.resume, &options.run_dir) {
-        (Some(Some(folder)), _) | (_, Some(folder)) => folder.clone(),
-        _ => Path::new("runs").join(&config.name),
-    };
-    let own = folder.join("stages");
-    let cache = match &options.cache_dir {
-        Some(cache) => cache.clone(),
-        // A run that was started with its own stages is continued with them.
-        None if options.run_dir.is_some() || own.is_dir() => own,
-        None => folder.parent().unwrap_or(Path::new("runs")).join("cache"),
-    };
+    let resumed = options.resume.as_ref().and_then(Option::as_ref);
+    let folder =
+        resumed.or(options.run_dir.as_ref()).map_or_else(|| Path::new("runs").join(&config.name), PathBuf::clone);
+    let before = resumed.map(|folder| Started::read(folder)).transpose()?.flatten();
+    let seeds = options.seeds.or(before.as_ref().map(|before| before.seeds)).unwrap_or(1);
+    let cache = options.cache_dir.clone().or(before.map(|before| before.cache).filter(|cache| cache.is_dir()));
+    let cache = cache.unwrap_or_else(|| usual_cache(options, &folder));
     let _lock = rundir::lock(&folder)?;
     let machine = Machine::open(&options.common)?;
     let splits = Splits::open(&config.data, &console)?;
     let mut context =
         stages::Context { config, machine, cache, console, interrupt: interrupt.clone(), fresh: options.fresh };
 
-    let seeds = options.seeds;
     let first = context.config.tuning.seed;
-    if seeds > 1 {
-        rundir::write_config(&folder, &context.config)?;
-    }
+    let started = Started { seeds, cache: std::path::absolute(&context.cache)? };
     let mut all = Vec::new();
     for seed in first..first + seeds {
         context.config.tuning.seed = seed;
+        let opened = stages::open(&context, &splits)?;
+        if seeds > 1 && seed == first {
+            rundir::write_config(&folder, &context.config)?;
+            started.write(&folder)?;
+        }
         let run = if seeds == 1 { folder.clone() } else { folder.join(format!("seed-{seed}")) };
-        all.push(one_seed(&context, &splits, &run).with_context(|| format!("run {}", run.display()))?);
+        Started { seeds: 1, ..started.clone() }.write(&run)?;
+        all.push(one_seed(&context, &splits, opened, &run).with_context(|| format!("run {}", run.display()))?);
     }
     console::result(&results::table(&all))?;
     if seeds > 1 {
         console::result(&results::verdict(&all))?;
     }
     Ok(())
+}
+
+/// Where the stages are, if nobody said so.
+fn usual_cache(options: &Train, folder: &Path) -> PathBuf {
+    let own = folder.join("stages");
+    // A run that was started with its own stages is continued with them.
+    if options.run_dir.is_some() || own.is_dir() {
+        return own;
+    }
+    folder.parent().unwrap_or(Path::new("runs")).join("cache")
 }
 
 /// The configuration of the file with its overrides, or the stored one of a run that is continued.
@@ -65,9 +75,14 @@ fn configuration(options: &Train) -> anyhow::Result<Config> {
 }
 
 /// All stages for one seed of the heads; writes the run's folder.
-fn one_seed(context: &stages::Context, splits: &Splits, run: &Path) -> anyhow::Result<Vec<robustify_report::Row>> {
+fn one_seed(
+    context: &stages::Context,
+    splits: &Splits,
+    opened: stages::Original,
+    run: &Path,
+) -> anyhow::Result<Vec<robustify_report::Row>> {
     rundir::write_config(run, &context.config)?;
-    let trained = stages::train(context, splits)?;
+    let trained = stages::train(context, splits, opened)?;
     trained.write(run)?;
     let cells: PathBuf = context.cache.join(format!("cells-{}", &trained.identity[..16]));
     let (rows, timings) = results::measure(context, &trained.entrants, &trained.identity, &splits.test, &cells)?;

@@ -9,7 +9,7 @@ use robustify_zoo::weights::{self, Checkpoint, HubFolder, HubKind, HubModel, Loa
 use super::Network;
 use crate::args::ModelsConvert;
 use crate::console::{self, Console};
-use crate::hub;
+use crate::{hub, network};
 
 /// Writes a checkpoint under another program's names.
 pub fn run(options: &ModelsConvert) -> anyhow::Result<()> {
@@ -24,7 +24,7 @@ pub fn run(options: &ModelsConvert) -> anyhow::Result<()> {
     let (from, to, out) = (options.from.as_deref(), options.to, options.output.as_path());
     let taken = match &source.network {
         Network::Image(config) => {
-            let classes = source.classes.unwrap_or_else(|| super::classes(&checkpoint));
+            let classes = source.classes.unwrap_or_else(|| network::classes(&checkpoint));
             let module = Model::blank(&config.with_classes(classes), &device)?;
             weights::convert(&module, &checkpoint, from, to, out)?
         }

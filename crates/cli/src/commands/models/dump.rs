@@ -21,6 +21,7 @@ use robustify_zoo::weights::{self, Checkpoint, Entry, LoadOptions, Partial};
 use robustify_zoo::{Features, Model, ModelConfig, Pass, Trace, registry};
 
 use super::Network;
+use crate::network;
 
 /// An open dump.
 pub struct Dump {
@@ -132,7 +133,7 @@ impl Network {
     fn of(spec: &str, checkpoint: &Checkpoint) -> anyhow::Result<Self> {
         let (kind, rest) = spec.split_once(':').unwrap_or((spec, ""));
         let side = checkpoint.shape("in.x").and_then(|shape| shape.get(3)).copied().context("there is no `in.x`")?;
-        let classes = super::classes(checkpoint);
+        let classes = network::classes(checkpoint);
         match kind {
             "timm" => match (registry::find(rest)?, checkpoint.shape("in.ids")) {
                 (entry, Some(_)) if entry.text.is_some() => Ok(entry.into()),

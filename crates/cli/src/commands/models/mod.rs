@@ -10,7 +10,6 @@ mod verify;
 use robustify_zoo::ModelConfig;
 use robustify_zoo::clip::ClipConfig;
 use robustify_zoo::registry::Entry;
-use robustify_zoo::weights::Checkpoint;
 
 use crate::args::Models;
 
@@ -35,17 +34,6 @@ impl From<&Entry> for Network {
     fn from(entry: &Entry) -> Self {
         entry.clip().map_or_else(|| Self::Image((entry.config)()), Self::Clip)
     }
-}
-
-/// As many classes as the classifier in a file has rows; none if it has no classifier.
-fn classes(checkpoint: &Checkpoint) -> usize {
-    const CLASSIFIERS: [&str; 4] = ["head.weight", "fc.weight", "head.fc.weight", "heads.head.weight"];
-    let is_classifier = |name: &&str| {
-        let behind_a_dot = |rest: &str| rest.is_empty() || rest.ends_with('.');
-        CLASSIFIERS.iter().any(|classifier| name.strip_suffix(classifier).is_some_and(behind_a_dot))
-    };
-    let rows = || checkpoint.shape(checkpoint.names().find(is_classifier)?)?.first().copied();
-    rows().unwrap_or(0)
 }
 
 /// A count in millions.
