@@ -310,6 +310,18 @@ fn a_folder_with_broken_files_trains_and_names_them() {
     }
     assert!(said.contains("linear probe"), "{said}");
 
+    // Two tenths are test images, a tenth is for choosing settings.
+    let measured = |run: &str| {
+        let rows = fs::read_to_string(fixture.path(run).join("results.csv")).unwrap();
+        rows.lines().nth(1).unwrap().rsplit(',').next().unwrap().parse::<usize>().unwrap()
+    };
+    assert_eq!(measured("run"), 8);
+    let chosen =
+        [&["train", "--config", "main.toml", "--run-dir", "chosen", "--cache-dir", "run/stages"], &settings[..]];
+    let output = fixture.run(&[&chosen.concat()[..], &["data.test=validation"]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(measured("chosen"), 4);
+
     let said = fixture.error(&[&train[..], &["--strict"]].concat());
     assert!(said.contains("cut.jpg") || said.contains("dot.png"), "{said}");
     let said = fixture.error(&["train", "--config", "main.toml", "data.format=folder", "data.path=images"]);

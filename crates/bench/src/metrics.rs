@@ -142,3 +142,81 @@ fn mean_of_corruptions<'a>(rows: impl Iterator<Item = &'a Row>) -> f64 {
     let count = corruptions.len();
     corruptions.into_iter().map(|(_, sum, severities)| sum / severities as f64).sum::<f64>() / count as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use robustify_augment::{Corruption, Severity};
+    use robustify_select::SampleStatistics;
+
+    use super::*;
+
+    /// Heads (clean, combined, robust) that are sure of one class of two each.
+    fn sample(predictions: [usize; 3]) -> SampleStatistics {
+        let probabilities = predictions.map(|class| if class == 0 { vec![0.9, 0.1] } else { vec![0.1, 0.9] });
+        SampleStatistics { probabilities, uncertainty: [[0.0; 5]; 3] }
+    }
+
+    /// Four images of class 0: both heads right, only the clean one, only the robust one, neither.
+    fn cell() -> Cell {
+        let heads = [[0, 0, 0], [0, 1, 1], [1, 0, 0], [1, 1, 1]].map(sample).to_vec();
+        Cell { labels: vec![0; 4], ids: vec![1, 2, 3, 4], single: vec![("apt".into(), vec![0, 1, 1, 1])], heads }
+    }
+
+    fn value(rows: &[Row], route: &str, metric: &str) -> Option<(f64, u64)> {
+        rows.iter().find(|row| row.route == route && row.metric == metric).map(|row| (row.value, row.count))
+    }
+
+    #[test]
+    fn a_cells_numbers_are_those_counted_by_hand() {
+        let id = CellId(Some((Corruption::Fog, Severity::try_from(3).unwrap())));
+        let rows = rows("data-c", id, &cell(), &SelectConfig { rule: Route::Robust, ..SelectConfig::default() });
+        assert_eq!(value(&rows, SINGLE, "accuracy"), Some((0.25, 4)));
+        for (route, accuracy, f_correct, right_choice) in [
+            ("clean", 0.5, 0.0, 0.5),
+            ("robust", 0.5, 1.0, 0.5),
+            (SELECTED, 0.5, 1.0, 0.5),
+            ("oracle", 0.75, 0.25, 1.0),
+            // The combined head says what the robust one says, so the divergence takes that wherever the two differ.
+            ("kl", 0.5, 0.5, 0.5),
+        ] {
+            assert_eq!(value(&rows, route, "accuracy"), Some((accuracy, 4)), "{route}");
+            assert_eq!(value(&rows, route, "f_correct"), Some((f_correct, 4)), "{route}");
+            assert_eq!(value(&rows, route, "right_choice"), Some((right_choice, 2)), "{route}");
+        }
+        assert_eq!(value(&rows, "combined", "accuracy"), Some((0.5, 4)));
+        assert_eq!(value(&rows, "combined", "f_correct"), None);
+        // On clean images the clean head is the one that is meant.
+        let clean = super::rows("data-c", CellId(None), &cell(), &SelectConfig::default());
+        assert_eq!(value(&clean, "clean", "f_correct"), Some((1.0, 4)));
+    }
+
+    #[test]
+    fn every_corruption_weighs_the_same_in_a_mean() {
+        let row = |corruption: Option<&str>, severity, value| Row {
+            model: "apt".into(),
+            suite: "data-c".into(),
+            corruption: corruption.map(Into::into),
+            severity,
+            route: SINGLE.into(),
+            metric: "accuracy".into(),
+            value,
+            count: 10,
+        };
+        let rows = [
+            row(None, None, 0.9),
+            row(Some("fog"), Some(1), 0.2),
+            row(Some("fog"), Some(5), 0.4),
+            row(Some("frost"), Some(1), 0.5),
+            row(Some("pixelate"), Some(1), 1.0),
+        ];
+        let found = summaries(&rows, "accuracy");
+        let [summary] = &found[..] else { panic!("{found:?}") };
+        let near = |got: f64, expected: f64| assert!((got - expected).abs() < 1e-12, "{got} is not {expected}");
+        near(summary.clean, 0.9);
+        near(summary.mean, (0.3 + 0.5 + 1.0) / 3.0);
+        let of = |group| summary.groups[Group::TEST.iter().position(|&known| known == group).unwrap()];
+        near(of(Group::Weather), 0.4);
+        near(of(Group::Digital), 1.0);
+        assert!(of(Group::Noise).is_nan(), "a group without a cell has no mean");
+    }
+}

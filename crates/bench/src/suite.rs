@@ -1,4 +1,6 @@
 use robustify_augment::{Corruption, Profile, Severity};
+use robustify_data::{Images, split};
+use robustify_rng::Key;
 use serde::{Deserialize, Serialize};
 
 use crate::BenchError;
@@ -83,8 +85,50 @@ impl SuiteConfig {
         faults
     }
 
-    /// How many images of `available` a setting asks for, [`SuiteConfig::images`] or [`SuiteConfig::clean_images`].
-    pub fn count(&self, asked: usize, available: usize) -> usize {
-        if asked == 0 { available } else { asked.min(available) }
+    /// The indices of the images of a cell, in ascending order: drawn by key from all of them, so that a part of a folder is
+    /// of all classes. A larger number extends a smaller one.
+    ///
+    /// # Errors
+    /// An image without an identity.
+    pub fn choose(&self, cell: CellId, images: &Images) -> Result<Vec<usize>, BenchError> {
+        let asked = if cell.0.is_none() { self.clean_images } else { self.images };
+        let count = if asked == 0 { images.len() } else { asked.min(images.len()) };
+        Ok(split::sample(&**images, count, Key::new(self.seed, "benchmark images"))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use robustify_augment::RgbImage;
+    use robustify_data::MemorySet;
+
+    use super::*;
+
+    #[test]
+    fn a_part_of_images_in_the_order_of_their_classes_is_of_all_classes() {
+        let pictures: Vec<RgbImage> =
+            (0..200_u8).map(|level| RgbImage::from_pixel(2, 2, image::Rgb([level; 3]))).collect();
+        let labels = (0..200).map(|index| index / 50).collect();
+        let names = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
+        let images: Images = Arc::new(MemorySet::from_images("test", &pictures, labels, names).unwrap());
+        let suite = |images| SuiteConfig {
+            profile: "cifar-c".into(),
+            severities: vec![3],
+            corruptions: None,
+            images,
+            clean_images: 0,
+            seed: 5,
+        };
+        let fog = CellId(Some((Corruption::Fog, Severity::ALL[2])));
+        let few = suite(40).choose(fog, &images).unwrap();
+        assert!((0..4).all(|class| few.iter().filter(|&&index| index / 50 == class).count() >= 4), "{few:?}");
+        let more = suite(80).choose(fog, &images).unwrap();
+        assert!(more.len() == 80 && few.iter().all(|index| more.contains(index)));
+        assert_ne!(SuiteConfig { seed: 6, ..suite(40) }.choose(fog, &images).unwrap(), few);
+        for (suite, cell) in [(suite(40), CellId(None)), (suite(0), fog), (suite(900), fog)] {
+            assert_eq!(suite.choose(cell, &images).unwrap(), (0..200).collect::<Vec<_>>());
+        }
     }
 }

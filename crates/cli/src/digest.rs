@@ -7,8 +7,11 @@ use std::path::Path;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-/// What results depend on besides their inputs: the version of the program, and of the pixels that it makes.
-pub const PROGRAM: (&str, u32) = (env!("CARGO_PKG_VERSION"), robustify_augment::REVISION);
+/// What results depend on besides their inputs: the version of the program, of the pixels that it makes, and of its training.
+pub const PROGRAM: (&str, u32, u32) = (env!("CARGO_PKG_VERSION"), robustify_augment::REVISION, TRAINING);
+
+/// Grows by one whenever training gives other weights for the same settings.
+const TRAINING: u32 = 2;
 
 /// Of bytes.
 pub fn of_bytes(bytes: &[u8]) -> String {

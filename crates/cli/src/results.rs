@@ -9,9 +9,8 @@ use robustify_augment::{Corruptor, Group};
 use robustify_bench::cells::{self, Timing};
 use robustify_bench::metrics::{self, SELECTED, SINGLE, Summary};
 use robustify_bench::{BenchError, Cell, Entrants};
-use robustify_data::{Images, split};
+use robustify_data::Images;
 use robustify_report::{Results, Row, Spread, Style, Table, write_atomic, write_csv, write_json};
-use robustify_rng::Key;
 
 use crate::stages::Context;
 use crate::{digest, sizes};
@@ -36,9 +35,6 @@ pub fn measure(
         context.console.warn(&warning);
     }
     let suite_name = suite_name(&context.config.data.path);
-    let key = Key::new(suite.seed, "benchmark images");
-    let chosen = |asked: usize| split::sample(&**images, suite.count(asked, images.len()), key);
-    let (clean, corrupted) = (chosen(suite.clean_images)?, chosen(suite.images)?);
     let backend = robustify_device::backend_of(&machine.device);
     let cells = suite.cells()?;
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
@@ -46,16 +42,16 @@ pub fn measure(
     let (mut rows, mut timings) = (Vec::new(), Timings::new());
     for (done, &id) in cells.iter().enumerate() {
         context.interrupt.check()?;
-        let chosen = if id.0.is_none() { &clean } else { &corrupted };
+        let chosen = suite.choose(id, images)?;
         let determined_by =
-            (digest::PROGRAM, identity, &backend, id.name(), &suite.profile, suite.seed, chosen, images.fingerprint());
+            (digest::PROGRAM, identity, &backend, id.name(), &suite.profile, suite.seed, &chosen, images.fingerprint());
         let identity = digest::of(&determined_by)?;
         let path = folder.join(format!("{}-{}.safetensors", id.name(), &identity[..12]));
         let cell = match stored(context, &path, &identity)? {
             Some(cell) => cell,
             None => {
                 let (cell, times) =
-                    cells::compute(id, suite, images, chosen, entrants, &machine.workers, &machine.device)?;
+                    cells::compute(id, suite, images, &chosen, entrants, &machine.workers, &machine.device)?;
                 write_atomic(&path, &cell.to_bytes(&identity))?;
                 add(&mut timings, times);
                 cell
