@@ -70,7 +70,7 @@ impl Manifest {
     /// If the folder holds the results of other settings, another process works there, or a line is no record.
     pub fn open(folder: &Path, settings: serde_json::Value) -> anyhow::Result<Self> {
         let path = folder.join(NAME);
-        let (version, revision) = digest::PROGRAM;
+        let (version, revision, _) = digest::PROGRAM;
         let header = Header { program: format!("robustify {version}"), revision, settings };
         if !path.exists() {
             fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made a folder", folder.display()))?;
