@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 use robustify_distill::losses;
+use robustify_distill::probe::Probe;
 use robustify_distill::student::{Apt, CachedPairs, CombinedTeacher, Robustify, TuningConfig};
 use robustify_distill::views::ViewCache;
 use robustify_select::{OneHead, SplitConfig, ThreeHeads};
@@ -84,6 +85,21 @@ fn every_split_learns_and_leaves_the_original_alone() {
         assert!(tuned.history[1].loss < tuned.history[0].loss, "{name}: {:?}", tuned.history);
         assert!(before == weights::to_bytes(&weights::state(&cached.original)), "{name}: the original changed");
     }
+}
+
+#[test]
+fn a_probe_moves_every_classifier_and_nothing_else() {
+    let config = r#"{"architecture": "vit", "image_size": 16, "patch_size": 8, "width": 12, "depth": 1, "heads": 2,
+                     "distilled": true, "classes": 7}"#;
+    let device = flex();
+    let model = Model::new(&serde_json::from_str(config).unwrap(), 1, &device).unwrap();
+    let cached = Cached::new(model.with_classifier(CLASSES, &device), [0, 0], 2);
+    let fresh = OneHead::new(&cached.original, cached.split).unwrap();
+    let probe = Probe { cache: &cached.cache, batch_size: 16, shard_rows: 8, seed: 1, device: &device };
+    let (start, end) = (weights::state(&fresh), train(&probe, &fresh, 1, &[]).state);
+    let moved: Vec<&str> = start.keys().filter(|name| end[*name] != start[*name]).map(String::as_str).collect();
+    assert_eq!(moved, ["tail.head.bias", "tail.head.weight", "tail.head_dist.bias", "tail.head_dist.weight"]);
+    assert!(start.len() > moved.len(), "nothing that could stay: {:?}", start.keys());
 }
 
 /// Gradients on a cache whose rows of views `changed` are others.
