@@ -142,6 +142,12 @@ impl CachedPairs<'_> {
         [clean, all, augmented].map(|rows| KeyedMasks::new(rows, self.config.dropout))
     }
 
+    /// How both methods step a parameter: the shared part at its own rate.
+    fn group(&self, name: &str, rank: usize) -> Group {
+        let rate_scale = if name.starts_with("shared.") { self.config.shared_rate_scale } else { 1.0 };
+        Group { rate_scale, ..Group::by_shape(name, rank) }
+    }
+
     fn labels(&self, rows: &[usize]) -> Tensor<1, Int> {
         labels(self.cache, rows, self.device)
     }
@@ -243,12 +249,12 @@ impl Objective for Robustify<'_> {
     }
 
     fn group(&self, name: &str, rank: usize) -> Group {
-        let rate_scale = if name.starts_with("shared.") { self.0.config.shared_rate_scale } else { 1.0 };
-        Group { rate_scale, ..Group::by_shape(name, rank) }
+        self.0.group(name, rank)
     }
 }
 
-/// Augmentation-based partial tuning: one head on the same layers and views, cross-entropy alone, no teacher.
+/// Augmentation-based partial tuning: one head on the same layers and views, cross-entropy alone, no teacher. Rates and
+/// dropout are Robustify's.
 pub struct Apt<'a>(pub CachedPairs<'a>);
 
 impl Objective for Apt<'_> {
@@ -273,5 +279,9 @@ impl Objective for Apt<'_> {
         let correct = right(&logits, &labels);
         let loss = cross_entropy(logits, labels) / (2 * shard.batch_pairs) as f64;
         Ok(Outcome { loss, rows: rows.len(), right: correct, statistics: BatchStatistics::default() })
+    }
+
+    fn group(&self, name: &str, rank: usize) -> Group {
+        self.0.group(name, rank)
     }
 }

@@ -101,7 +101,7 @@ impl ThreeHeads {
     /// - features: at the backbone's end, `batch` rows
     /// - output: `[batch * passes, classes]` each, the passes of an image next to each other
     pub fn forward(&self, features: Features, passes: usize, pass: &Pass<'_>) -> [Tensor<2>; 3] {
-        let (state, passes) = self.shared(features, passes, pass);
+        let (state, passes) = through(&self.shared, self.dropout_from, features, passes, pass);
         Head::ALL.map(|head| self.head(head).forward_passes(state.clone(), passes, &pass.scoped(head.name())).logits())
     }
 
@@ -119,24 +119,13 @@ impl ThreeHeads {
         passes: [&Pass<'_>; 3],
     ) -> [Tensor<2>; 3] {
         let [clean_pass, pass, robust_pass] = passes;
-        let (state, _) = self.shared(features, 1, pass);
+        let (state, _) = through(&self.shared, self.dropout_from, features, 1, pass);
         let head = |head: Head, state: Features, pass: &Pass<'_>| {
             self.head(head).forward(state, &pass.scoped(head.name())).logits()
         };
         let clean = head(Head::Clean, state.clone().select(clean), clean_pass);
         let robust = head(Head::Robust, state.clone().select(robust), robust_pass);
         [clean, head(Head::Combined, state, pass), robust]
-    }
-
-    /// The shared part's output, and the passes that are left for the heads to make.
-    fn shared(&self, features: Features, passes: usize, pass: &Pass<'_>) -> (Features, usize) {
-        if self.shared.is_empty() {
-            return (features, passes);
-        }
-        if self.dropout_from == DropoutFrom::Heads {
-            return (self.shared.forward(features, &Pass::eval()), passes);
-        }
-        (self.shared.forward_passes(features, passes, &pass.scoped("shared")), 1)
     }
 
     fn head(&self, head: Head) -> &Segment {
@@ -148,10 +137,14 @@ impl ThreeHeads {
     }
 }
 
-/// A tunable part with one head: what APT tunes.
+/// A tunable part with one head: what APT tunes. It has Robustify's shared part, so that both tune the same layers at the
+/// same rates and with the same dropout.
 #[derive(Module, Debug)]
 pub struct OneHead {
+    shared: Segment,
     tail: Segment,
+    #[module(skip)]
+    dropout_from: DropoutFrom,
 }
 
 impl OneHead {
@@ -160,15 +153,38 @@ impl OneHead {
     /// # Errors
     /// More tunable blocks than the model has.
     pub fn new(model: &Model, split: SplitConfig) -> Result<Self, ZooError> {
-        Ok(Self { tail: owned(model.segment(split.backbone_end(model)?, model.last_cut())) })
+        let head_start = model.cut_before_last(split.head_blocks)?;
+        Ok(Self {
+            shared: owned(model.segment(split.backbone_end(model)?, head_start)),
+            tail: owned(model.segment(head_start, model.last_cut())),
+            dropout_from: split.dropout_from,
+        })
     }
 
     /// # Shapes
     /// - features: at the backbone's end
     /// - output: logits `[rows, classes]`
     pub fn forward(&self, features: Features, pass: &Pass<'_>) -> Tensor<2> {
-        self.tail.forward(features, pass).logits()
+        let (state, _) = through(&self.shared, self.dropout_from, features, 1, pass);
+        self.tail.forward(state, pass).logits()
     }
+}
+
+/// The shared part's output, and the passes that are left for the heads to make.
+fn through(
+    shared: &Segment,
+    dropout_from: DropoutFrom,
+    features: Features,
+    passes: usize,
+    pass: &Pass<'_>,
+) -> (Features, usize) {
+    if shared.is_empty() {
+        return (features, passes);
+    }
+    if dropout_from == DropoutFrom::Heads {
+        return (shared.forward(features, &Pass::eval()), passes);
+    }
+    (shared.forward_passes(features, passes, &pass.scoped("shared")), 1)
 }
 
 /// A copy whose parameters have identities of their own.

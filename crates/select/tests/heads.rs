@@ -1,8 +1,13 @@
 //! The three heads and their Monte Carlo passes: where they begin, and what a mask may and may not change.
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
 use burn::tensor::{Device, Tensor};
 use robustify_rng::Key;
-use robustify_select::{Head, KeyedMasks, McConfig, SampleStatistics, SplitConfig, ThreeHeads, mc};
+use robustify_select::{
+    DropoutFrom, Head, KeyedMasks, McConfig, OneHead, SampleStatistics, SplitConfig, ThreeHeads, mc,
+};
 use robustify_zoo::{Features, Masks, Model, ModelConfig, Pass};
 
 fn flex() -> Device {
@@ -33,7 +38,7 @@ fn splits() -> Vec<(String, Model, SplitConfig)> {
     let mut all = Vec::new();
     for (name, model) in [("vit", vit("cls")), ("mean-pooled vit", vit("mean")), ("resnet", resnet())] {
         for (shared_blocks, head_blocks) in [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 0)] {
-            let split = SplitConfig { shared_blocks, head_blocks, dropout_from: robustify_select::DropoutFrom::Shared };
+            let split = SplitConfig { shared_blocks, head_blocks, dropout_from: DropoutFrom::Shared };
             all.push((format!("{name} {shared_blocks}+{head_blocks}"), model.clone(), split));
         }
     }
@@ -161,10 +166,8 @@ impl Masks for OnePass<'_> {
 
 #[test]
 fn one_pass_has_no_spread() {
-    let (heads, features) = prepared(
-        &vit("cls"),
-        SplitConfig { shared_blocks: 0, head_blocks: 1, dropout_from: robustify_select::DropoutFrom::Shared },
-    );
+    let (heads, features) =
+        prepared(&vit("cls"), SplitConfig { shared_blocks: 0, head_blocks: 1, dropout_from: DropoutFrom::Shared });
     let config = McConfig { passes: 1, dropout: 0.3, seed: 1 };
     for statistics in mc::statistics(&heads, features, &SAMPLES, &config, &flex()) {
         for head in Head::ALL {
@@ -172,5 +175,43 @@ fn one_pass_has_no_spread() {
             assert_eq!([mean_std, predicted, l2, information], [0.0; 4]);
             assert!((statistics.probabilities[head.index()].iter().sum::<f32>() - 1.0).abs() < 1e-5);
         }
+    }
+}
+
+#[test]
+fn one_head_has_dropout_where_the_three_have_it() {
+    for (name, model, split) in splits() {
+        for dropout_from in [DropoutFrom::Shared, DropoutFrom::Heads] {
+            let split = SplitConfig { dropout_from, ..split };
+            let (three, features) = prepared(&model, split);
+            let one = OneHead::new(&model, split).unwrap();
+            let (of_three, of_one) = (Sites::default(), Sites::default());
+            three.forward(features.clone(), 1, &Pass::eval().with_masks(&of_three));
+            one.forward(features, &Pass::eval().with_masks(&of_one));
+            assert_eq!(of_one.under("shared"), of_three.under("shared"), "{name}, {dropout_from:?}");
+            assert_eq!(of_one.under(""), of_three.under("combined"), "{name}, {dropout_from:?}");
+            // The stages of a residual network have no dropout.
+            let expected = split.shared_blocks > 0 && dropout_from == DropoutFrom::Shared && name.contains("vit");
+            assert_eq!(!of_one.under("shared").is_empty(), expected, "{name}, {dropout_from:?}");
+        }
+    }
+}
+
+/// Keeps the sites that ask for a mask, and gives none.
+#[derive(Default)]
+struct Sites(Mutex<BTreeSet<String>>);
+
+impl Sites {
+    /// The sites of a scope, without it.
+    fn under(&self, scope: &str) -> BTreeSet<String> {
+        let sites = self.0.lock().unwrap();
+        sites.iter().filter_map(|site| site.strip_prefix(scope)?.strip_prefix('/').map(str::to_owned)).collect()
+    }
+}
+
+impl Masks for Sites {
+    fn mask(&self, site: &str, _: usize, _: &Device) -> Option<Tensor<2>> {
+        self.0.lock().unwrap().insert(site.to_owned());
+        None
     }
 }

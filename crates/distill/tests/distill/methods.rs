@@ -88,6 +88,22 @@ fn every_split_learns_and_leaves_the_original_alone() {
 }
 
 #[test]
+fn both_methods_step_the_shared_part_at_its_own_rate() {
+    let (device, config) = (flex(), TuningConfig { shared_rate_scale: 0.0, ..tuning() });
+    let cached = Cached::new(stirred(vit(1)), [1, 1], 2);
+    let heads = ThreeHeads::new(&cached.original, cached.split).unwrap();
+    let head = OneHead::new(&cached.original, cached.split).unwrap();
+    let robustify = train(&Robustify(cached.pairs(&config, 4, &device)), &heads, 2, &[]).state;
+    let apt = train(&Apt(cached.pairs(&config, 4, &device)), &head, 2, &[]).state;
+    for (name, start, end) in [("robustify", weights::state(&heads), robustify), ("apt", weights::state(&head), apt)] {
+        assert!(!part(&start, "shared.").is_empty(), "{name} has no shared part");
+        for (parameter, entry) in &start {
+            assert_eq!(end[parameter] == *entry, parameter.starts_with("shared."), "{name}: {parameter}");
+        }
+    }
+}
+
+#[test]
 fn a_probe_moves_every_classifier_and_nothing_else() {
     let config = r#"{"architecture": "vit", "image_size": 16, "patch_size": 8, "width": 12, "depth": 1, "heads": 2,
                      "distilled": true, "classes": 7}"#;
