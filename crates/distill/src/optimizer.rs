@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub struct AdamWConfig {
     /// Peak learning rate of a group with scale one.
     pub learning_rate: f64,
-    /// Decoupled weight decay; norms and biases have none.
+    /// Decoupled weight decay; what has none, [`Group::by_shape`] says.
     pub weight_decay: f64,
     /// Decay rates of the first and second moment.
     #[serde(default = "default_betas")]
@@ -71,6 +71,20 @@ impl AdamWConfig {
     }
 }
 
+/// Last parts of the names of parameters of two dimensions and more without weight decay, see [`Group::by_shape`].
+const UNDECAYED: [&str; 7] = [
+    "cls_token",
+    "dist_token",
+    "reg_token",
+    "pos_embed",
+    "positional_embedding",
+    "relative_position_bias_table",
+    "logit_scale",
+];
+
+/// Swin V2's network that makes position biases, without weight decay as a whole.
+const UNDECAYED_NETWORK: &str = "cpb_mlp";
+
 /// How one parameter is stepped.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Group {
@@ -81,9 +95,14 @@ pub struct Group {
 }
 
 impl Group {
-    /// Decay for matrices and kernels; none for biases, norms, class tokens and position embeddings.
+    /// Decay for matrices and kernels; none for biases, norms, tokens that are parameters, position embeddings and biases,
+    /// and scales of attention.
+    ///
+    /// Source: timm 1.0.31, `param_groups_weight_decay` in `optim/_param_groups.py` and `no_weight_decay` of ViT with DeiT,
+    /// Swin and Swin V2; `positional_embedding`, CLIP's name for position embeddings, is ours.
     pub fn by_shape(name: &str, rank: usize) -> Self {
-        let exempt = rank < 2 || name.ends_with("cls_token") || name.ends_with("pos_embed");
+        let last = name.rsplit('.').next().unwrap_or(name);
+        let exempt = rank < 2 || UNDECAYED.contains(&last) || name.split('.').any(|part| part == UNDECAYED_NETWORK);
         Self { rate_scale: 1.0, decay: !exempt }
     }
 }
@@ -249,5 +268,50 @@ impl ModuleMapper for Stepper<'_> {
             let flat = old.reshape([dims.iter().product::<usize>()]);
             self.optimizer.update(self.config, rate, group.decay, &name, flat, gradient).reshape(dims)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use robustify_zoo::{Model, weights};
+
+    use super::*;
+
+    #[test]
+    fn tokens_positions_and_scales_have_no_decay() {
+        let vit = |more: &str| {
+            format!(
+                r#"{{"architecture": "vit", "image_size": 8, "patch_size": 4, "width": 4, "depth": 1, "heads": 1, {more},
+                    "classes": 2}}"#
+            )
+        };
+        let swin = |version: &str| {
+            format!(
+                r#"{{"architecture": "swin", "version": "{version}", "image_size": 16, "width": 4, "depths": [1],
+                    "heads": [1], "windows": [2], "classes": 2}}"#
+            )
+        };
+        let clip = r#"{"architecture": "clip_resnet", "image_size": 32, "width": 2, "layers": [1, 1, 1, 1], "heads": 2,
+                       "embed_dim": 4, "classes": 2}"#;
+        let attention = "layers.0.blocks.0.attn";
+        let cases = [
+            (vit(r#""distilled": true"#), vec!["cls_token", "dist_token", "pos_embed"]),
+            (vit(r#""registers": 2"#), vec!["cls_token", "pos_embed", "reg_token"]),
+            (swin("v1"), vec!["{}.relative_position_bias_table"]),
+            (swin("v2"), vec!["{}.cpb_mlp.0.weight", "{}.cpb_mlp.2.weight", "{}.logit_scale"]),
+            (clip.to_owned(), vec!["attnpool.positional_embedding"]),
+        ];
+        let device = robustify_device::open(Some("flex")).unwrap();
+        for (config, expected) in cases {
+            let model = Model::new(&serde_json::from_str(&config).unwrap(), 1, &device).unwrap();
+            let state = weights::state(&model);
+            let undecayed = |rank: usize, name: &str| !Group::by_shape(name, rank).decay;
+            let found =
+                state.iter().filter(|(name, entry)| entry.shape.len() > 1 && undecayed(entry.shape.len(), name));
+            let found: Vec<&str> = found.map(|(name, _)| name.as_str()).collect();
+            let expected: Vec<String> = expected.iter().map(|name| name.replace("{}", attention)).collect();
+            assert_eq!(found, expected, "{config}");
+            assert!(undecayed(1, "norm.weight") && !undecayed(2, "head.weight"));
+        }
     }
 }
