@@ -57,7 +57,7 @@ const SINGLE: [&str; 3] = ["original", "teacher", "apt"];
 /// Corrupts the images of a cell and asks every model.
 ///
 /// # Errors
-/// An image that cannot be read.
+/// An image that cannot be read or that the preprocessing cannot take.
 pub fn compute(
     id: CellId,
     suite: &SuiteConfig,
@@ -74,7 +74,7 @@ pub fn compute(
         let mut pixels = Vec::new();
         for &index in &chosen[range] {
             let sample = images.get(index)?;
-            let clean = entrants.preprocess.pixels(&sample.image)?;
+            let clean = entrants.preprocess.pixels(&sample.image).map_err(|error| error.of_image(images, index))?;
             pixels.push(match id.0 {
                 None => clean,
                 Some((corruption, severity)) => {

@@ -12,7 +12,7 @@ pub const ROWS: usize = 64;
 /// Part of the images whose largest logit is the label's.
 ///
 /// # Errors
-/// An image that cannot be read.
+/// An image that cannot be read or that the preprocessing cannot take.
 pub fn accuracy(
     model: &Model,
     images: &Images,
@@ -26,7 +26,7 @@ pub fn accuracy(
         let mut labels = Vec::new();
         for index in indices {
             let sample = images.get(index)?;
-            rows.push(preprocess.pixels(&sample.image)?);
+            rows.push(preprocess.pixels(&sample.image).map_err(|error| error.of_image(images, index))?);
             labels.push(sample.label);
         }
         let logits = model.forward(batch::normalised(&rows, preprocess, device)?, &Pass::eval());
@@ -54,4 +54,28 @@ pub fn argmax(logits: Tensor<2>) -> Vec<usize> {
 /// Index of the largest value; the first of equals.
 pub fn argmax_of(values: &[f32]) -> usize {
     (1..values.len()).fold(0, |best, index| if values[index] > values[best] { index } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use image::RgbImage;
+    use robustify_data::MemorySet;
+
+    use super::*;
+
+    #[test]
+    fn an_image_that_does_not_fit_is_named() {
+        let device = robustify_device::open(Some("flex")).unwrap();
+        let config = r#"{"architecture": "vit", "image_size": 16, "patch_size": 8, "width": 8, "depth": 1, "heads": 2,
+                         "classes": 2}"#;
+        let model = Model::new(&serde_json::from_str(config).unwrap(), 1, &device).unwrap();
+        let pictures = vec![RgbImage::new(12, 12); 2];
+        let set = MemorySet::from_images("small", &pictures, vec![0, 1], vec!["a".into(), "b".into()]).unwrap();
+        let images: Images = Arc::new(set);
+        let (preprocess, workers) = ("center_crop(16)".parse().unwrap(), Workers::new(1).unwrap());
+        let said = accuracy(&model, &images, &preprocess, &workers, &device).unwrap_err().to_string();
+        assert!(said.starts_with("small[0]: center_crop to 16x16"), "{said}");
+    }
 }

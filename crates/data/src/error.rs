@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::Images;
+
 /// Every failure of this crate. Each text names the place, what was expected, what was found, and the way out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -75,6 +77,14 @@ pub enum DataError {
         /// The way out.
         remedy: &'static str,
     },
+    /// An image of a set that a preprocessing or a view cannot take.
+    #[error("{origin}: {source}")]
+    Unfit {
+        /// Where the image comes from, as [`crate::ImageSet::origin`] says.
+        origin: String,
+        /// What does not fit: a [`DataError::Shape`].
+        source: Box<Self>,
+    },
     /// An argument outside its range.
     #[error("{name}: expected {expected}, found {found}")]
     Argument {
@@ -115,6 +125,18 @@ pub enum DataError {
         /// The system's own error.
         source: io::Error,
     },
+}
+
+impl DataError {
+    /// The same error, with the place of the image at `index` of `images` when it is about the image's size: operations on
+    /// pixels do not know where those come from.
+    #[must_use]
+    pub fn of_image(self, images: &Images, index: usize) -> Self {
+        match self {
+            Self::Shape { .. } => Self::Unfit { origin: images.origin(index), source: Box::new(self) },
+            other => other,
+        }
+    }
 }
 
 /// The result of this crate's functions.

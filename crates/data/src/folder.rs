@@ -171,7 +171,7 @@ impl ImageSet for ImageFolder {
     }
 
     fn origin(&self, index: usize) -> String {
-        self.entry(index).map(|entry| entry.relative.clone()).unwrap_or_default()
+        self.entry(index).map(|entry| entry.path.display().to_string()).unwrap_or_default()
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use image::{ImageFormat, Rgb, RgbImage};
 use robustify_data::folder::{OnBad, Options, Verify};
-use robustify_data::{DataError, Dataset, ImageFolder, ImageSet, decode};
+use robustify_data::{DataError, Dataset, ImageFolder, ImageSet, Images, Preprocess, Subset, decode};
 use tempfile::TempDir;
 
 fn golden(name: &str) -> PathBuf {
@@ -48,8 +49,9 @@ fn good_images_are_read_and_bad_ones_are_named() {
     let dir = messy();
     let set = ImageFolder::open(dir.path(), Options::default()).unwrap();
     assert_eq!(set.classes(), ["bird", "cat", "dog"]);
-    let origins: Vec<String> = (0..set.len()).map(|index| set.origin(index)).collect();
-    assert_eq!(origins, ["cat/b.JPG", "cat/deep/er/a.png", "dog/a.webp", "dog/wrong-extension.png"]);
+    let origins: Vec<PathBuf> = (0..set.len()).map(|index| set.origin(index).into()).collect();
+    let files = ["cat/b.JPG", "cat/deep/er/a.png", "dog/a.webp", "dog/wrong-extension.png"];
+    assert_eq!(origins, files.map(|file| dir.path().join(file)));
     assert_eq!(set.labels(), [1, 1, 2, 2]);
     let sizes: Vec<_> = (0..4).map(|index| set.get(index).unwrap().image.dimensions()).collect();
     assert_eq!(sizes, [(30, 20), (8, 9), (7, 6), (40, 40)]);
@@ -179,4 +181,21 @@ fn a_header_that_lies_about_its_size_is_refused() {
     bytes[29..33].copy_from_slice(&crc.sum().to_be_bytes());
     let error = decode::decode_bytes(&bytes, Path::new("a.png")).unwrap_err().to_string();
     assert!(error.contains("a.png") && error.contains("65536x65536"), "{error}");
+}
+
+#[test]
+fn an_image_that_does_not_fit_is_named_in_every_subset() {
+    let dir = messy();
+    let whole: Images = Arc::new(ImageFolder::open(dir.path(), Options::default()).unwrap());
+    let images: Images = Arc::new(Subset::new(Arc::clone(&whole), vec![3, 2]).unwrap());
+    let preprocess: Preprocess = "center_crop(8)".parse().unwrap();
+    assert!(preprocess.pixels(&images.get(0).unwrap().image).is_ok());
+    let error = preprocess.pixels(&images.get(1).unwrap().image).unwrap_err().of_image(&images, 1);
+    let said = error.to_string();
+    let file = dir.path().join("dog/a.webp").display().to_string();
+    assert!(said.starts_with(&format!("{file}: center_crop to 8x8")) && said.contains("found 7x6"), "{said}");
+
+    // What names a place already does not get another.
+    let past_the_end = images.get(2).unwrap_err().of_image(&images, 1);
+    assert!(matches!(past_the_end, DataError::Index { index: 2, len: 2, .. }), "{past_the_end}");
 }

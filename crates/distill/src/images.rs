@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use burn::tensor::Device;
 use robustify_augment::Policy;
-use robustify_data::{CleanView, Images, Job, Loader, Preprocess, batch, epoch_order};
+use robustify_data::{CleanView, DataError, Images, Job, Loader, Preprocess, batch, epoch_order};
 use robustify_rng::Key;
 use robustify_zoo::{BatchStatistics, Model, Pass};
 
@@ -62,16 +62,17 @@ impl ImageTraining {
         let (images, preprocess) = (Arc::clone(&self.images), self.preprocess.clone());
         let (view, policy, seed) = (self.clean_view.clone(), self.policy.clone(), self.seed);
         Arc::new(move |index, _| {
+            let misfit = |error: DataError| error.of_image(&images, index);
             let sample = images.get(index)?;
-            let pixels = preprocess.pixels(&sample.image)?;
+            let pixels = preprocess.pixels(&sample.image).map_err(misfit)?;
             let key = |purpose| Key::new(seed, purpose).with(epoch as u64).with(sample.id);
             let row = |image: &_| {
                 let mut values = vec![0.0; 3 * (pixels.width() * pixels.height()) as usize];
-                preprocess.write_chw(image, &mut values).map(|()| (values, sample.label))
+                preprocess.write_chw(image, &mut values).map_err(misfit).map(|()| (values, sample.label))
             };
-            let mut rows = vec![row(&view.apply(&pixels, key("clean view"))?)?];
+            let mut rows = vec![row(&view.apply(&pixels, key("clean view")).map_err(misfit)?)?];
             if let Some(policy) = &policy {
-                let base = view.apply(&pixels, key("augmented view"))?;
+                let base = view.apply(&pixels, key("augmented view")).map_err(misfit)?;
                 rows.push(row(&policy.apply(&base, key("augmentation")))?);
             }
             Ok(rows)

@@ -46,15 +46,16 @@ impl ViewSpec {
     /// The pixels of a view of one image.
     ///
     /// # Errors
-    /// An image that cannot be read.
+    /// An image that cannot be read, or that the preprocessing or the view cannot take.
     pub fn pixels(&self, images: &Images, index: usize, view: usize) -> Result<RgbImage, DistillError> {
         let sample = images.get(index)?;
-        let pixels = self.preprocess.pixels(&sample.image)?;
+        let pixels = self.preprocess.pixels(&sample.image).map_err(|error| error.of_image(images, index))?;
         if view == 0 {
             return Ok(pixels);
         }
         let key = |purpose| Key::new(self.seed, purpose).with(sample.id).with(view as u64);
-        let moved = self.clean_view.apply(&pixels, key("view geometry"))?;
+        let moved =
+            self.clean_view.apply(&pixels, key("view geometry")).map_err(|error| error.of_image(images, index))?;
         if view < self.clean { Ok(moved) } else { Ok(self.policy.apply(&moved, key("view augmentation"))) }
     }
 }

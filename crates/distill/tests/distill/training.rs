@@ -1,9 +1,11 @@
 //! The trainer: it learns, continues to the same bits, and no number of threads or shards changes what it does.
 
 use burn::tensor::Device;
+use robustify_data::{Preprocess, epoch_order};
 use robustify_distill::images::ImageTraining;
 use robustify_distill::student::{Apt, Robustify};
 use robustify_distill::trainer::{self, Objective};
+use robustify_distill::views::ViewSpec;
 use robustify_select::{OneHead, ThreeHeads};
 use robustify_zoo::weights;
 use robustify_zoo::{Model, Pass, Workers};
@@ -56,6 +58,33 @@ fn images_of_another_size_are_an_error() {
     let Err(error) = result else { panic!("rows of 8x8 trained a model of 16x16") };
     let said = error.to_string();
     assert!(said.contains("3x16x16") && said.contains("192 values"), "{said}");
+}
+
+#[test]
+fn an_image_that_does_not_fit_is_named() {
+    let preprocess: Preprocess = "center_crop(20)".parse().unwrap();
+    let training = ImageTraining { preprocess: preprocess.clone(), ..image_training(None, 8, 4, 1) };
+    let first = epoch_order(8, training.seed, 0)[0];
+    let Err(error) = training.epoch(0, 0).unwrap().next_batch() else { panic!("20x20 cut out of 16x16") };
+    assert!(error.to_string().starts_with(&format!("noise[{first}]: center_crop to 20x20")), "{error}");
+
+    let spec = ViewSpec {
+        preprocess,
+        clean_view: "identity".parse().unwrap(),
+        policy: "rand_conv".parse().unwrap(),
+        clean: 2,
+        augmented: 1,
+        seed: 1,
+    };
+    let error = spec.pixels(&images(8), 5, 0).unwrap_err();
+    assert!(error.to_string().starts_with("noise[5]: center_crop to 20x20"), "{error}");
+    let spec = ViewSpec {
+        preprocess: "normalize(half)".parse().unwrap(),
+        clean_view: "random_crop(20)".parse().unwrap(),
+        ..spec
+    };
+    let error = spec.pixels(&images(8), 5, 1).unwrap_err();
+    assert!(error.to_string().starts_with("noise[5]: random_crop"), "{error}");
 }
 
 fn right(model: &Model, training: &ImageTraining, device: &Device) -> usize {
