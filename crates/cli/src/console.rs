@@ -41,7 +41,7 @@ impl Interrupt {
 
 /// Whether an error is a stop that the user asked for.
 pub fn is_interruption(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(DistillError::Interrupted))
+    matches!(error.downcast_ref(), Some(DistillError::Interrupted | DistillError::InterruptedStage))
 }
 
 /// An end with an exit code of its own, and what is said then.

@@ -44,4 +44,7 @@ pub enum DistillError {
     /// The user asked to stop; the state is saved.
     #[error("interrupted; the state is saved, run the same command again to continue")]
     Interrupted,
+    /// The user asked to stop in a stage that keeps no state.
+    #[error("interrupted; run the same command again: this stage starts over, finished stages stay")]
+    InterruptedStage,
 }

@@ -90,7 +90,7 @@ pub fn each<R: Send>(
             take(result?)?;
         }
         if report(end) {
-            return Err(DistillError::Interrupted);
+            return Err(DistillError::InterruptedStage);
         }
     }
     Ok(())
