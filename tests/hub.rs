@@ -26,6 +26,8 @@ enum Fault {
     Short,
     /// Other bytes than the checksum that was said.
     Corrupt,
+    /// A tag that leads out of the cache.
+    Escape,
 }
 
 /// A hub with the repository `timm/micro_swin`, one that is gated, and nothing else.
@@ -63,7 +65,10 @@ fn answer(mut stream: TcpStream, address: &str, weights: &[u8], fault: Fault, se
         |name: &str| headers.iter().find_map(|line| line.strip_prefix(&format!("{name}: ")).map(str::to_owned));
     let path = first.split(' ').nth(1).unwrap();
     let range = header("range").unwrap_or_default();
-    seen.lock().unwrap().push(format!("{path} {range}"));
+    // The store is another host, which the token is no business of.
+    assert!(path != "/store" || header("authorization").is_none(), "the store gets the token");
+    let asked_by = if header("authorization").is_some() { " with the token" } else { "" };
+    seen.lock().unwrap().push(format!("{path} {range}{asked_by}"));
     let resolved = format!("/timm/micro_swin/resolve/{COMMIT}/");
     let sha = hexadecimal(&Sha256::digest(weights));
     if path == "/api/models/timm/micro_swin/revision/main" || path == "/api/models/timm/micro_swin/revision/v1" {
@@ -82,15 +87,20 @@ fn answer(mut stream: TcpStream, address: &str, weights: &[u8], fault: Fault, se
             &range,
         );
     } else if path == format!("{resolved}model.safetensors") {
-        let place = format!("Location: {address}/store\r\nX-Linked-ETag: \"{sha}\"\r\nX-Repo-Commit: {COMMIT}\r\n");
+        let tag = if fault == Fault::Escape { "../../../escaped" } else { &sha };
+        let place = format!(
+            "Location: {}/store\r\nX-Linked-ETag: \"{tag}\"\r\nX-Linked-Size: {}\r\n",
+            address.replace("127.0.0.1", "localhost"),
+            weights.len()
+        );
         send(&mut stream, "302 Found", &place, b"");
     } else if path == "/store" {
         let mut sent = weights.to_vec();
         match fault {
             Fault::Corrupt => *sent.last_mut().unwrap() ^= 1,
             Fault::Short => sent.truncate(1000),
-            Fault::BreaksOff if range != "bytes=0-0" => {
-                let head = format!("HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\n\r\n", weights.len());
+            Fault::BreaksOff => {
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", weights.len());
                 stream.write_all(&[head.as_bytes(), &weights[..1000]].concat()).unwrap();
                 return;
             }
@@ -104,6 +114,9 @@ fn answer(mut stream: TcpStream, address: &str, weights: &[u8], fault: Fault, se
 
 /// The bytes that `bytes=FIRST-` or `bytes=FIRST-LAST` asks for, of a file that is said to have `size`.
 fn partial(stream: &mut TcpStream, headers: &str, body: &[u8], size: usize, range: &str) {
+    if range.is_empty() {
+        return send(stream, "200 OK", headers, body);
+    }
     let (first, last) = range.strip_prefix("bytes=").and_then(|range| range.split_once('-')).unwrap();
     let first: usize = first.parse().unwrap();
     let end = last.parse().map_or(body.len(), |last: usize| last + 1);
@@ -212,6 +225,9 @@ fn a_revision_and_one_file_are_taken_as_they_are_named() {
     let variables = [("HF_HUB_CACHE", cache.to_str().unwrap()), ("HF_TOKEN", TOKEN)];
     succeeded(&user.convert("hf-hub:timm/micro_swin/model.safetensors@v1", &variables));
     assert!(hub.requests()[0].starts_with("/api/models/timm/micro_swin/revision/v1"));
+    let told =
+        |path: &str| hub.requests().iter().filter(|said| said.starts_with(path)).all(|said| said.ends_with("token"));
+    assert!(told("/api") && told("/timm") && !told("/store"), "{:?}", hub.requests());
     let folder = cache.join("models--timm--micro_swin");
     assert_eq!(fs::read_to_string(folder.join("refs/v1")).unwrap(), COMMIT);
     assert!(!folder.join("snapshots").join(COMMIT).join("config.json").exists());
@@ -247,6 +263,7 @@ fn a_damaged_download_is_never_taken_for_the_file() {
         (Fault::BreaksOff, "the download broke off"),
         (Fault::Short, "1000 bytes arrived instead of"),
         (Fault::Corrupt, "another checksum"),
+        (Fault::Escape, "the tag `../../../escaped`, which is none"),
     ] {
         let hub = Hub::start(fault);
         let mut user = User::of(&hub);

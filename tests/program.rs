@@ -173,7 +173,7 @@ fn a_run_trains_measures_and_survives_being_killed() {
     // A run that cannot start leaves what was there; one that starts leaves nothing of another configuration beside its own.
     let broken = |setting| fixture.error(&["train", "--config", "main.toml", "--run-dir", "whole", setting]);
     let kept = bytes(&fixture.path("whole/results.csv"));
-    assert!(broken("original.weights=absent.safetensors").contains("absent.safetensors"));
+    assert!(broken("original.weights=absent.safetensors").contains("original.weights `absent.safetensors`"));
     assert!(bytes(&fixture.path("whole/results.csv")) == kept && fixture.path("whole/timings.json").exists());
     let said = broken("tuning.optimizer.learning_rate=1e30");
     assert!(said.contains("learning_rate") || said.contains("diverged"), "{said}");

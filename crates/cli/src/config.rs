@@ -367,13 +367,13 @@ fn sentence(error: &toml::de::Error) -> String {
 /// `a.b=1` as a TOML document, and one in which the value is text. What is no TOML is text in both.
 fn override_documents(pair: &str) -> anyhow::Result<(String, String)> {
     let Some((key, value)) = pair.split_once('=') else {
-        bail!("`{pair}` is not a setting: expected key=value, as in training.epochs=3");
+        bail!("`{pair}` is not a setting: expected key=value, as in seed=3");
     };
     let (key, value) = (key.trim(), value.trim());
     let is_toml = |document: &String| toml::from_str::<toml::Table>(document).is_ok();
     let text = format!("{key} = {}", toml::Value::String(value.to_owned()));
     if !is_toml(&text) {
-        bail!("`{pair}` is not a setting: `{key}` is not a key, expected one like training.epochs");
+        bail!("`{pair}` is not a setting: `{key}` is not a key, expected one like seed or benchmark.images");
     }
     let plain = format!("{key} = {value}");
     Ok((if is_toml(&plain) { plain } else { text.clone() }, text))

@@ -28,6 +28,10 @@ impl Splits {
     /// classes without splits is divided: seven tenths to train on, one to choose settings on, two to report on. Where
     /// `data.test` asks for the validation part, that is reported on, held out or not.
     pub fn open(config: &DataConfig, console: &Console) -> anyhow::Result<Self> {
+        if config.train == config.test {
+            console
+                .warn(&format!("data.train and data.test are both `{}`: what is measured was trained on", config.test));
+        }
         let whole = &config.path;
         let has = |name: &str| whole.join(name).is_dir();
         if config.format == DataFormat::Folder && whole.is_dir() && !has(&config.train) && !has(&config.test) {

@@ -9,6 +9,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use burn::tensor::Device;
 use robustify_zoo::weights::{self, Checkpoint, LoadOptions};
 use robustify_zoo::{Model, ModelConfig, registry};
@@ -23,8 +24,9 @@ use crate::hub;
 /// The large model with its weights, and the file that they are from. What the file has for another size of the input is
 /// mentioned.
 pub fn original(config: &OriginalConfig, device: &Device, console: &Console) -> anyhow::Result<(Model, PathBuf)> {
-    let path = hub::image_weights(&config.weights, console)?;
-    let checkpoint = Checkpoint::open(&path)?;
+    let setting = || format!("original.weights `{}`", config.weights.display());
+    let path = hub::image_weights(&config.weights, console).with_context(setting)?;
+    let checkpoint = Checkpoint::open(&path).with_context(setting)?;
     let model = Model::blank(&config.network, device)?;
     let (model, loaded) = weights::load_from(model, &checkpoint, LoadOptions::default())?;
     if !loaded.resized.is_empty() || !loaded.others.is_empty() {

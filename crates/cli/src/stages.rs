@@ -106,6 +106,13 @@ pub fn open(context: &Context, Splits { train, validation, test }: &Splits) -> a
     for part in [train, validation, test] {
         check_images(context, part)?;
     }
+    let classes = train.classes();
+    anyhow::ensure!(
+        classes.len() > 1,
+        "{}: one class, `{}`, is nothing to tell apart; a folder for each class is expected",
+        context.config.data.path.display(),
+        classes.join("")
+    );
     let config = &context.config.original;
     let (model, file) = network::original(config, &context.machine.device, &context.console)?;
     let sha256 = digest::of_file(&file).with_context(|| format!("weights {}", file.display()))?;

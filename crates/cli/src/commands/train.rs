@@ -38,6 +38,8 @@ pub fn run(options: &Train, interrupt: &Interrupt) -> anyhow::Result<()> {
     for seed in first..first + seeds {
         context.config.tuning.seed = seed;
         let opened = stages::open(&context, &splits)?;
+        // What cannot be written to is found before anything of the run's folder is touched.
+        std::fs::create_dir_all(&context.cache).with_context(|| format!("cache folder {}", context.cache.display()))?;
         if seeds > 1 && seed == first {
             rundir::write_config(&folder, &context.config)?;
             started.write(&folder)?;

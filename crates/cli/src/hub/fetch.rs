@@ -1,17 +1,18 @@
 //! Downloads from the hub, once. What the cache has is taken without asking; so a run that is repeated reads the same bits,
 //! although a branch may have moved on.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, anyhow, bail, ensure};
-use hf_hub::api::sync::{Api, ApiError, ApiRepo};
+use anyhow::{Context, anyhow, ensure};
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 use robustify_zoo::weights::{HubFolder, HubKind};
+use serde::Deserialize;
 
 use super::HubName;
+use super::client::Client;
 use super::place::Place;
-use crate::console::{Console, Progress};
-use crate::digest;
+use super::transfer::Source;
+use crate::console::Console;
 
 /// The local copy of a repository's model, as a folder, or of one file.
 ///
@@ -101,8 +102,8 @@ fn download(
     cached: &Cached<'_>,
     console: &Console,
 ) -> Result<PathBuf, Failure> {
-    let api = place.api()?;
-    let about = api.repo(repo(name, revision(name))).info().map_err(|error| explained(error, name, place))?;
+    let client = place.client();
+    let about = repository(&client, name).map_err(|error| explained(error, name, place))?;
     let has = |file: &str| about.siblings.iter().any(|sibling| sibling.rfilename == file);
     let files: Vec<&str> = match &name.file {
         Some(file) => vec![file.as_str()],
@@ -111,27 +112,45 @@ fn download(
     if files.is_empty() || !files.iter().all(|file| has(file)) {
         let there: Vec<&str> = about.siblings.iter().map(|sibling| sibling.rfilename.as_str()).take(20).collect();
         let wanted = name.file.as_deref().unwrap_or("model of timm or open_clip (a configuration beside its weights)");
-        return Err(anyhow!("the repository has no {wanted}; its files are {}", there.join(", ")).into());
+        let there = if there.is_empty() { "it is empty".into() } else { format!("its files are {}", there.join(", ")) };
+        return Err(anyhow!("the repository has no {wanted}; {there}").into());
     }
     is_commit(&about.sha)?;
     // All files of one commit, whatever becomes of the branch meanwhile.
-    let pinned = repo(name, &about.sha);
-    let snapshot = cached.cache.repo(pinned.clone()).pointer_path(&about.sha);
-    let source = Source { api: &api, repo: api.repo(pinned.clone()), cache: cached.cache.repo(pinned), console };
+    let cache = cached.cache.repo(repo(name, &about.sha));
+    let snapshot = cache.pointer_path(&about.sha);
+    let source = Source { client: &client, repository: &name.repository, sha: &about.sha, cache, console };
     for file in &files {
         if !snapshot.join(file).exists() {
-            // A link whose file was deleted would be in the way.
-            let _ = std::fs::remove_file(snapshot.join(file));
-            source.download(file).map_err(|error| match error.downcast::<ApiError>() {
-                Ok(error) => explained(error, name, place),
-                Err(error) => Failure::Other(error),
-            })?;
+            source.download(file).map_err(|error| explained(error, name, place))?;
         }
     }
     let kept = cached.repo.create_ref(&about.sha);
     kept.with_context(|| format!("{}: the cache cannot be written", place.cache.display()))?;
     Ok(name.file.as_ref().map_or(snapshot.clone(), |file| snapshot.join(file)))
 }
+
+/// What the hub says of a repository. Source: `GET /api/models/{repo_id}/revision/{revision}` of its API.
+#[derive(Deserialize)]
+struct About {
+    sha: String,
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
+}
+
+fn repository(client: &Client, name: &HubName) -> anyhow::Result<About> {
+    let path = format!("api/models/{}/revision/{}", name.repository, revision(name).replace('/', "%2F"));
+    let mut response = client.get(&path, 0, |_| ())?;
+    let text = response.body_mut().with_config().limit(LONGEST_ANSWER).read_to_string()?;
+    serde_json::from_str(&text).map_err(Into::into)
+}
+
+/// Bytes of a description; the longest of repositories with thousands of files take some hundred thousand.
+const LONGEST_ANSWER: u64 = 64 << 20;
 
 /// What the hub names a commit becomes a folder's name.
 fn is_commit(sha: &str) -> anyhow::Result<()> {
@@ -140,66 +159,20 @@ fn is_commit(sha: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One commit of a repository.
-struct Source<'a> {
-    api: &'a Api,
-    repo: ApiRepo,
-    cache: CacheRepo,
-    console: &'a Console,
-}
-
-impl Source<'_> {
-    /// Downloads a file into the cache. It stays there if it has the size that the hub says, and, where the hub says it, the
-    /// checksum.
-    fn download(&self, file: &str) -> anyhow::Result<()> {
-        let about = self.api.metadata(&self.repo.url(file))?;
-        let part = self.cache.blob_path(about.etag()).with_extension("part");
-        // What was complete when a former download was killed cannot be continued.
-        if part.metadata().is_ok_and(|part| part.len() >= about.size() as u64) {
-            std::fs::remove_file(&part).with_context(|| part.display().to_string())?;
-        }
-        let path = self.repo.download_with_progress(file, Bar { console: self.console, progress: None, bytes: 0 })?;
-        let fault = |path: &Path| -> anyhow::Result<Option<String>> {
-            let found = path.metadata()?.len();
-            if found != about.size() as u64 {
-                return Ok(Some(format!("{found} bytes arrived instead of {}", about.size())));
-            }
-            // Large files are named by their SHA-256, small ones by what git calls them.
-            let named = about.etag().len() == 64;
-            Ok((named && digest::of_file(path)? != about.etag())
-                .then(|| "what arrived has another checksum".to_owned()))
-        };
-        if let Some(fault) = fault(&path).with_context(|| path.display().to_string())? {
-            let blob = path.canonicalize().unwrap_or_else(|_| path.clone());
-            for path in [path, blob] {
-                // The link and what it points to may be one file.
-                let _ = std::fs::remove_file(path);
-            }
-            bail!("{file}: {fault}; try again");
-        }
-        Ok(())
-    }
-}
-
 /// What an answer of the hub means, and what to do about it.
-fn explained(error: ApiError, name: &HubName, place: &Place) -> Failure {
+fn explained(error: anyhow::Error, name: &HubName, place: &Place) -> Failure {
     let endpoint = &place.endpoint;
     let page = format!("{endpoint}/{}", name.repository);
-    let request = match error {
-        ApiError::RequestError(request) => *request,
-        ApiError::IoError(error) => {
-            let cache = place.cache.display();
-            return Failure::Other(anyhow!(
-                "the download broke off, or the cache in {cache} cannot be written ({error}); the same command continues it"
-            ));
+    let error = match error.downcast::<serde_json::Error>() {
+        Ok(error) => {
+            return Failure::Other(anyhow!("{endpoint} does not answer as the Hugging Face hub does: {error}"));
         }
-        ApiError::LockAcquisition(lock) => {
-            return Failure::Other(anyhow!(
-                "another program is downloading the same file and holds {}; wait for it",
-                lock.display()
-            ));
-        }
-        error => return Failure::Other(anyhow!("{endpoint} does not answer as the Hugging Face hub does: {error}")),
+        Err(error) => error,
+    };
+    let request = match error.downcast::<ureq::Error>() {
+        Ok(request) => request,
+        // A file of the cache, or one that is not what it should be: the error says which.
+        Err(error) => return Failure::Other(error),
     };
     match request {
         ureq::Error::StatusCode(status @ (401 | 403)) => Failure::Other(anyhow!(
@@ -216,46 +189,12 @@ fn explained(error: ApiError, name: &HubName, place: &Place) -> Failure {
         ureq::Error::StatusCode(status @ 500..) => {
             Failure::Unreachable(anyhow!("{endpoint} is out of order (status {status}); try again later"))
         }
-        error @ (ureq::Error::StatusCode(_) | ureq::Error::Json(_)) => {
+        error @ (ureq::Error::StatusCode(_) | ureq::Error::TooManyRedirects | ureq::Error::BodyExceedsLimit(_)) => {
             Failure::Other(anyhow!("{endpoint} does not answer as the Hugging Face hub does: {error}"))
         }
         error => Failure::Unreachable(anyhow!(
-            "{endpoint} cannot be reached ({error}); HF_ENDPOINT names another address, and a downloaded file's path does as well"
+            "{endpoint} cannot be reached ({error}); HF_ENDPOINT may name a mirror, and the path of a file that you downloaded yourself \
+             can stand here as well"
         )),
-    }
-}
-
-/// Shows a download.
-struct Bar<'a> {
-    console: &'a Console,
-    progress: Option<Progress>,
-    bytes: usize,
-}
-
-impl Bar<'_> {
-    const MEGABYTE: usize = 1_000_000;
-}
-
-impl hf_hub::api::Progress for Bar<'_> {
-    /// Is called once more when the transfer begins. A configuration is there in no time and shows nothing.
-    fn init(&mut self, size: usize, filename: &str) {
-        self.bytes = 0;
-        if self.progress.is_none() && size >= Self::MEGABYTE {
-            let total = size.div_ceil(Self::MEGABYTE);
-            self.progress = Some(self.console.progress(&format!("{filename}, MB"), total));
-        }
-    }
-
-    fn update(&mut self, size: usize) {
-        self.bytes += size;
-        if let Some(progress) = &mut self.progress {
-            progress.set(self.bytes / Self::MEGABYTE, "");
-        }
-    }
-
-    fn finish(&mut self) {
-        if let Some(progress) = &self.progress {
-            progress.finish(&format!("{:.1}", self.bytes as f64 / Self::MEGABYTE as f64));
-        }
     }
 }

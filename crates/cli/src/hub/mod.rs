@@ -5,9 +5,13 @@
 //! error that says so.
 
 #[cfg(feature = "hub")]
+mod client;
+#[cfg(feature = "hub")]
 mod fetch;
 #[cfg(feature = "hub")]
 mod place;
+#[cfg(feature = "hub")]
+mod transfer;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
+use super::client::Client;
+
 /// The hub, its cache, and who asks.
 pub struct Place {
     /// Folder of the cache.
@@ -23,18 +25,18 @@ impl Place {
         let home = || {
             let cache = variable("XDG_CACHE_HOME").map(PathBuf::from);
             let cache = cache.or_else(|| Some(std::env::home_dir()?.join(".cache")));
-            let home = variable("HF_HOME").map(PathBuf::from).or_else(|| Some(cache?.join("huggingface")));
+            let home = variable("HF_HOME").map(expanded).or_else(|| Some(cache?.join("huggingface")));
             home.context("there is no home folder for the cache of the Hugging Face hub; name a folder in HF_HOME")
         };
         let cache = match variable("HF_HUB_CACHE") {
-            Some(cache) => cache.into(),
+            Some(cache) => expanded(cache),
             None => home()?.join("hub"),
         };
         let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
         let offline = variable("HF_HUB_OFFLINE")
             .is_some_and(|value| ["1", "on", "yes", "true"].contains(&value.to_lowercase().as_str()));
         let file = match variable("HF_TOKEN_PATH") {
-            Some(path) => path.into(),
+            Some(path) => expanded(path),
             None => home()?.join("token"),
         };
         let stored = || std::fs::read_to_string(file).ok().map(|text| text.trim().to_owned());
@@ -54,15 +56,20 @@ impl Place {
     }
 
     /// What asks the hub.
-    pub fn api(&self) -> anyhow::Result<hf_hub::api::sync::Api> {
-        let cache = hf_hub::Cache::new(self.cache.clone());
-        let builder = hf_hub::api::sync::ApiBuilder::from_cache(cache).with_endpoint(self.endpoint.clone());
-        let builder = builder.with_token(self.token.clone()).with_user_agent("robustify", env!("CARGO_PKG_VERSION"));
-        Ok(builder.build()?)
+    pub fn client(&self) -> Client {
+        Client::new(self.endpoint.clone(), self.token.clone())
     }
 }
 
 /// A variable that is set to something.
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+}
+
+/// A path with `~` for the user's home folder, which Hugging Face's programs take.
+fn expanded(path: String) -> PathBuf {
+    match (path.strip_prefix("~/"), std::env::home_dir()) {
+        (Some(below), Some(home)) => home.join(below),
+        _ => path.into(),
+    }
 }
