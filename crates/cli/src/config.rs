@@ -304,9 +304,12 @@ pub fn parses<T: std::str::FromStr<Err: std::fmt::Display>>(faults: &mut Vec<Str
 /// Reads a configuration file and merges the environment (`ROBUSTIFY__A__B=1`) and the overrides (`a.b=1`) into it.
 pub fn load<T: DeserializeOwned + Validate>(path: &Path, overrides: &[String]) -> anyhow::Result<T> {
     let text = std::fs::read_to_string(path).with_context(|| format!("configuration file {}", path.display()))?;
-    let place = || format!("configuration {}", path.display());
+    let given: Vec<String> = environment()?.into_iter().chain(overrides.iter().cloned()).collect();
+    // The fault may be in the file or in what was set over it.
+    let over = if given.is_empty() { String::new() } else { format!(" with {}", given.join(" ")) };
+    let place = || format!("configuration {}{over}", path.display());
     let mut documents = vec![text];
-    for pair in environment()?.iter().chain(overrides) {
+    for pair in &given {
         let (as_toml, as_text) = override_documents(pair)?;
         let fits = |document: &str| merge::<T>(&[&documents[0], document]).is_ok();
         // A folder may be called 2024, so a number where text is wanted is text.
