@@ -85,15 +85,17 @@ impl SuiteConfig {
         faults
     }
 
-    /// The indices of the images of a cell, in ascending order: drawn by key from all of them, so that a part of a folder is
-    /// of all classes. A larger number extends a smaller one.
+    /// The indices of the images of the clean cell, and of every corrupted one, in ascending order: drawn by key from all of
+    /// them, so that a part of a folder is of all classes. A larger number extends a smaller one.
     ///
     /// # Errors
     /// An image without an identity.
-    pub fn choose(&self, cell: CellId, images: &Images) -> Result<Vec<usize>, BenchError> {
-        let asked = if cell.0.is_none() { self.clean_images } else { self.images };
-        let count = if asked == 0 { images.len() } else { asked.min(images.len()) };
-        Ok(split::sample(&**images, count, Key::new(self.seed, "benchmark images"))?)
+    pub fn choose(&self, images: &Images) -> Result<[Vec<usize>; 2], BenchError> {
+        let drawn = |asked: usize| {
+            let count = if asked == 0 { images.len() } else { asked.min(images.len()) };
+            split::sample(&**images, count, Key::new(self.seed, "benchmark images"))
+        };
+        Ok([drawn(self.clean_images)?, drawn(self.images)?])
     }
 }
 
@@ -121,14 +123,14 @@ mod tests {
             clean_images: 0,
             seed: 5,
         };
-        let fog = CellId(Some((Corruption::Fog, Severity::ALL[2])));
-        let few = suite(40).choose(fog, &images).unwrap();
+        let chosen = |suite: SuiteConfig| suite.choose(&images).unwrap();
+        let [clean, few] = chosen(suite(40));
         assert!((0..4).all(|class| few.iter().filter(|&&index| index / 50 == class).count() >= 4), "{few:?}");
-        let more = suite(80).choose(fog, &images).unwrap();
+        let [_, more] = chosen(suite(80));
         assert!(more.len() == 80 && few.iter().all(|index| more.contains(index)));
-        assert_ne!(SuiteConfig { seed: 6, ..suite(40) }.choose(fog, &images).unwrap(), few);
-        for (suite, cell) in [(suite(40), CellId(None)), (suite(0), fog), (suite(900), fog)] {
-            assert_eq!(suite.choose(cell, &images).unwrap(), (0..200).collect::<Vec<_>>());
+        assert_ne!(chosen(SuiteConfig { seed: 6, ..suite(40) })[1], few);
+        for all in [clean, chosen(suite(0))[1].clone(), chosen(suite(900))[1].clone()] {
+            assert_eq!(all, (0..200).collect::<Vec<_>>());
         }
     }
 }

@@ -20,9 +20,6 @@ pub struct Splits {
     pub test: Images,
 }
 
-/// The part that settings are chosen on, as `data.test` may name it.
-const VALIDATION: &str = "validation";
-
 impl Splits {
     /// Opens all parts. A part of the training images stands in for a validation split that is not there, and a folder of
     /// classes without splits is divided: seven tenths to train on, one to choose settings on, two to report on. Where
@@ -41,7 +38,8 @@ impl Splits {
         if let Some(file) = &config.leave_out {
             train = leave_out(train, file)?;
         }
-        let usual = (config.format == DataFormat::Folder && has(VALIDATION)).then_some(VALIDATION);
+        let validation_part = Split::Validation.name();
+        let usual = (config.format == DataFormat::Folder && has(validation_part)).then_some(validation_part);
         let (train, validation) = match config.validation.as_deref().or(usual) {
             Some(name) => {
                 let validation = open_like(&train, config, name, console)?;
@@ -50,7 +48,7 @@ impl Splits {
             None => divide(train, 10, "validation images")?,
         };
         let held_out = config.validation.is_none() && usual.is_none();
-        let test = if config.test == VALIDATION && held_out {
+        let test = if config.test == validation_part && held_out {
             Arc::clone(&validation)
         } else {
             open_like(&train, config, &config.test, console)?
@@ -61,26 +59,25 @@ impl Splits {
     /// A folder whose folders are the classes.
     fn divided(config: &DataConfig, console: &Console) -> anyhow::Result<Self> {
         let DataConfig { path, train, test, .. } = config;
+        let parts = [Split::Test, Split::Validation].map(Split::name);
         console.say(&format!(
             "{}: no folders `{train}` and `{test}` in it, so its folders are the classes, divided into train, validation and \
              test 7:1:2",
             path.display()
         ));
         anyhow::ensure!(
-            config.leave_out.is_none() && [TEST, VALIDATION].contains(&test.as_str()),
+            config.leave_out.is_none() && parts.contains(&test.as_str()),
             "{}: no folders `{train}` and `{test}` in it, so it is divided; then data.leave_out has no meaning, and data.test is \
-             `{TEST}` or `{VALIDATION}`",
-            path.display()
+             `{}`",
+            path.display(),
+            parts.join("` or `")
         );
         let (rest, reported) = divide(open_folder(config, path, "images", console)?, 5, "test images")?;
         let (train, validation) = divide(rest, 8, "validation images")?;
-        let test = if test == VALIDATION { Arc::clone(&validation) } else { reported };
+        let test = if test == Split::Validation.name() { Arc::clone(&validation) } else { reported };
         Ok(Self { train, validation, test })
     }
 }
-
-/// The part that is reported on, as `data.test` names it where a folder is divided.
-const TEST: &str = "test";
 
 /// Opens a split whose labels mean what those of the training images mean.
 pub fn open_like(train: &Images, config: &DataConfig, name: &str, console: &Console) -> anyhow::Result<Images> {

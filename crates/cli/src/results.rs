@@ -37,21 +37,22 @@ pub fn measure(
     let suite_name = suite_name(&context.config.data.path);
     let backend = robustify_device::backend_of(&machine.device);
     let cells = suite.cells()?;
+    let [clean, corrupted] = suite.choose(images)?;
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let mut progress = context.console.progress("benchmark", cells.len());
     let (mut rows, mut timings) = (Vec::new(), Timings::new());
     for (done, &id) in cells.iter().enumerate() {
         context.interrupt.check()?;
-        let chosen = suite.choose(id, images)?;
+        let chosen = if id.0.is_none() { &clean } else { &corrupted };
         let determined_by =
-            (digest::PROGRAM, identity, &backend, id.name(), &suite.profile, suite.seed, &chosen, images.fingerprint());
+            (digest::PROGRAM, identity, &backend, id.name(), &suite.profile, suite.seed, chosen, images.fingerprint());
         let identity = digest::of(&determined_by)?;
         let path = folder.join(format!("{}-{}.safetensors", id.name(), &identity[..12]));
         let cell = match stored(context, &path, &identity)? {
             Some(cell) => cell,
             None => {
                 let (cell, times) =
-                    cells::compute(id, suite, images, &chosen, entrants, &machine.workers, &machine.device)?;
+                    cells::compute(id, suite, images, chosen, entrants, &machine.workers, &machine.device)?;
                 write_atomic(&path, &cell.to_bytes(&identity))?;
                 add(&mut timings, times);
                 cell

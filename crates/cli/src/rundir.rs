@@ -26,16 +26,18 @@ const STARTED: &str = "run.json";
 /// Keeps other programs out of a run's folder until it is dropped.
 pub fn lock(folder: &Path) -> anyhow::Result<File> {
     std::fs::create_dir_all(folder).with_context(|| format!("run folder {}", folder.display()))?;
-    let way_out = || format!("{}; wait for it, or choose another folder with --run-dir", folder.display());
-    lock_file(&folder.join("lock"), way_out)
+    let place = folder.display();
+    lock_file(&folder.join("lock"), || {
+        format!("another robustify is working in {place}; wait for it, or choose another folder with --run-dir")
+    })
 }
 
-/// Locks a file until it is dropped; `place` is said of a lock that another program holds.
-pub fn lock_file(path: &Path, place: impl Fn() -> String) -> anyhow::Result<File> {
+/// Locks a file until it is dropped; `held` is said of a lock that another program holds.
+pub fn lock_file(path: &Path, held: impl FnOnce() -> String) -> anyhow::Result<File> {
     let file = File::create(path).with_context(|| path.display().to_string())?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!("another robustify is working in {}", place()),
+        Err(TryLockError::WouldBlock) => bail!(held()),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| path.display().to_string()),
     }
 }

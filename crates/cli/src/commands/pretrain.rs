@@ -37,8 +37,10 @@ pub fn run(options: &Pretrain, interrupt: &Interrupt) -> anyhow::Result<()> {
     let locked = output.with_extension("lock");
     let parent = output.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
-    let way_out = || format!("on {}; wait for it, or choose another file with --output", output.display());
-    let _lock = rundir::lock_file(&locked, way_out)?;
+    let _lock = rundir::lock_file(&locked, || {
+        let output = output.display();
+        format!("another robustify is working on {output}; wait for it, or choose another file with --output")
+    })?;
     let backend = robustify_device::backend_of(&machine.device);
     let fingerprint = training.images.fingerprint();
     let identity = digest::of(&(digest::PROGRAM, &config, fingerprint, backend, machine.shard_rows))?;

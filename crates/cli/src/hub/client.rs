@@ -71,7 +71,7 @@ impl Client {
 fn joined(from: &Uri, next: &str) -> String {
     let origin = format!("{}://{}", from.scheme_str().unwrap_or("https"), from.authority().map_or("", |a| a.as_str()));
     match next {
-        _ if next.contains("://") => next.to_owned(),
+        _ if next.starts_with("https://") || next.starts_with("http://") => next.to_owned(),
         _ if next.starts_with("//") => format!("{}:{next}", from.scheme_str().unwrap_or("https")),
         _ if next.starts_with('/') => format!("{origin}{next}"),
         _ => {
@@ -92,6 +92,7 @@ mod tests {
             ("https://cdn.example/x?y", "https://cdn.example/x?y"),
             ("//cdn.example/x", "https://cdn.example/x"),
             ("/x", "https://hub.example/x"),
+            ("/x?from=https://a.example", "https://hub.example/x?from=https://a.example"),
             ("x", "https://hub.example/a/x"),
         ] {
             assert_eq!(joined(&from, next), expected);

@@ -1,7 +1,7 @@
 //! One file from the hub into the cache of Hugging Face's programs: a blob, named by the tag that the hub gives it, and a link
 //! from the snapshot of a commit.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use ureq::http::{HeaderMap, Response, StatusCode, header};
 
 use super::client::Client;
 use crate::console::{Console, Progress};
-use crate::digest;
+use crate::{digest, rundir};
 
 const MEGABYTE: u64 = 1_000_000;
 
@@ -59,7 +59,10 @@ impl Source<'_> {
         let blobs = root.join("blobs");
         fs::create_dir_all(&blobs).with_context(|| blobs.display().to_string())?;
         let blob = blobs.join(&about.tag);
-        let _lock = lock(&blob.with_extension("lock"))?;
+        let locked = blob.with_extension("lock");
+        let _lock = rundir::lock_file(&locked, || {
+            format!("another program is downloading the same file and holds {}; wait for it", locked.display())
+        })?;
         if !blob.exists() {
             let part = blob.with_extension("part");
             let size = self.receive(&path, response, &part, file)?;
@@ -147,17 +150,6 @@ fn check(file: &str, part: &Path, size: Option<u64>, tag: &str) -> anyhow::Resul
         bail!("{file}: {fault}; try again");
     }
     Ok(())
-}
-
-fn lock(path: &Path) -> anyhow::Result<File> {
-    let file = File::create(path).with_context(|| path.display().to_string())?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            bail!("another program is downloading the same file and holds {}; wait for it", path.display())
-        }
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| path.display().to_string()),
-    }
 }
 
 /// Makes a snapshot's file be a blob: by a relative link, so that the cache can be moved, or, where there are none, by a copy.
