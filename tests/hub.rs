@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
 use robustify_zoo::weights;
@@ -151,15 +151,19 @@ impl User {
         Self { home: tempfile::tempdir().unwrap(), endpoint: hub.endpoint.clone() }
     }
 
-    fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_robustify"));
         for name in
             ["HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN", "HF_TOKEN_PATH", "HTTP_PROXY", "http_proxy", "ALL_PROXY"]
         {
             command.env_remove(name);
         }
-        command.args(arguments).env("HF_HOME", self.home.path()).env("HF_ENDPOINT", &self.endpoint);
-        let output = command.env("NO_PROXY", "127.0.0.1").envs(variables.iter().copied()).output().unwrap();
+        command.env("HF_HOME", self.home.path()).env("HF_ENDPOINT", &self.endpoint).env("NO_PROXY", "127.0.0.1");
+        command
+    }
+
+    fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+        let output = self.command().args(arguments).envs(variables.iter().copied()).output().unwrap();
         let all = [&output.stdout[..], &output.stderr[..]].concat();
         assert!(!String::from_utf8_lossy(&all).contains(TOKEN), "the token is shown");
         output
@@ -279,6 +283,30 @@ fn a_damaged_download_is_never_taken_for_the_file() {
         let continued = hub.requests().iter().any(|request| request == "/store bytes=1000-");
         assert_eq!(continued, fault == Fault::BreaksOff, "{fault:?}: {:?}", hub.requests());
     }
+}
+
+#[test]
+fn a_download_waits_for_another_programs() {
+    let hub = Hub::start(Fault::None);
+    let user = User::of(&hub);
+    let blobs = user.cache().join("blobs");
+    fs::create_dir_all(&blobs).unwrap();
+    let weights = weights_of_the_model();
+    let blob = blobs.join(hexadecimal(&Sha256::digest(&weights)));
+    let lock = fs::File::create(blob.with_extension("lock")).unwrap();
+    lock.lock().unwrap();
+    let out = user.home.path().join("out.safetensors");
+    let mut command = user.command();
+    command.args(["models", "convert", SWIN, out.to_str().unwrap(), "--to", "timm"]).stderr(Stdio::piped());
+    let mut waiting = command.spawn().unwrap();
+    let mut said = BufReader::new(waiting.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.contains("model.safetensors") && line.contains("waiting for it")));
+    fs::write(&blob, &weights).unwrap();
+    lock.unlock().unwrap();
+    let rest: Vec<String> = said.collect();
+    assert!(waiting.wait().unwrap().success(), "{rest:?}");
+    let copy = user.cache().join("snapshots").join(COMMIT).join("model.safetensors");
+    assert_eq!(fs::read(copy).unwrap(), weights);
 }
 
 #[test]

@@ -165,6 +165,11 @@ fn a_run_trains_measures_and_survives_being_killed() {
     assert_eq!(text(&again.stdout), table, "{}", text(&again.stderr));
     assert_eq!(bytes(&fixture.path("again/results.csv")), bytes(&fixture.path("whole/results.csv")));
 
+    // What training used up changes nothing any more, and is not written beside results.
+    let said =
+        fixture.error(&["bench-robustness", "--run", "whole", "--out", "again", "tuning.epochs=9", "select.passes=3"]);
+    assert!(said.contains("tuning.epochs without effect") && !said.contains("passes"), "{said}");
+
     // Another rule reuses every stage: its table differs in the chosen route alone.
     let other = fixture.run(&["train", "--config", "main.toml", "--run-dir", "whole", "select.rule.rule=kl"]);
     let said = text(&other.stderr);
@@ -191,6 +196,14 @@ fn several_seeds_give_a_spread() {
         text(&output.stderr)
     );
     assert!(fixture.path("seeds/seed-2/weights.safetensors").exists());
+    let mean = |run: &str| -> f64 {
+        let summary: serde_json::Value = serde_json::from_slice(&bytes(&fixture.path(run))).unwrap();
+        let lines = summary["lines"].as_array().unwrap();
+        let line = lines.iter().find(|line| line["model"] == "apt").unwrap();
+        line["mean"]["mean"].as_f64().unwrap()
+    };
+    let both = [mean("seeds/seed-1/summary.json"), mean("seeds/seed-2/summary.json")];
+    assert!((mean("seeds/seeds.json") - (both[0] + both[1]) / 2.0).abs() < 1e-12, "{both:?}");
 
     // Continued by its folder, it has as many seeds as before; a seed's own folder is a run of its own with the same stages.
     let resumed = fixture.run(&["train", "--resume", "seeds", "--quiet"]);
@@ -326,4 +339,11 @@ fn a_folder_with_broken_files_trains_and_names_them() {
     assert!(said.contains("cut.jpg") || said.contains("dot.png"), "{said}");
     let said = fixture.error(&["train", "--config", "main.toml", "data.format=folder", "data.path=images"]);
     assert!(said.contains("original.preprocess"), "{said}");
+
+    // A picture that does not fit is named before anything is computed, whichever part it is in.
+    image::RgbImage::new(12, 40).save(root.join("dog/small.png")).unwrap();
+    let cropped = ["--run-dir", "cropped", "original.preprocess=center_crop(16)|normalize(half)"];
+    let said = fixture.error(&[&["train", "--config", "main.toml"], &settings[..2], &cropped[..]].concat());
+    assert!(said.contains("small.png") && said.contains("12x40"), "{said}");
+    assert!(!fixture.path("cropped/stages").exists());
 }

@@ -1,7 +1,7 @@
 //! `bench-models`: the speed of flex, of LibTorch and of PyTorch on the same models, in one table.
 //!
-//! The peers take turns model by model, so that whatever else the machine does meets all of them. A peer that is not there
-//! is skipped, and the table says why.
+//! The peers take turns model by model, round after round, so that whatever else the machine does meets all of them, and each
+//! number is the best of its rounds. A peer that is not there is skipped, and the table says why.
 //!
 //! OpenMP's threads spin while they wait for each other. Beside other load that burns most of a core for nothing, and PyTorch
 //! falls to a fraction of its speed; so it is measured with passive waiting as well, and ratios are to the better of the two.
@@ -11,13 +11,28 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::args::{Backend, Request};
 use crate::{cargo, libtorch};
 
 /// The models, by the keys of this file; the program and `models.py` read them from it as well.
 const MODELS: &str = include_str!("../../crates/bench/peers/models.json");
+
+const HELP: &str = "\
+cargo xtask bench-models [--backend tch --torch-venv DIR] [options]
+
+Measures a forward pass, and a step of training with AdamW, on flex, on LibTorch where `--torch-venv` leads to it, and on PyTorch, in
+turn, and prints one table of images per second, by the clock and by processor time, with ratios to PyTorch.
+
+Options:
+  --models A,B    these models alone, by the keys of crates/bench/peers/models.json
+  --seconds S     seconds of one measurement (default 3)
+  --rounds N      how often the peers take turns; each number is the best of its rounds (default 3)
+  --threads N     threads of each peer (default: the cores)
+  --json FILE     writes every figure to a file as well
+  --python PATH   a Python with torch (default: that of --torch-venv, or of the active environment)
+";
 
 /// What a reader must know to judge the ratios.
 const NOTES: &str = "
@@ -31,21 +46,28 @@ const PASSIVE: (&str, &str) = ("OMP_WAIT_POLICY", "passive");
 /// Builds what can be measured, measures it and prints the table.
 pub fn run(request: &Request) -> Result<ExitCode> {
     let options = Options::parse(request)?;
+    if options.help {
+        print!("{HELP}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let models = options.chosen()?;
     let (peers, skipped) = peers(request, &options);
-    let models: serde_json::Map<String, Value> = serde_json::from_str(MODELS).context("models.json")?;
     let busy = load().filter(|load| *load > 0.5);
     let mut measured = Vec::new();
-    for model in models.keys().filter(|model| options.models.is_empty() || options.models.contains(model)) {
-        for peer in &peers {
-            eprintln!("measuring {model} on {}", peer.name);
-            measured.extend(peer.measure(model, &options)?);
+    for model in &models {
+        for round in 1..=options.rounds {
+            for peer in &peers {
+                eprintln!("{model} on {}{}, round {round} of {}", peer.name, peer.suffix, options.rounds);
+                keep_best(&mut measured, peer.measure(model, &options)?);
+            }
         }
     }
-    if measured.is_empty() {
-        let known: Vec<_> = models.keys().map(String::as_str).collect();
-        bail!("--models names none of {}", known.join(", "));
-    }
     print!("{}{NOTES}", table(&measured));
+    if let Some(path) = &options.json {
+        let rows: Vec<Value> = measured.iter().map(Measurement::json).collect();
+        let text = serde_json::to_string_pretty(&rows)? + "\n";
+        std::fs::write(path, text).with_context(|| format!("{} could not be written", path.display()))?;
+    }
     if let Some(load) = busy {
         println!(
             "\nThe machine was busy: a load of {load} before the start. These numbers compare nothing; repeat them on an idle one."
@@ -62,12 +84,21 @@ pub fn load() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 struct Options {
+    help: bool,
     python: Option<PathBuf>,
-    seconds: Option<String>,
-    threads: Option<String>,
+    seconds: f64,
+    rounds: usize,
+    threads: Option<usize>,
     models: Vec<String>,
+    json: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { help: false, python: None, seconds: 3.0, rounds: 3, threads: None, models: Vec::new(), json: None }
+    }
 }
 
 impl Options {
@@ -81,24 +112,49 @@ impl Options {
                 value.map(str::to_owned).with_context(|| format!("{flag} needs a value"))
             };
             match flag {
+                "--help" | "-h" => options.help = true,
                 "--python" => options.python = Some(value()?.into()),
-                "--seconds" => options.seconds = Some(value()?),
-                "--threads" => options.threads = Some(value()?),
-                "--models" => options.models.extend(value()?.split(',').map(str::to_owned)),
-                _ => {
-                    bail!("`bench-models` takes --python PATH, --seconds S, --threads N and --models A,B, not `{arg}`")
+                "--seconds" => {
+                    let text = value()?;
+                    options.seconds = text
+                        .parse()
+                        .ok()
+                        .filter(|s: &f64| *s > 0.0 && s.is_finite())
+                        .with_context(|| format!("--seconds takes a number above 0, not `{text}`"))?;
                 }
+                "--rounds" => options.rounds = count(flag, &value()?)?,
+                "--threads" => options.threads = Some(count(flag, &value()?)?),
+                "--models" => options.models.extend(value()?.split(',').map(str::to_owned)),
+                "--json" => options.json = Some(value()?.into()),
+                _ => bail!("`bench-models` does not take `{arg}`; `cargo xtask bench-models --help` lists its options"),
             }
         }
         Ok(options)
     }
 
+    /// The models to measure, in the order of the file: those of `--models`, or all.
+    fn chosen(&self) -> Result<Vec<String>> {
+        let models: serde_json::Map<String, Value> = serde_json::from_str(MODELS).context("models.json")?;
+        if let Some(unknown) = self.models.iter().find(|model| !models.contains_key(*model)) {
+            let known: Vec<_> = models.keys().map(String::as_str).collect();
+            bail!("--models names `{unknown}`; the models are {}", known.join(", "));
+        }
+        let is_chosen = |model: &String| self.models.is_empty() || self.models.contains(model);
+        Ok(models.into_iter().map(|(name, _)| name).filter(is_chosen).collect())
+    }
+
     /// The options that the program and `models.py` share.
     fn shared(&self) -> Vec<String> {
-        let pairs = [("--seconds", &self.seconds), ("--threads", &self.threads)];
-        let given = pairs.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value.clone()?]));
-        given.flatten().collect()
+        let threads = self.threads.map(|threads| ["--threads".to_owned(), threads.to_string()]);
+        let seconds = ["--seconds".to_owned(), self.seconds.to_string()];
+        seconds.into_iter().chain(threads.into_iter().flatten()).collect()
     }
+}
+
+/// A number of at least one.
+fn count(flag: &str, text: &str) -> Result<usize> {
+    let count = text.parse().ok().filter(|count| *count > 0);
+    count.with_context(|| format!("{flag} takes a whole number above 0, not `{text}`"))
 }
 
 /// Something that measures itself when started with a model's name.
@@ -215,6 +271,26 @@ impl Measurement {
             by_processor: number("images_per_cpu_second")?,
         })
     }
+
+    fn json(&self) -> Value {
+        json!({
+            "peer": self.peer, "model": self.model, "work": self.work,
+            "images_per_second": self.by_clock, "images_per_cpu_second": self.by_processor,
+        })
+    }
+}
+
+/// Adds a round's measurements: each of the two numbers is the best of its rounds.
+fn keep_best(measured: &mut Vec<Measurement>, round: Vec<Measurement>) {
+    for new in round {
+        match measured.iter_mut().find(|old| (&old.peer, &old.model, &old.work) == (&new.peer, &new.model, &new.work)) {
+            Some(old) => {
+                old.by_clock = old.by_clock.max(new.by_clock);
+                old.by_processor = old.by_processor.max(new.by_processor);
+            }
+            None => measured.push(new),
+        }
+    }
 }
 
 /// A table in Markdown: a row a measurement, ratios to PyTorch where PyTorch was measured.
@@ -275,13 +351,32 @@ mod tests {
     }
 
     #[test]
+    fn each_number_is_the_best_of_its_rounds() {
+        let mut kept = vec![measurement("flex", 30.0)];
+        keep_best(&mut kept, vec![measurement("flex", 20.0), measurement("tch", 5.0)]);
+        keep_best(&mut kept, vec![Measurement { by_processor: 11.0, ..measurement("flex", 40.0) }]);
+        assert_eq!(kept, [Measurement { by_processor: 11.0, ..measurement("flex", 40.0) }, measurement("tch", 5.0)]);
+    }
+
+    #[test]
     fn options_are_read_and_unknown_ones_refused() {
         let parse = |line: &str| Options::parse(&Request::parse(line.split_whitespace().map(Into::into)).unwrap());
         let options = parse("bench-models --python=p --seconds 2 --models a,b").unwrap();
         assert_eq!((options.python.clone(), options.models.clone()), (Some("p".into()), vec!["a".into(), "b".into()]));
         assert_eq!(options.shared(), ["--seconds", "2"]);
-        assert!(parse("bench-models --second 2").unwrap_err().to_string().contains("`--second`"));
-        assert!(parse("bench-models --seconds").is_err());
+        assert!(options.chosen().unwrap_err().to_string().contains("`a`"));
+        assert!(parse("bench-models --help").unwrap().help);
+        let faults = [
+            ("--second 2", "`--second`"),
+            ("--seconds", "needs a value"),
+            ("--seconds 0", "`0`"),
+            ("--rounds none", "`none`"),
+            ("--threads 0", "--threads"),
+        ];
+        for (line, part) in faults {
+            let message = parse(&format!("bench-models {line}")).unwrap_err().to_string();
+            assert!(message.contains(part), "{line}: {message}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod results;
 mod rundir;
 mod sizes;
 mod stages;
+mod summary;
 
 use std::process::ExitCode;
 

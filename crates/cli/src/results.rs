@@ -5,15 +5,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use robustify_augment::{Corruptor, Group};
+use robustify_augment::Corruptor;
 use robustify_bench::cells::{self, Timing};
-use robustify_bench::metrics::{self, SELECTED, SINGLE, Summary};
+use robustify_bench::metrics;
 use robustify_bench::{BenchError, Cell, Entrants};
 use robustify_data::Images;
-use robustify_report::{Results, Row, Spread, Style, Table, write_atomic, write_csv, write_json};
+use robustify_report::{Results, Row, Style, Table, write_atomic, write_csv, write_json};
 
 use crate::stages::Context;
-use crate::{digest, sizes};
+use crate::{digest, sizes, summary};
 
 /// Total time of every model, and images.
 pub type Timings = BTreeMap<&'static str, (Duration, usize)>;
@@ -90,7 +90,7 @@ fn add(timings: &mut Timings, times: Vec<Timing>) {
     }
 }
 
-/// Writes `results.csv` and `results.json` into a folder.
+/// Writes `results.csv`, `results.json` and `summary.json` into a folder.
 pub fn write(folder: &Path, context: &Context, identity: &str, rows: &[Row]) -> anyhow::Result<()> {
     let config = &context.config;
     let corruptor = Corruptor::new(config.benchmark.profile()?);
@@ -112,80 +112,7 @@ pub fn write(folder: &Path, context: &Context, identity: &str, rows: &[Row]) -> 
     let meta = meta.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
     write_csv(&folder.join("results.csv"), rows)?;
     write_json(&folder.join("results.json"), &Results { meta, rows: rows.to_vec() })?;
-    Ok(())
-}
-
-/// The lines of the table: a name for people, model and route.
-const LINES: [(&str, &str, &str); 15] = [
-    ("original", "original", SINGLE),
-    ("teacher", "teacher", SINGLE),
-    ("APT", "apt", SINGLE),
-    ("robustify", "robustify", SELECTED),
-    ("· product", "robustify", "product"),
-    ("· KL only", "robustify", "kl"),
-    ("· uncertainty only", "robustify", "uncertainty"),
-    ("· max prob", "robustify", "max_prob"),
-    ("· entropy", "robustify", "entropy"),
-    ("· combined head", "robustify", "combined"),
-    ("· always clean", "robustify", "clean"),
-    ("· always robust", "robustify", "robust"),
-    ("· random", "robustify", "random"),
-    ("· oracle", "robustify", "oracle"),
-    ("· weighted sum", "robustify", "sum"),
-];
-
-/// Accuracy of all models and routes in percent: clean, groups, mean; the routing quality beside them. Several runs give
-/// mean ± standard deviation.
-pub fn table(runs: &[Vec<Row>]) -> String {
-    let of = |metric: &str| runs.iter().map(|rows| metrics::summaries(rows, metric)).collect::<Vec<_>>();
-    let (accuracy, f_correct, right_choice) = (of("accuracy"), of("f_correct"), of("right_choice"));
-    let mut header = vec!["accuracy, %".to_owned(), "clean".into()];
-    header.extend(Group::TEST.iter().map(|group| group.name().to_owned()));
-    header.extend(["mean".to_owned(), "F_correct".into(), "right choice".into()]);
-    let mut table = Table::new(header).left(0);
-    for (index, (name, model, route)) in LINES.into_iter().enumerate() {
-        let find = |runs: &[Vec<Summary>], value: &dyn Fn(&Summary) -> f64| {
-            let own =
-                runs.iter().flat_map(|run| run.iter().filter(|s| s.model == model && s.route == route).map(value));
-            Spread::of(own.filter(|value| value.is_finite())).map_or_else(|| "–".to_owned(), |spread| spread.percent(1))
-        };
-        if !accuracy.iter().flatten().any(|s| s.model == model && s.route == route) {
-            continue;
-        }
-        if [4, 9].contains(&index) {
-            table.separator();
-        }
-        let mut cells = vec![name.to_owned(), find(&accuracy, &|s| s.clean)];
-        cells.extend((0..Group::TEST.len()).map(|group| find(&accuracy, &|s| s.groups[group])));
-        cells.push(find(&accuracy, &|s| s.mean));
-        cells.extend([find(&f_correct, &|s| s.mean), find(&right_choice, &|s| s.mean)]);
-        table.row(cells);
-    }
-    table.render(Style::Box)
-}
-
-/// The comparison that the method stands or falls by, over all seeds.
-pub fn verdict(runs: &[Vec<Row>]) -> String {
-    let mean_of = |model: &str, value: &dyn Fn(&Summary) -> f64| {
-        let own = runs.iter().flat_map(|rows| {
-            let route = if model == "robustify" { SELECTED } else { SINGLE };
-            metrics::summaries(rows, "accuracy")
-                .into_iter()
-                .filter(move |s| s.model == model && s.route == route)
-                .collect::<Vec<_>>()
-        });
-        Spread::of(own.map(|summary| value(&summary))).map_or(f64::NAN, |spread| 100.0 * spread.mean)
-    };
-    let corrupted = |model| mean_of(model, &|s: &Summary| s.mean);
-    let clean = |model| mean_of(model, &|s: &Summary| s.clean);
-    format!(
-        "robustify against the original: {:+.1} points of mean corruption accuracy, {:+.1} points clean\n\
-         robustify against APT: {:+.1} points of mean corruption accuracy, {:+.1} points clean\n",
-        corrupted("robustify") - corrupted("original"),
-        clean("robustify") - clean("original"),
-        corrupted("robustify") - corrupted("apt"),
-        clean("robustify") - clean("apt"),
-    )
+    summary::Runs::new(&[rows]).write(&folder.join(summary::RUN))
 }
 
 /// Time an image, on one thread, of the cells that were computed; nothing when all were there already.

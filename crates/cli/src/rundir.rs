@@ -8,6 +8,7 @@ use robustify_report::write_atomic;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::summary;
 
 /// The merged configuration.
 pub const CONFIG: &str = "config.toml";
@@ -34,10 +35,29 @@ pub fn lock(folder: &Path) -> anyhow::Result<File> {
 
 /// Locks a file until it is dropped; `held` is said of a lock that another program holds.
 pub fn lock_file(path: &Path, held: impl FnOnce() -> String) -> anyhow::Result<File> {
+    match try_lock(path)? {
+        (file, true) => Ok(file),
+        (_, false) => bail!(held()),
+    }
+}
+
+/// Locks a file until it is dropped, and says whether that took waiting for another program; `waiting` is called before.
+#[cfg(feature = "hub")]
+pub fn wait_for_lock(path: &Path, waiting: impl FnOnce()) -> anyhow::Result<(File, bool)> {
+    let (file, locked) = try_lock(path)?;
+    if !locked {
+        waiting();
+        file.lock().with_context(|| path.display().to_string())?;
+    }
+    Ok((file, !locked))
+}
+
+/// A file to lock, and whether it is locked: another program may hold it.
+fn try_lock(path: &Path) -> anyhow::Result<(File, bool)> {
     let file = File::create(path).with_context(|| path.display().to_string())?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!(held()),
+        Ok(()) => Ok((file, true)),
+        Err(TryLockError::WouldBlock) => Ok((file, false)),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| path.display().to_string()),
     }
 }
@@ -88,7 +108,7 @@ pub fn write_config(folder: &Path, config: &Config) -> anyhow::Result<()> {
             old.select.rule = config.select.rule;
             old == *config
         });
-        let results = ["results.csv", "results.json"];
+        let results = ["results.csv", "results.json", summary::RUN, summary::SEEDS];
         let others = [ORIGINAL, TEACHER, APT, WEIGHTS, "timings.json"];
         for name in results.into_iter().chain(others.into_iter().filter(|_| !same_but_for_rule)) {
             match std::fs::remove_file(folder.join(name)) {

@@ -7,7 +7,7 @@ use robustify_data::{CleanView, Images, Preprocess};
 use robustify_rng::Key;
 use robustify_zoo::ModelConfig;
 
-use crate::config::{Config, DataFormat, PretrainConfig, check};
+use crate::config::{Config, PretrainConfig, check};
 
 /// Largest side of a network's input in pixels; no step of a preprocessing gives images beyond it.
 const MAX_SIDE: usize = 16_384;
@@ -54,38 +54,34 @@ pub fn misfit(profile: Profile, picture: &str, (width, height): (u32, u32), way_
     Some(format!("{made_for}: not the official benchmark; see {way_out}"))
 }
 
-/// An error unless the images come out of a preprocessing as the network beside it takes them. `section` is what their keys
-/// begin with, `original.` or nothing.
-pub fn check_images(
-    section: &str,
-    text: &str,
-    network: &ModelConfig,
-    format: DataFormat,
-    images: &Images,
-) -> anyhow::Result<()> {
+/// An error unless every image comes out of a preprocessing as the network beside it takes it. `section` is what their keys
+/// begin with, `original.` or nothing. No image is decoded for it.
+pub fn check_images(section: &str, text: &str, network: &ModelConfig, images: &Images) -> anyhow::Result<()> {
     let preprocess: Preprocess = text.parse()?;
     let side = network.image_size();
-    let found = match (format, preprocess.output_size()) {
-        (DataFormat::Folder, Some((height, width))) => (width, height),
-        (DataFormat::Folder, None) => bail!(
-            "{section}preprocess `{text}` gives images of many sizes, the model takes {side}x{side}; \
-             end it in a fixed size, as in {section}preprocess=\"resize({side})|center_crop({side})|normalize(half)\""
-        ),
-        // All images of these formats have one size.
-        _ => match preprocess.pixels(&images.get(0)?.image) {
-            Ok(pixels) => pixels.dimensions(),
-            Err(error) => bail!("{section}preprocess `{text}` does not fit the images: {error}"),
-        },
+    let mut unfit = (0..images.len()).filter_map(|index| {
+        let found = images.dimensions(index).and_then(|dimensions| preprocess.size(dimensions));
+        match found {
+            Ok(found) if is_square(found, side) => None,
+            found => Some((index, found)),
+        }
+    });
+    let Some((first, found)) = unfit.next() else { return Ok(()) };
+    let others = match unfit.count() {
+        0 => String::new(),
+        others => format!("; {others} other images do not fit either"),
     };
-    if !is_square(found, side) {
-        bail!(
-            "{section}preprocess `{text}` gives images of {}x{}, the model takes {side}x{side}; \
-             end it in that size, or set {section}network.image_size",
-            found.0,
-            found.1
-        );
+    match found {
+        Err(error) => {
+            let error = error.of_image(images, first);
+            bail!("{section}preprocess `{text}` does not fit the images: {error}{others}")
+        }
+        Ok((width, height)) => bail!(
+            "{section}preprocess `{text}` makes {width}x{height} of {}, the model takes {side}x{side}{others}; end it in that size, \
+             as in {section}preprocess=\"resize({side})|center_crop({side})|normalize(half)\", or set {section}network.image_size",
+            images.origin(first)
+        ),
     }
-    Ok(())
 }
 
 /// The side of a network's input; nothing when the network has faults of its own.

@@ -161,8 +161,8 @@ pub fn train(
 
 /// An error unless all images come out of the preprocessing at the size that the model takes.
 pub fn check_images(context: &Context, images: &Images) -> anyhow::Result<()> {
-    let Config { original: OriginalConfig { preprocess, network, .. }, data, .. } = &context.config;
-    sizes::check_images("original.", preprocess, network, data.format, images)
+    let OriginalConfig { preprocess, network, .. } = &context.config.original;
+    sizes::check_images("original.", preprocess, network, images)
 }
 
 /// Settings are chosen on these numbers, never on the test images.

@@ -8,6 +8,7 @@ use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
+use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use libjpeg_turbo_rs::decode::pipeline::Decoder;
 use libjpeg_turbo_rs::{JpegError, PixelFormat};
@@ -76,13 +77,18 @@ fn decode_jpeg(bytes: &[u8]) -> std::result::Result<Option<DynamicImage>, JpegEr
     })
 }
 
-/// Width and height from the header alone, before any EXIF orientation.
+/// Width and height that [`decode`] gives, from the header alone.
 ///
 /// # Errors
 /// As for [`decode`], as far as the header shows.
 pub fn dimensions(path: &Path) -> Result<(u32, u32)> {
     let bytes = fs::read(path).map_err(io_error(path, "read"))?;
-    Ok(open(&bytes, path)?.1.dimensions())
+    let (_, mut decoder) = open(&bytes, path)?;
+    let (width, height) = decoder.dimensions();
+    let turned =
+        [Orientation::Rotate90, Orientation::Rotate270, Orientation::Rotate90FlipH, Orientation::Rotate270FlipH];
+    let orientation = decoder.orientation().map_err(|error| unusable(path, error))?;
+    Ok(if turned.contains(&orientation) { (height, width) } else { (width, height) })
 }
 
 fn open<'a>(bytes: &'a [u8], path: &Path) -> Result<(ImageFormat, impl ImageDecoder + 'a)> {

@@ -74,6 +74,8 @@ struct Entry {
     path: PathBuf,
     bytes: u64,
     label: usize,
+    /// Width and height; zeros until the file is verified.
+    dimensions: (u32, u32),
 }
 
 impl ImageFolder {
@@ -170,6 +172,10 @@ impl ImageSet for ImageFolder {
         Ok(identity(&self.entry(index)?.relative))
     }
 
+    fn dimensions(&self, index: usize) -> Result<(u32, u32)> {
+        Ok(self.entry(index)?.dimensions)
+    }
+
     fn origin(&self, index: usize) -> String {
         self.entry(index).map(|entry| entry.path.display().to_string()).unwrap_or_default()
     }
@@ -230,7 +236,7 @@ fn list(root: &Path, folder: &Path, label: usize, files: &mut Vec<Entry>, skippe
                 Ok(metadata) if !metadata.is_file() => skipped.push(skip(&path, "is not a regular file")),
                 Ok(metadata) => {
                     let relative = relative(root, &path);
-                    files.push(Entry { relative, bytes: metadata.len(), label, path });
+                    files.push(Entry { relative, bytes: metadata.len(), label, path, dimensions: (0, 0) });
                 }
                 Err(error) => skipped.push(skip(&path, error)),
             }
@@ -260,11 +266,11 @@ fn relative(root: &Path, path: &Path) -> String {
 
 /// The usable files. The others go to `skipped`, or the first of them is the error.
 fn verified(files: Vec<Entry>, verify: Verify, on_bad: OnBad, skipped: &mut Vec<Skipped>) -> Result<Vec<Entry>> {
-    let verdicts: Vec<Result<()>> = files.par_iter().map(|file| verdict(&file.path, verify)).collect();
+    let verdicts: Vec<Result<_>> = files.par_iter().map(|file| verdict(&file.path, verify)).collect();
     let mut usable = Vec::with_capacity(files.len());
     for (file, verdict) in files.into_iter().zip(verdicts) {
         match verdict {
-            Ok(()) => usable.push(file),
+            Ok(dimensions) => usable.push(Entry { dimensions, ..file }),
             Err(error) if on_bad == OnBad::Error => return Err(error),
             Err(DataError::Image { reason, .. }) => skipped.push(skip(&file.path, reason)),
             Err(DataError::Io { source, .. }) => skipped.push(skip(&file.path, source)),
@@ -274,13 +280,14 @@ fn verified(files: Vec<Entry>, verify: Verify, on_bad: OnBad, skipped: &mut Vec<
     Ok(usable)
 }
 
-fn verdict(path: &Path, verify: Verify) -> Result<()> {
+/// Width and height of a usable file.
+fn verdict(path: &Path, verify: Verify) -> Result<(u32, u32)> {
     let (width, height) = match verify {
         Verify::Decode => decode::decode(path)?.dimensions(),
         Verify::Header => decode::dimensions(path)?,
     };
     if width.min(height) >= MIN_SIDE {
-        return Ok(());
+        return Ok((width, height));
     }
     let reason = format!("{width}x{height} pixels, at least {MIN_SIDE} a side are needed");
     Err(DataError::Image { path: path.to_owned(), reason })

@@ -91,14 +91,20 @@ impl fmt::Display for Fill {
 /// # Errors
 /// [`DataError::Shape`] when a side of either image is zero, or a side of the result is over 16,384.
 pub fn resize(image: &RgbImage, width: u32, height: u32, filter: Filter) -> Result<RgbImage> {
-    let outside = |side: u32| side == 0 || side > MAX_SIDE;
-    if outside(width) || outside(height) || image.is_empty() {
-        return Err(resize_error((width, height), format!("an image of {}x{}", image.width(), image.height())));
-    }
+    check_resize(image.dimensions(), (width, height))?;
     // Columns before rows, each rounded and clipped to 8 bits, as Pillow does: in one call the resizer takes rows first, and
     // where a filter overshoots that differs by up to 17 levels.
     let wide = resize_once(image, width, image.height(), filter)?;
     resize_once(&wide, width, height, filter)
+}
+
+/// Sizes here are widths and heights.
+pub(crate) fn check_resize(from: (u32, u32), to: (u32, u32)) -> Result<()> {
+    let outside = |side: u32| side == 0 || side > MAX_SIDE;
+    if outside(to.0) || outside(to.1) || from.0 == 0 || from.1 == 0 {
+        return Err(resize_error(to, format!("an image of {}x{}", from.0, from.1)));
+    }
+    Ok(())
 }
 
 fn resize_once(image: &RgbImage, width: u32, height: u32, filter: Filter) -> Result<RgbImage> {
@@ -124,16 +130,17 @@ fn resize_error((width, height): (u32, u32), found: String) -> DataError {
     }
 }
 
-/// Resizes the shorter side to `side` and keeps the aspect ratio, the longer side rounded down as torchvision does.
+/// Resizes the shorter side to `side`; see [`short_size`].
 pub(crate) fn resize_short(image: &RgbImage, side: u32, filter: Filter) -> Result<RgbImage> {
-    let (width, height) = image.dimensions();
+    let (width, height) = short_size(image.dimensions(), side);
+    resize(image, width, height, filter)
+}
+
+/// The size with the shorter side at `side` and the aspect ratio kept, the longer side rounded down as torchvision does.
+pub(crate) fn short_size((width, height): (u32, u32), side: u32) -> (u32, u32) {
     let short = u64::from(width.min(height)).max(1);
     let scaled = |long: u32| u32::try_from(u64::from(side) * u64::from(long) / short).unwrap_or(u32::MAX);
-    if width <= height {
-        resize(image, side, scaled(height), filter)
-    } else {
-        resize(image, scaled(width), side, filter)
-    }
+    if width <= height { (side, scaled(height)) } else { (scaled(width), side) }
 }
 
 /// Cuts `width` × `height` at (`left`, `top`); the caller has checked that it lies inside.
@@ -143,26 +150,25 @@ pub(crate) fn crop(image: &RgbImage, left: u32, top: u32, width: u32, height: u3
 
 /// Cuts the middle; halves are rounded to even, as Python's `round` in torchvision does.
 pub(crate) fn center_crop(image: &RgbImage, width: u32, height: u32) -> Result<RgbImage> {
-    check_crop(image, width, height, "center_crop")?;
+    check_crop(image.dimensions(), (width, height), "center_crop")?;
     let start = |whole: u32, part: u32| (f64::from(whole - part) / 2.0).round_ties_even() as u32;
     Ok(crop(image, start(image.width(), width), start(image.height(), height), width, height))
 }
 
-pub(crate) fn check_crop(image: &RgbImage, width: u32, height: u32, op: &str) -> Result<()> {
-    if image.width() >= width && image.height() >= height {
+pub(crate) fn check_crop(from: (u32, u32), to: (u32, u32), op: &str) -> Result<()> {
+    if from.0 >= to.0 && from.1 >= to.1 {
         return Ok(());
     }
     Err(DataError::Shape {
-        op: format!("{op} to {width}x{height}"),
-        expected: format!("an image of at least {width}x{height} (width x height)"),
-        found: format!("{}x{}", image.width(), image.height()),
+        op: format!("{op} to {}x{}", to.0, to.1),
+        expected: format!("an image of at least {}x{} (width x height)", to.0, to.1),
+        found: format!("{}x{}", from.0, from.1),
         remedy: "put resize(n) or pad(n) before the crop, or crop less",
     })
 }
 
-/// Adds `border` pixels on each side.
-pub(crate) fn pad(image: &RgbImage, border: u32, fill: Fill) -> Result<RgbImage> {
-    let (width, height) = image.dimensions();
+/// The size with `border` pixels more on each side.
+pub(crate) fn padded_size((width, height): (u32, u32), border: u32, fill: Fill) -> Result<(u32, u32)> {
     let small = fill == Fill::Reflect && width.min(height) <= border;
     if small || width.max(height).saturating_add(2 * border) > MAX_SIDE {
         return Err(DataError::Shape {
@@ -172,8 +178,15 @@ pub(crate) fn pad(image: &RgbImage, border: u32, fill: Fill) -> Result<RgbImage>
             remedy: "pad less, or resize first",
         });
     }
+    Ok((width + 2 * border, height + 2 * border))
+}
+
+/// Adds `border` pixels on each side.
+pub(crate) fn pad(image: &RgbImage, border: u32, fill: Fill) -> Result<RgbImage> {
+    let (width, height) = image.dimensions();
+    let padded = padded_size((width, height), border, fill)?;
     if fill == Fill::Zero {
-        let mut padded = RgbImage::new(width + 2 * border, height + 2 * border);
+        let mut padded = RgbImage::new(padded.0, padded.1);
         imageops::replace(&mut padded, image, i64::from(border), i64::from(border));
         return Ok(padded);
     }
@@ -181,7 +194,7 @@ pub(crate) fn pad(image: &RgbImage, border: u32, fill: Fill) -> Result<RgbImage>
         let from_start = (i64::from(at) - i64::from(border)).unsigned_abs() as u32;
         if from_start < len { from_start } else { 2 * (len - 1) - from_start }
     };
-    Ok(RgbImage::from_fn(width + 2 * border, height + 2 * border, |x, y| -> Rgb<u8> {
+    Ok(RgbImage::from_fn(padded.0, padded.1, |x, y| -> Rgb<u8> {
         *image.get_pixel(mirrored(x, width), mirrored(y, height))
     }))
 }

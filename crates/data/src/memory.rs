@@ -79,11 +79,6 @@ impl MemorySet {
         Self { name: name.to_owned(), classes, labels, width, height, layout, bytes, fingerprint }
     }
 
-    /// Width and height of every image, in pixels.
-    pub fn dimensions(&self) -> (u32, u32) {
-        (self.width, self.height)
-    }
-
     fn check(&self, index: usize) -> Result<()> {
         let len = self.labels.len();
         if index < len { Ok(()) } else { Err(DataError::Index { set: self.name.clone(), index, len }) }
@@ -139,6 +134,10 @@ impl ImageSet for MemorySet {
     fn id(&self, index: usize) -> Result<u64> {
         self.check(index)?;
         Ok(Key::new(0, "index").with(index as u64).digest())
+    }
+
+    fn dimensions(&self, index: usize) -> Result<(u32, u32)> {
+        self.check(index).map(|()| (self.width, self.height))
     }
 
     fn origin(&self, index: usize) -> String {

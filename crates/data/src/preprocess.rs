@@ -89,6 +89,14 @@ impl Preprocess {
         rest.iter().try_fold(first.apply(image)?, |image, step| step.apply(&image))
     }
 
+    /// Width and height that [`Self::pixels`] gives an image of a width and a height.
+    ///
+    /// # Errors
+    /// As for [`Self::pixels`].
+    pub fn size(&self, size: (u32, u32)) -> Result<(u32, u32)> {
+        self.steps.iter().try_fold(size, |size, step| step.size(size))
+    }
+
     /// Writes the normalised image as planes of red, green and blue: `(value / 255 - mean) / std`.
     ///
     /// # Shapes
@@ -125,18 +133,22 @@ impl Preprocess {
     pub fn normalization(&self) -> Normalize {
         self.normalize.unwrap_or(Normalize::NONE)
     }
-
-    /// Height and width after the pixel steps, when they are the same for every image.
-    pub fn output_size(&self) -> Option<(u32, u32)> {
-        self.steps.iter().fold(None, |size, step| match *step {
-            Step::ResizeShort(side, _) => size.filter(|(h, w)| h == w).map(|_| (side, side)),
-            Step::ResizeTo(height, width, _) | Step::CenterCrop(height, width) => Some((height, width)),
-            Step::Pad(border, _) => size.map(|(h, w)| (h + 2 * border, w + 2 * border)),
-        })
-    }
 }
 
 impl Step {
+    fn size(&self, from: (u32, u32)) -> Result<(u32, u32)> {
+        let to = match *self {
+            Self::ResizeShort(side, _) => geometry::short_size(from, side),
+            Self::ResizeTo(height, width, _) | Self::CenterCrop(height, width) => (width, height),
+            Self::Pad(border, fill) => return geometry::padded_size(from, border, fill),
+        };
+        match self {
+            Self::CenterCrop(..) => geometry::check_crop(from, to, "center_crop")?,
+            _ => geometry::check_resize(from, to)?,
+        }
+        Ok(to)
+    }
+
     fn apply(&self, image: &RgbImage) -> Result<RgbImage> {
         match *self {
             Self::ResizeShort(side, filter) => geometry::resize_short(image, side, filter),

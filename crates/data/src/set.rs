@@ -50,6 +50,12 @@ pub trait ImageSet: Dataset<Sample, DataError> {
     /// [`DataError::Index`] past the end.
     fn id(&self, index: usize) -> Result<u64>;
 
+    /// Width and height of the image at `index` as `get` gives it, without decoding it.
+    ///
+    /// # Errors
+    /// [`DataError::Index`] past the end.
+    fn dimensions(&self, index: usize) -> Result<(u32, u32)>;
+
     /// Where the image at `index` comes from (a path, a file and a position), for messages. Empty past the end.
     fn origin(&self, index: usize) -> String;
 }
@@ -138,6 +144,10 @@ impl ImageSet for Subset {
 
     fn id(&self, index: usize) -> Result<u64> {
         self.whole.id(self.whole_index(index)?)
+    }
+
+    fn dimensions(&self, index: usize) -> Result<(u32, u32)> {
+        self.whole.dimensions(self.whole_index(index)?)
     }
 
     fn origin(&self, index: usize) -> String {

@@ -53,14 +53,6 @@ impl CleanView {
         }
         Ok(view)
     }
-
-    /// Height and width of the result when they do not depend on the image.
-    pub fn output_size(&self) -> Option<(u32, u32)> {
-        self.0.iter().rev().find_map(|step| match *step {
-            Step::Crop { side, .. } | Step::ResizedCrop { side, .. } => Some((side, side)),
-            Step::Identity | Step::Flip { .. } => None,
-        })
-    }
 }
 
 impl Step {
@@ -72,7 +64,7 @@ impl Step {
             }
             Self::Crop { side, border, fill } => {
                 let padded = if border == 0 { image } else { geometry::pad(&image, border, fill)? };
-                geometry::check_crop(&padded, side, side, "random_crop")?;
+                geometry::check_crop(padded.dimensions(), (side, side), "random_crop")?;
                 let left = stream.below(padded.width() - side + 1);
                 let top = stream.below(padded.height() - side + 1);
                 Ok(geometry::crop(&padded, left, top, side, side))

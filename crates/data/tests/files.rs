@@ -169,7 +169,7 @@ fn the_bundled_set_is_balanced_and_its_splits_are_disjoint() {
     let classes = Some(idx::FASHION_MNIST_CLASSES.map(str::to_owned).to_vec());
     for (part, per_class) in [(Split::Train, 1000), (Split::Validation, 100), (Split::Test, 200)] {
         let set = idx::open(&folder, part, classes.clone()).unwrap();
-        assert_eq!((set.name(), set.dimensions()), (part.name(), (28, 28)));
+        assert_eq!((set.name(), set.dimensions(0).unwrap()), (part.name(), (28, 28)));
         let mut counts = [0; 10];
         set.labels().iter().for_each(|&label| counts[label] += 1);
         assert_eq!(counts, [per_class; 10], "{part}");

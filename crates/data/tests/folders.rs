@@ -156,6 +156,8 @@ fn orientation_is_applied() {
         let turned = decode::decode(&golden(&format!("exif-{orientation}.jpg"))).unwrap();
         let want = decode::decode(&golden(&format!("exif-{orientation}-expected.png"))).unwrap();
         assert_eq!(turned.dimensions(), want.dimensions());
+        let header = decode::dimensions(&golden(&format!("exif-{orientation}.jpg"))).unwrap();
+        assert_eq!(header, want.dimensions(), "orientation {orientation}");
         let worst = turned.as_raw().iter().zip(want.as_raw()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
         assert!(worst <= 4, "orientation {orientation}: {worst} levels apart");
     }

@@ -91,15 +91,6 @@ fn steps_that_do_not_fit_say_what_would() {
 }
 
 #[test]
-fn output_size_is_known_when_it_is_fixed() {
-    let size = |text: &str| text.parse::<Preprocess>().unwrap().output_size();
-    assert_eq!(size("resize(36)|normalize(clip)"), None);
-    assert_eq!(size("resize(36)|center_crop(32)|pad(2)"), Some((36, 36)));
-    assert_eq!(size("resize(10,20)"), Some((10, 20)));
-    assert_eq!(size("center_crop(10)|resize(20)"), Some((20, 20)));
-}
-
-#[test]
 fn views_depend_on_the_key_alone_and_use_the_whole_range() {
     let image = golden("resize-source.png");
     let view: CleanView = "random_crop(17,2,reflect)+hflip".parse().unwrap();
@@ -157,6 +148,19 @@ proptest! {
         let text = parsed.to_string();
         prop_assert_eq!(&text.parse::<Preprocess>().unwrap(), &parsed);
         prop_assert_eq!(text.parse::<Preprocess>().unwrap().to_string(), text);
+    }
+
+    #[test]
+    fn sizes_are_known_without_pixels(
+        (width, height) in (1u32..80, 1u32..80),
+        steps in prop::collection::vec(prop::sample::select(vec![
+            "resize(30)", "resize(20,50)", "resize(1)", "center_crop(25)", "center_crop(10,40)", "pad(7)", "pad(12,reflect)",
+        ]), 0..4),
+    ) {
+        let preprocess: Preprocess = steps.join("|").parse().unwrap();
+        let found = preprocess.pixels(&RgbImage::new(width, height)).map(|image| image.dimensions());
+        let text = |size: Result<(u32, u32), robustify_data::DataError>| format!("{size:?}");
+        prop_assert_eq!(text(preprocess.size((width, height))), text(found));
     }
 
     #[test]

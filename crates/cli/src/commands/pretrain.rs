@@ -27,7 +27,7 @@ pub fn run(options: &Pretrain, interrupt: &Interrupt) -> anyhow::Result<()> {
     }
     let test = dataset::open_like(&images, &config.data, &config.data.test, &console)?;
     for part in [&images, &test] {
-        sizes::check_images("", &config.preprocess, &config.network, config.data.format, part)?;
+        sizes::check_images("", &config.preprocess, &config.network, part)?;
     }
     let model = Model::new(&config.network, config.seed, &machine.device)?;
     let preprocess: Preprocess = config.preprocess.parse()?;

@@ -10,7 +10,7 @@ use crate::config::{self, Config};
 use crate::console::{self, Console, Interrupt};
 use crate::dataset::Splits;
 use crate::rundir::Started;
-use crate::{results, rundir, stages};
+use crate::{results, rundir, stages, summary};
 
 /// Runs every stage that is not done yet, for one or several seeds, and prints what came of it.
 pub fn run(options: &Train, interrupt: &Interrupt) -> anyhow::Result<()> {
@@ -48,9 +48,13 @@ pub fn run(options: &Train, interrupt: &Interrupt) -> anyhow::Result<()> {
         Started { seeds: 1, ..started.clone() }.write(&run)?;
         all.push(one_seed(&context, &splits, opened, &run).with_context(|| format!("run {}", run.display()))?);
     }
-    console::result(&results::table(&all))?;
+    let summary = summary::Runs::new(&all.iter().map(Vec::as_slice).collect::<Vec<_>>());
     if seeds > 1 {
-        console::result(&results::verdict(&all))?;
+        summary.write(&folder.join(summary::SEEDS))?;
+    }
+    console::result(&summary.table())?;
+    if seeds > 1 {
+        console::result(&summary.verdict())?;
     }
     Ok(())
 }

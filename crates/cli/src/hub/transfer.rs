@@ -47,7 +47,7 @@ impl Source<'_> {
         let path = format!("{}/resolve/{}/{file}", self.repository, self.sha);
         // The tag is in the first answer that has one, before any redirect to a store.
         let mut about = About::default();
-        let response = self.client.get(&path, 0, |response| about.read(response.headers()))?;
+        let mut response = self.client.get(&path, 0, |response| about.read(response.headers()))?;
         ensure!(
             (1..=128).contains(&about.tag.len()) && about.tag.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'),
             "{file}: the hub gives it the tag `{}`, which is none",
@@ -59,11 +59,14 @@ impl Source<'_> {
         let blobs = root.join("blobs");
         fs::create_dir_all(&blobs).with_context(|| blobs.display().to_string())?;
         let blob = blobs.join(&about.tag);
-        let locked = blob.with_extension("lock");
-        let _lock = rundir::lock_file(&locked, || {
-            format!("another program is downloading the same file and holds {}; wait for it", locked.display())
+        let (_lock, waited) = rundir::wait_for_lock(&blob.with_extension("lock"), || {
+            self.console.say(&format!("{file}: another program is downloading it; waiting for it"));
         })?;
         if !blob.exists() {
+            if waited {
+                // The other one gave up, and the hub has not waited.
+                response = self.client.get(&path, 0, |_| ())?;
+            }
             let part = blob.with_extension("part");
             let size = self.receive(&path, response, &part, file)?;
             check(file, &part, about.size.or(size), &about.tag)?;

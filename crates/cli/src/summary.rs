@@ -1,0 +1,135 @@
+//! What came of one run or of several seeds: the table for people, and the same numbers as JSON.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use robustify_augment::Group;
+use robustify_bench::metrics::{self, SELECTED, SINGLE, Summary};
+use robustify_report::{Row, Spread, Style, Table, write_atomic};
+use serde_json::{Map, Value, json};
+
+/// The summary of a run, in its folder.
+pub const RUN: &str = "summary.json";
+/// The summary over the seeds, in the folder that has theirs.
+pub const SEEDS: &str = "seeds.json";
+
+/// The lines of the table: a name for people, model and route.
+const LINES: [(&str, &str, &str); 15] = [
+    ("original", "original", SINGLE),
+    ("teacher", "teacher", SINGLE),
+    ("APT", "apt", SINGLE),
+    ("robustify", "robustify", SELECTED),
+    ("· product", "robustify", "product"),
+    ("· KL only", "robustify", "kl"),
+    ("· uncertainty only", "robustify", "uncertainty"),
+    ("· max prob", "robustify", "max_prob"),
+    ("· entropy", "robustify", "entropy"),
+    ("· combined head", "robustify", "combined"),
+    ("· always clean", "robustify", "clean"),
+    ("· always robust", "robustify", "robust"),
+    ("· random", "robustify", "random"),
+    ("· oracle", "robustify", "oracle"),
+    ("· weighted sum", "robustify", "sum"),
+];
+
+/// Lines before which the table has a rule: the selection rules, and what they choose between.
+const RULED: [&str; 2] = ["· product", "· combined head"];
+
+/// A model and route over all runs.
+struct Line {
+    name: &'static str,
+    model: &'static str,
+    route: &'static str,
+    /// Column and value, a fraction; none where the model has no such number.
+    columns: Vec<(&'static str, Option<Spread>)>,
+}
+
+impl Line {
+    fn mean(&self, wanted: &str) -> f64 {
+        let value = self.columns.iter().find(|(name, _)| *name == wanted).and_then(|(_, value)| *value);
+        value.map_or(f64::NAN, |value| value.mean)
+    }
+
+    fn json(&self) -> Value {
+        let number = |value: &Option<Spread>| {
+            value.map(|value| json!({"mean": value.mean, "deviation": value.deviation, "runs": value.count}))
+        };
+        let columns = self.columns.iter().map(|(name, value)| (name.to_string(), json!(number(value))));
+        let mut line = Map::from_iter([("model".into(), self.model.into()), ("route".into(), self.route.into())]);
+        line.extend(columns);
+        line.into()
+    }
+}
+
+/// What several runs of the same models, or one, came to.
+pub struct Runs(Vec<Line>);
+
+impl Runs {
+    /// From the records of each run.
+    pub fn new(runs: &[&[Row]]) -> Self {
+        let of = |metric: &str| runs.iter().flat_map(|rows| metrics::summaries(rows, metric)).collect::<Vec<_>>();
+        let (accuracy, f_correct, right_choice) = (of("accuracy"), of("f_correct"), of("right_choice"));
+        let lines = LINES.into_iter().filter_map(|(name, model, route)| {
+            let spread = |summaries: &[Summary], value: &dyn Fn(&Summary) -> f64| {
+                let own = summaries.iter().filter(|summary| summary.model == model && summary.route == route);
+                Spread::of(own.map(value).filter(|value| value.is_finite()))
+            };
+            let clean = spread(&accuracy, &|summary| summary.clean)?;
+            let group = |(index, group): (usize, Group)| (group.name(), spread(&accuracy, &|s| s.groups[index]));
+            let mut columns = vec![("clean", Some(clean))];
+            columns.extend(Group::TEST.into_iter().enumerate().map(group));
+            columns.push(("mean", spread(&accuracy, &|summary| summary.mean)));
+            columns.push(("f_correct", spread(&f_correct, &|summary| summary.mean)));
+            columns.push(("right_choice", spread(&right_choice, &|summary| summary.mean)));
+            Some(Line { name, model, route, columns })
+        });
+        Self(lines.collect())
+    }
+
+    /// Accuracy of all models and routes in percent: clean, groups, mean; the routing quality beside them. Several runs give
+    /// mean ± standard deviation.
+    pub fn table(&self) -> String {
+        let title = |column: &'static str| match column {
+            "f_correct" => "F_correct",
+            "right_choice" => "right choice",
+            other => other,
+        };
+        let columns = self.0.first().into_iter().flat_map(|line| line.columns.iter().map(|(column, _)| title(column)));
+        let mut table = Table::new(std::iter::once("accuracy, %").chain(columns)).left(0);
+        for line in &self.0 {
+            if RULED.contains(&line.name) {
+                table.separator();
+            }
+            let percent = |value: Option<Spread>| value.map_or_else(|| "–".to_owned(), |value| value.percent(1));
+            let values = line.columns.iter().map(|(_, value)| percent(*value));
+            table.row(std::iter::once(line.name.to_owned()).chain(values));
+        }
+        table.render(Style::Box)
+    }
+
+    /// The comparison that the method stands or falls by.
+    pub fn verdict(&self) -> String {
+        let of = |route: &str, model: &str, column| {
+            let line = self.0.iter().find(|line| line.model == model && line.route == route);
+            100.0 * line.map_or(f64::NAN, |line| line.mean(column))
+        };
+        let lead = |other, column| of(SELECTED, "robustify", column) - of(SINGLE, other, column);
+        let against = |name, model| {
+            let (mean, clean) = (lead(model, "mean"), lead(model, "clean"));
+            format!(
+                "robustify against {name}: {mean:+.1} points of mean corruption accuracy, {clean:+.1} points clean\n"
+            )
+        };
+        against("the original", "original") + &against("APT", "apt")
+    }
+
+    /// Writes the table's numbers, as fractions.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let lines: Vec<Value> = self.0.iter().map(Line::json).collect();
+        let text = serde_json::to_string_pretty(&json!({ "metric": "accuracy", "lines": lines }))? + "\n";
+        write_atomic(path, text.as_bytes()).with_context(|| path.display().to_string())
+    }
+}
