@@ -259,6 +259,10 @@ fn what_the_hub_refuses_is_explained() {
     }
     let both = [("HF_TOKEN", "hf_neverToBeSeen\u{7}"), ("HF_HUB_OFFLINE", "1")];
     assert!(failed(&user.convert(SWIN, &both)).contains("characters that no token has"));
+    let file = user.home.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = failed(&user.convert(SWIN, &[("HF_HOME", file.to_str().unwrap())]));
+    assert!(error.contains("is a file; name a folder in HF_HOME"), "{error}");
 }
 
 #[test]

@@ -233,6 +233,13 @@ fn results_of_pictures_that_are_gone_are_counted_and_can_be_deleted() {
     fixture.done(&line("out --prune"));
     fixture.done(&line("new"));
     assert!(fixture.files("out") == fixture.files("new"));
+
+    // Nor is what was made of a picture that has become unusable.
+    fs::write(fixture.path("in/bird/wide.png"), "no picture").unwrap();
+    let said = fixture.partly(&line("out"));
+    assert!(said.contains("out holds 2 results") && said.contains("1 of 4 pictures were unusable"), "{said}");
+    let said = fixture.partly(&line("out --prune"));
+    assert!(said.contains("2 results deleted") && !fixture.path("out/fog/1/bird/wide.png").exists(), "{said}");
 }
 
 #[test]
@@ -334,9 +341,35 @@ fn one_picture_goes_into_one_file_and_draws_can_be_replayed() {
     let said = fixture.error(&replay(3));
     assert!(said.contains("s3_0_uniform") && said.contains("400"), "{said}");
     assert!(fixture.error(&replay(4)).contains("no draws for severity 4"));
+    // Without numbers, arrays are taken in the order of the file.
+    let mut archive = npyz::npz::NpzWriter::new(BufWriter::new(File::create(fixture.path("trace.npz")).unwrap()));
+    for name in ["zeta", "alpha", "delta", "theta", "beta", "gamma", "eta", "iota"] {
+        let array = archive.array(name, Default::default()).unwrap();
+        array.default_dtype().shape(&[]).begin_nd().unwrap().extend([400.0]).unwrap();
+    }
+    drop(archive);
+    let said = fixture.error(&replay(3));
+    assert!(said.contains("zeta") && said.contains("400"), "{said}");
     fixture.done("corrupt astronaut.png new/tree --corruption fog --severity 1-2 --sheet sheet.png");
     assert_eq!(fixture.files("new/tree").len(), 3);
     assert!(open(&fixture.path("sheet.png")).width() > 3 * 128);
+}
+
+#[test]
+fn a_sample_of_an_archive_has_a_name_of_its_own() {
+    let fixture = Fixture::new();
+    fs::create_dir_all(fixture.path("dots/v1.2")).unwrap();
+    for name in ["a.1.png", "a.2.png"] {
+        fs::copy(fixture.path("in/cat/wide.png"), fixture.path("dots/v1.2").join(name)).unwrap();
+    }
+    fixture.done("corrupt dots out --corruption fog --severity 1 --profile scaled --format tar");
+    let archive = String::from_utf8_lossy(&fs::read(fixture.path("out/fog-1.tar")).unwrap()).into_owned();
+    for member in ["v1.2/a_1.png", "v1.2/a_1.cls", "v1.2/a_2.png", "v1.2/a_2.cls"] {
+        assert!(archive.contains(member), "no {member}");
+    }
+    fs::copy(fixture.path("in/cat/wide.png"), fixture.path("dots/v1.2/a_1.png")).unwrap();
+    let said = fixture.error("corrupt dots other --corruption fog --profile scaled --format tar");
+    assert!(said.contains("v1.2/a.1.png, v1.2/a_1.png"), "{said}");
 }
 
 #[test]
@@ -348,6 +381,18 @@ fn files_of_others_are_not_overwritten() {
     let said = fixture.error("augment in/dog . --policy augmix");
     assert!(said.contains("grey.png") && said.contains("was not made by this program"), "{said}");
     assert!(fs::read(fixture.path("grey.png")).unwrap() == own && !fixture.path("glass.png").exists());
+
+    // The same in a folder that has results already. A result that a kill left unrecorded is no stranger.
+    let line = "corrupt in out --corruption fog --severity 1 --profile scaled";
+    fixture.done(line);
+    let manifest = fs::read_to_string(fixture.path("out/manifest.jsonl")).unwrap();
+    let unrecorded: Vec<&str> = manifest.lines().filter(|line| !line.contains("wide.png")).collect();
+    fs::write(fixture.path("out/manifest.jsonl"), unrecorded.join("\n") + "\n").unwrap();
+    fixture.done(line);
+    fixture.save("in/cat/new.png", &picture(9, 9).into(), ImageFormat::Png);
+    fs::write(fixture.path("out/fog/1/cat/new.png"), "mine").unwrap();
+    assert!(fixture.error(line).contains("new.png: is there already and was not made by this program"));
+    assert_eq!(fs::read(fixture.path("out/fog/1/cat/new.png")).unwrap(), b"mine");
 }
 
 #[test]

@@ -10,7 +10,8 @@
 //! |---|---|
 //! | `flex` | the CPU, in Rust; bit-exact from run to run |
 //! | `tch`, `tch:cuda:0`, `tch:mps` | LibTorch on the CPU, on a CUDA card, on Apple's GPU |
-//! | `cuda`, `rocm`, `wgpu`, `vulkan`, `metal` | that backend's own choice of adapter |
+//! | `cuda`, `rocm` | the first card |
+//! | `wgpu`, `vulkan`, `metal` | that backend's own choice of adapter |
 //! | `cuda:1`, `vulkan:1`, … | the adapter at that place in the backend's list, counted from 0 |
 //!
 //! ```

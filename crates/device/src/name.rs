@@ -109,7 +109,11 @@ impl Selector {
         };
         let backend: BackendName = name.parse()?;
         let Some(place) = place else { return Ok(Self::Default(backend)) };
-        let index = |digits: &str| digits.parse().ok().map(|index| Self::Adapter { backend, index });
+        let index = |digits: &str| {
+            let index: usize = digits.parse().ok()?;
+            // `+1` and `01` are numbers too, but no places.
+            (index.to_string() == digits).then_some(Self::Adapter { backend, index })
+        };
         let selector = match backend {
             BackendName::Flex => None,
             BackendName::Tch if place == "mps" => Some(Self::Mps),

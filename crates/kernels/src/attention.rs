@@ -7,14 +7,15 @@ use burn::tensor::{Tensor, activation};
 pub struct Extras {
     /// Added to the scores: `[windows, heads, tokens, tokens]`, where row `r` of the batch reads `r % windows`.
     pub bias: Option<Tensor<4>>,
-    /// Multiplied onto the weights after the softmax, as dropout does: `[rows, heads, tokens, tokens]`.
+    /// Multiplied onto the weights after the softmax, as dropout does: `[rows, heads, tokens, tokens]`. It takes no gradient.
     pub mask: Option<Tensor<4>>,
 }
 
 /// Multi-head self-attention on projections that lie side by side, as the one layer that makes all three leaves them.
 /// Source: Vaswani et al. 2017, arXiv:1706.03762, 3.2.
 ///
-/// The kernel keeps one number per token and head for its backward pass and computes the weights again.
+/// The kernel of flex keeps one number per token and head for its backward pass and computes the weights again. LibTorch has one
+/// for attention without extras; with them it composes, and keeps the weights.
 ///
 /// # Shapes
 /// - qkv: `[rows, tokens, 3 * width]`: queries, keys and values, each with the heads side by side
@@ -44,7 +45,7 @@ pub fn self_attention(qkv: Tensor<3>, heads: usize, scale: f64, extras: Extras) 
     }
     let mut weights = activation::softmax(scores, 3);
     if let Some(mask) = extras.mask {
-        weights = weights * mask;
+        weights = weights * mask.detach();
     }
     weights.matmul(v).swap_dims(1, 2).reshape([rows, tokens, width])
 }

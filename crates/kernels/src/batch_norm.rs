@@ -22,6 +22,17 @@ impl Then {
         if let Self::AddRelu(shortcut) = self { serves(shortcut) } else { true }
     }
 
+    fn check(&self, x: &Tensor<4>, rows: &[&Tensor<1>]) {
+        let [_, channels, _, _] = x.dims();
+        assert!(
+            rows.iter().all(|row| row.dims() == [channels]),
+            "a row is not as long as there are {channels} channels"
+        );
+        if let Self::AddRelu(shortcut) = self {
+            assert_eq!(shortcut.dims(), x.dims(), "the shortcut has another shape than x");
+        }
+    }
+
     fn apply(self, x: Tensor<4>) -> Tensor<4> {
         match self {
             Self::Nothing => x,
@@ -39,6 +50,9 @@ impl Then {
 /// - weight, bias: `[channels]`
 /// - statistics: mean and variance, each `[channels]`
 /// - output: that of `x`
+///
+/// # Panics
+/// When the shapes do not fit each other.
 pub fn batch_norm(
     x: Tensor<4>,
     [weight, bias]: [Tensor<1>; 2],
@@ -46,6 +60,8 @@ pub fn batch_norm(
     eps: f64,
     then: Then,
 ) -> Tensor<4> {
+    then.check(&x, &[&weight, &bias, &mean, &variance]);
+    let [mean, variance] = [mean, variance].map(Tensor::detach);
     #[cfg(feature = "flex")]
     if kernel::serves(&x, [&weight, &bias, &mean, &variance], &then)
         && let Some(statistics) = kernel::Statistics::of(mean.clone(), variance.clone(), eps)
@@ -69,12 +85,16 @@ pub fn batch_norm(
 /// - x: `[batch, channels, height, width]`
 /// - weight, bias: `[channels]`
 /// - output: that of `x`; `[channels]`; `[channels]`
+///
+/// # Panics
+/// When the shapes do not fit each other.
 pub fn batch_norm_train(
     x: Tensor<4>,
     [weight, bias]: [Tensor<1>; 2],
     eps: f64,
     then: Then,
 ) -> (Tensor<4>, [Tensor<1>; 2]) {
+    then.check(&x, &[&weight, &bias]);
     #[cfg(feature = "flex")]
     if kernel::serves(&x, [&weight, &bias, &weight, &bias], &then) {
         let [mean, variance] = kernel::of_batch(x.clone());
@@ -246,8 +266,9 @@ mod kernel {
                 ),
                 None => gradient,
             };
-            let [x, weight, bias] = self.gradients(&saved, gradient.clone(), [wanted[0], wanted[1], wanted[2]]);
-            [x, weight, bias, Some(gradient)]
+            let of_shortcut = wanted[3].then(|| gradient.clone());
+            let [x, weight, bias] = self.gradients(&saved, gradient, [wanted[0], wanted[1], wanted[2]]);
+            [x, weight, bias, of_shortcut]
         }
     }
 
@@ -313,7 +334,8 @@ mod kernel {
             let planes = Planes::of(x);
             let mask = self.relu && output.is_none();
             // Sums of the gradient, and of its products with the normalised values.
-            let sums = collect(planes.channels, |channel| {
+            let read = wanted[1] || wanted[2] || (wanted[0] && self.of_batch);
+            let sums = collect(if read { planes.channels } else { 0 }, |channel| {
                 let value = self.value(channel, weight, bias);
                 let [mean, inverse] = self.statistics.0[channel];
                 planes.sums(
@@ -336,12 +358,14 @@ mod kernel {
         fn input_gradient(&self, saved: &Saved, mut gradient: Array, mask: bool, sums: &[[f64; 2]]) -> Array {
             let Saved { x, weight, bias, .. } = saved;
             let planes = Planes::of(x);
-            let count = if self.of_batch { (planes.batch * planes.pixels) as f64 } else { f64::INFINITY };
+            let count = (planes.batch * planes.pixels) as f64;
             let map = |channel: usize| {
                 let value = self.value(channel, weight, bias);
                 let [mean, inverse] = self.statistics.0[channel];
                 let slope = inverse * weight[channel];
-                let [shift, tilt] = sums[channel].map(|sum| (f64::from(slope) * sum / count) as f32);
+                // Statistics that were given do not move with the input.
+                let sums = if self.of_batch { sums[channel] } else { [0.0; 2] };
+                let [shift, tilt] = sums.map(|sum| (f64::from(slope) * sum / count) as f32);
                 let tilt = tilt * inverse;
                 #[inline(always)]
                 move |gradient: f32, x: f32| {

@@ -2,12 +2,12 @@
 //!
 //! Every function of this crate takes and returns Burn's tensors and can stand wherever the ops it replaces stood. In `f32`
 //! it runs a kernel with a backward pass of its own: on flex (feature `flex`) one written here, on LibTorch's CPU (feature
-//! `tch`) LibTorch's op and its derivative. On any other backend and in any other element type it composes Burn's ops. All
-//! agree to 1e-5 of the largest element, and their gradients to 1e-4.
+//! `tch`) LibTorch's op and its derivative, where it has one. Elsewhere, on any other backend and in any other element type, it
+//! composes Burn's ops. All agree to 1e-5 of the largest element, and their gradients to 1e-4.
 //!
 //! On flex a kernel's result does not depend on the number of threads: work is split at fixed places, and partial sums are
 //! added in the order of the split. Nor does it depend on the vectors of the machine, but for matrix products and
-//! convolutions, which use fused multiply-adds where there are any.
+//! convolutions, which use fused multiply-adds where there are any, and sum long rows in blocks that fit the caches.
 //!
 //! # A new kernel
 //!

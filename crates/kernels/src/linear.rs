@@ -9,7 +9,14 @@ use burn::tensor::Tensor;
 /// - weight: `[outputs, inputs]`, as PyTorch has it
 /// - bias: `[outputs]`
 /// - output: `[.., outputs]`
+///
+/// # Panics
+/// When the shapes do not fit each other.
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+    let mut dims = x.dims();
+    let [outputs, inputs] = weight.dims();
+    assert_eq!(dims[D - 1], inputs, "the last axis of x is not the weight's inputs");
+    assert!(bias.as_ref().is_none_or(|bias| bias.dims() == [outputs]), "the bias is not as long as the outputs");
     #[cfg(feature = "flex")]
     if crate::flex::serves(&x) && crate::flex::serves(&weight) && bias.as_ref().is_none_or(crate::flex::serves) {
         let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
@@ -22,8 +29,6 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
     if crate::tch::serves(&x) && crate::tch::serves(&weight) && bias.as_ref().is_none_or(crate::tch::serves) {
         return crate::tch::linear(x, weight, bias);
     }
-    let mut dims = x.dims();
-    let [outputs, inputs] = weight.dims();
     let rows = dims[..D - 1].iter().product();
     // A batched product would sum the weight's gradient over the batch afterwards.
     let y = x.reshape([rows, inputs]).matmul(weight.transpose());

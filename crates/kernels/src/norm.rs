@@ -8,7 +8,12 @@ use burn::tensor::Tensor;
 /// - x: `[.., width]`
 /// - weight, bias: `[width]`
 /// - output: that of `x`
+///
+/// # Panics
+/// When the shapes do not fit each other.
 pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> Tensor<D> {
+    let width = x.dims()[D - 1];
+    assert_eq!([weight.dims(), bias.dims()], [[width]; 2], "weight and bias are not as long as the last axis of x");
     #[cfg(feature = "flex")]
     if [crate::flex::serves(&x), crate::flex::serves(&weight), crate::flex::serves(&bias)] == [true; 3] {
         let inputs = [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
@@ -35,7 +40,7 @@ pub fn normalise<const D: usize>(x: Tensor<D>, eps: f64) -> Tensor<D> {
     if crate::tch::serves(&x) {
         return crate::tch::normalise(x, eps);
     }
-    let ones = Tensor::ones([x.dims()[D - 1]], &x.device().without_autodiff());
+    let ones = Tensor::ones([x.dims()[D - 1]], (&x.device().without_autodiff(), x.dtype()));
     burn::tensor::module::layer_norm(x, ones, None, eps)
 }
 

@@ -1,8 +1,8 @@
 //! Every kernel against the composition of Burn's ops, and its gradients against the composition's, over odd sizes and inputs
 //! that are not contiguous.
 
-use burn::tensor::{Device, Tensor, TensorData, activation};
-use robustify_kernels::Extras;
+use burn::tensor::{DType, Device, Tensor, TensorData, activation};
+use robustify_kernels::{Extras, Then};
 
 /// Every backend in this build that has kernels, under autodiff: they run where the inputs are `f32`.
 fn devices() -> impl Iterator<Item = Device> {
@@ -197,6 +197,42 @@ fn attention_agrees_with_its_composition() {
                 Comparison { name, kernel, composed }.check();
             }
         }
+    }
+}
+
+/// In `f64` every function composes Burn's ops, which is what a GPU runs: the kernels of flex against these.
+#[test]
+fn compositions_agree_with_the_kernels() {
+    let device = robustify_device::open(Some("flex")).unwrap().autodiff();
+    let of_tokens = |dtype: DType| {
+        let (x, weight, bias) = (input(&device, [4, 5, 12], 1), input(&device, [18, 12], 2), input(&device, [18], 3));
+        let (scale, shift, table) = (input(&device, [12], 4), input(&device, [12], 5), input(&device, [2, 2, 5, 5], 6));
+        let [wide_scale, wide_shift, wide_bias] = [&scale, &shift, &bias].map(|row| row.clone().cast(dtype));
+        let y = robustify_kernels::layer_norm(x.clone().cast(dtype), wide_scale, wide_shift, 1e-6);
+        let y = robustify_kernels::normalise(robustify_kernels::gelu(y), 1e-3);
+        let y = robustify_kernels::linear(y, weight.clone().cast(dtype), Some(wide_bias));
+        let mask = Tensor::<4>::from_data(noise([4, 2, 5, 5], 7), &device.clone().without_autodiff());
+        let mask = mask.greater_elem(-1.0).float().cast(dtype);
+        let extras = Extras { bias: Some(table.clone().cast(dtype)), mask: Some(mask) };
+        let y = robustify_kernels::quick_gelu(robustify_kernels::self_attention(y, 2, 0.5, extras));
+        result_and_gradients!(y.cast(DType::F32), x, weight, bias, scale, shift, table)
+    };
+    let of_pixels = |dtype: DType| {
+        let (x, kernel, shortcut) =
+            (input(&device, [2, 3, 5, 6], 8), input(&device, [4, 3, 3, 3], 9), input(&device, [2, 4, 5, 6], 10));
+        let (weight, bias) = (input(&device, [4], 11), input(&device, [4], 12));
+        let affine = || [&weight, &bias].map(|row| row.clone().cast(dtype));
+        let y = robustify_kernels::conv2d(x.clone().cast(dtype), kernel.clone().cast(dtype), None, [1, 1], [1, 1]);
+        let (y, statistics) = robustify_kernels::batch_norm_train(y, affine(), 1e-5, Then::Relu);
+        let then = Then::AddRelu(shortcut.clone().cast(dtype));
+        let y = robustify_kernels::batch_norm(y, affine(), statistics, 1e-5, then);
+        result_and_gradients!(y.cast(DType::F32), x, kernel, shortcut, weight, bias)
+    };
+    for (name, kernel, composed) in [
+        ("tokens", of_tokens(DType::F32), of_tokens(DType::F64)),
+        ("pixels", of_pixels(DType::F32), of_pixels(DType::F64)),
+    ] {
+        Comparison { name: name.into(), kernel, composed }.check();
     }
 }
 

@@ -107,18 +107,19 @@ impl Network {
 /// The autoencoder of the results' folder, trained on the input if it is not there.
 fn trained(
     options: &Augment,
-    Job { inputs, preprocess, .. }: &Job,
+    job: &Job,
     console: &Console,
     interrupt: &Interrupt,
     device: &burn::tensor::Device,
 ) -> anyhow::Result<PathBuf> {
+    let Job { inputs, preprocess, .. } = job;
     let mut list = format!("{} {} {}\n", options.offline.seed, options.deep_epochs, options.offline.preprocess);
     for index in 0..inputs.len() {
         list += &format!("{} {}\n", inputs.name(index), inputs.read(index).map(|raw| raw.sha256).unwrap_or_default());
     }
     // Named by what determines it, so that other pictures or settings train another.
     let name = format!("autoencoder-{}.safetensors", &digest::of_bytes(list.as_bytes())[..12]);
-    let file = options.offline.output.with_extension(name);
+    let file = job.beside(&name)?;
     if file.is_file() {
         console.say(&format!("autoencoder: {}", file.display()));
         return Ok(file);
@@ -143,9 +144,6 @@ fn trained(
     })?;
     let losses: Vec<String> = trained.losses.iter().map(|loss| format!("{loss:.4}")).collect();
     progress.finish(&format!("mean squared error by epoch {}; {}", losses.join(" "), file.display()));
-    if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made a folder", folder.display()))?;
-    }
     trained.network.save(&file)?;
     Ok(file)
 }

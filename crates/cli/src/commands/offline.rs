@@ -44,7 +44,7 @@ impl<'a> Job<'a> {
             job.outside(&options.output)?;
         }
         if single.is_none() && options.format != Format::Npy {
-            check_names(&job.inputs)?;
+            check_names(&job.inputs, options.format)?;
         }
         if let Some(sheet) = &options.sheet {
             job.check_sheet(sheet)?;
@@ -76,6 +76,15 @@ impl<'a> Job<'a> {
             context()
         );
         Ok(())
+    }
+
+    /// A file beside OUTPUT, whose name begins as OUTPUT's, in a folder that is made.
+    pub fn beside(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let output = resolved(&self.options.output);
+        let file = output.file_name().with_context(|| format!("{}: nothing lies beside it", output.display()))?;
+        let folder = output.parent().unwrap_or(&output);
+        std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made a folder", folder.display()))?;
+        Ok(folder.join(format!("{}.{name}", file.to_string_lossy())))
     }
 
     /// The first usable picture and its name, for a sheet.

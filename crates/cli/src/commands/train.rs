@@ -32,21 +32,21 @@ pub fn run(options: &Train, interrupt: &Interrupt) -> anyhow::Result<()> {
     let mut context =
         stages::Context { config, machine, cache, console, interrupt: interrupt.clone(), fresh: options.fresh };
 
-    let first = context.config.tuning.seed;
+    let opened = stages::open(&context, &splits)?;
+    // What cannot be written to is found before anything of the run's folder is touched.
+    std::fs::create_dir_all(&context.cache).with_context(|| format!("cache folder {}", context.cache.display()))?;
     let started = Started { seeds, cache: std::path::absolute(&context.cache)? };
+    if seeds > 1 {
+        rundir::write_config(&folder, &context.config)?;
+        started.write(&folder)?;
+    }
+    let first = context.config.tuning.seed;
     let mut all = Vec::new();
     for seed in first..first + seeds {
         context.config.tuning.seed = seed;
-        let opened = stages::open(&context, &splits)?;
-        // What cannot be written to is found before anything of the run's folder is touched.
-        std::fs::create_dir_all(&context.cache).with_context(|| format!("cache folder {}", context.cache.display()))?;
-        if seeds > 1 && seed == first {
-            rundir::write_config(&folder, &context.config)?;
-            started.write(&folder)?;
-        }
         let run = if seeds == 1 { folder.clone() } else { folder.join(format!("seed-{seed}")) };
         Started { seeds: 1, ..started.clone() }.write(&run)?;
-        all.push(one_seed(&context, &splits, opened, &run).with_context(|| format!("run {}", run.display()))?);
+        all.push(one_seed(&context, &splits, opened.clone(), &run).with_context(|| format!("run {}", run.display()))?);
     }
     let summary = summary::Runs::new(&all.iter().map(Vec::as_slice).collect::<Vec<_>>());
     if seeds > 1 {

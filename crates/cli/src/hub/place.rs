@@ -32,6 +32,14 @@ impl Place {
             Some(cache) => expanded(cache),
             None => home()?.join("hub"),
         };
+        let file = cache.ancestors().find(|path| path.exists()).filter(|path| !path.is_dir());
+        if let Some(file) = file {
+            anyhow::bail!(
+                "the cache of the Hugging Face hub is to be in {}, but {} is a file; name a folder in HF_HOME or HF_HUB_CACHE",
+                cache.display(),
+                file.display()
+            );
+        }
         let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
         let offline = variable("HF_HUB_OFFLINE")
             .is_some_and(|value| ["1", "on", "yes", "true"].contains(&value.to_lowercase().as_str()));

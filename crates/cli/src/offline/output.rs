@@ -99,6 +99,8 @@ pub struct Made {
     /// How many were made, and how many were there.
     pub made: usize,
     pub kept: usize,
+    /// Why nothing was made, of a picture that was usable before.
+    pub fault: Option<anyhow::Error>,
 }
 
 /// Results on their way to the disk.
@@ -229,11 +231,18 @@ impl Maker {
         };
         let record = Record { name: name.clone(), input: raw.sha256.clone(), ..Record::default() };
         let kept = work.variants().len() - wanted.len();
-        let mut made = Made { row, record, packed: Vec::new(), made: wanted.len(), kept };
+        let mut made = Made { row, record, packed: Vec::new(), made: wanted.len(), kept, fault: None };
         if wanted.is_empty() {
             return Ok(made);
         }
-        let picture = inputs.decode(index, raw, preprocess)?;
+        let picture = match inputs.decode(index, raw, preprocess) {
+            Ok(picture) => picture,
+            // What was made of the picture before it broke is outdated.
+            Err(fault) if self.packed.is_none() && self.known.contains_key(&name) => {
+                return Ok(Made { made: 0, kept: 0, fault: Some(fault), ..made });
+            }
+            Err(fault) => return Err(fault),
+        };
         for variant in wanted {
             work.make(&picture.rgb, &name, variant, scratch, buffer)?;
             let relative = result(&name, &work.variants()[variant].folder(), self.format);
@@ -254,10 +263,23 @@ impl Maker {
                 fs::create_dir_all(parent)
                     .map_err(|error| NotWritten(format!("{}: cannot be made: {error}", parent.display())))?;
             }
+            self.expect_ours(&name, &relative, &bytes)?;
             replace(&path, &bytes)?;
             made.record.outputs.insert(relative, digest::of_bytes(&bytes));
         }
         Ok(made)
+    }
+
+    /// Fails if a file that is somebody's own stands where a result is to go. After a kill a result may be there that no record
+    /// names: it has the same bytes.
+    fn expect_ours(&self, name: &str, relative: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        let path = self.folder.join(relative);
+        let names = |record: &Record| record.outputs.contains_key(relative) || record.outdated.contains(relative);
+        let is_ours = || self.known.get(name).is_some_and(names) || self.known.values().any(names);
+        if !path.exists() || is_ours() || fs::read(&path).is_ok_and(|found| found == bytes) {
+            return Ok(());
+        }
+        Err(NotWritten(not_ours(&path, &self.folder)).into())
     }
 
     fn is_done(&self, name: &str, input: &str, relative: &str) -> bool {
@@ -272,15 +294,18 @@ fn expect_no_results(folder: &Path, format: Format, inputs: &Inputs, work: &dyn 
     for index in 0..inputs.len() {
         for variant in work.variants() {
             let path = folder.join(result(&inputs.name(index), &variant.folder(), format));
-            ensure!(
-                !path.exists(),
-                "{}: is there already and was not made by this program; remove it, or choose another folder than {}",
-                path.display(),
-                folder.display()
-            );
+            ensure!(!path.exists(), not_ours(&path, folder));
         }
     }
     Ok(())
+}
+
+fn not_ours(path: &Path, folder: &Path) -> String {
+    format!(
+        "{}: is there already and was not made by this program; remove it, or choose another folder than {}",
+        path.display(),
+        folder.display()
+    )
 }
 
 /// The path of a result below the folder of all results.
@@ -298,19 +323,27 @@ pub fn member(name: &str, extension: &str) -> String {
     format!("{stem}.{extension}")
 }
 
+/// The name of a picture in an archive. WebDataset takes what follows the first dot of a file's name for its extension, and
+/// files that agree before it for one sample, so other dots become `_`.
+pub fn sample(name: &str, extension: &str) -> String {
+    let (folder, file) = name.split_at(name.rfind('/').map_or(0, |slash| slash + 1));
+    let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
+    format!("{folder}{}.{extension}", stem.replace('.', "_"))
+}
+
 /// Fails when pictures would be written to one file; names them all.
-pub fn check_names(inputs: &Inputs) -> anyhow::Result<()> {
+pub fn check_names(inputs: &Inputs, format: Format) -> anyhow::Result<()> {
+    let of = if format == Format::Tar { sample } else { member };
     let mut by_result: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for index in 0..inputs.len() {
         let name = inputs.name(index);
-        by_result.entry(member(&name, "png")).or_default().push(name);
+        by_result.entry(of(&name, "png")).or_default().push(name);
     }
     let clashes: Vec<String> =
         by_result.values().filter(|names| names.len() > 1).map(|names| format!("\n  {}", names.join(", "))).collect();
     ensure!(
         clashes.is_empty(),
-        "these pictures differ in their extension only, and so would their results; rename or remove all but one of each \
-         line, or use --format npy:{}",
+        "the results of these pictures would have one name; rename or remove all but one of each line, or use --format npy:{}",
         clashes.concat()
     );
     Ok(())

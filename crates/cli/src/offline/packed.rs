@@ -16,7 +16,7 @@ use npyz::WriterBuilder;
 use robustify_augment::Scratch;
 
 use super::manifest::{Record, Records};
-use super::output::{Format, member, neighbour, replace};
+use super::output::{Format, neighbour, replace, sample};
 use super::run::{Options, each};
 use super::{Inputs, Variant};
 use crate::console::{Console, Interrupt};
@@ -287,8 +287,8 @@ impl Packed {
             }
             Writer::Archive(archive) => {
                 let name = &self.names[row];
-                append(archive, &member(name, "png"), bytes).and_then(|()| match &self.labels {
-                    Some(labels) => append(archive, &member(name, "cls"), labels[row].to_string().as_bytes()),
+                append(archive, &sample(name, "png"), bytes).and_then(|()| match &self.labels {
+                    Some(labels) => append(archive, &sample(name, "cls"), labels[row].to_string().as_bytes()),
                     None => Ok(()),
                 })
             }

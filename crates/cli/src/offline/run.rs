@@ -76,17 +76,23 @@ pub fn run(
     // An array without one of its rows would be of no use.
     let strict = options.strict || output.is_packed();
     let done = each(pictures.len(), options.jobs, interrupt, make, |row, made| {
-        match made {
-            Ok(made) => {
+        let worked = match made {
+            Ok(mut made) => {
+                let fault = made.fault.take();
                 summary.made += made.made;
                 summary.kept += made.kept;
                 output.take(made)?;
+                fault.map_or(Ok(()), Err)
             }
+            Err(error) => Err(error),
+        };
+        match worked {
             Err(error) if strict || error.is::<NotWritten>() => return Err(error),
             Err(error) => {
                 summary.unusable += 1;
                 console.warn(&format!("{error:#}"));
             }
+            Ok(()) => {}
         }
         progress.set(row + 1, "");
         Ok(())

@@ -1,11 +1,11 @@
 //! Recorded random draws in NumPy's `.npz`, as arguments of a replay.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader};
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use npyz::npz::NpzArchive;
+use npyz::npz::{NpzArchive, array_name_from_file_name};
 use npyz::{DType, TypeChar};
 use robustify_augment::{Severity, Trace};
 
@@ -16,7 +16,13 @@ pub fn read(path: &Path, severity: Severity) -> anyhow::Result<Trace> {
     let file = File::open(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     let archive = NpzArchive::new(BufReader::new(file));
     let mut archive = archive.with_context(|| format!("{}: is no .npz archive", path.display()))?;
-    let names: Vec<String> = archive.array_names().map(str::to_owned).collect();
+    // `array_names` gives them in an order that changes from run to run.
+    let zip = archive.zip_archive();
+    let files = (0..zip.len()).map(|index| Ok(zip.by_index_raw(index)?.name().to_owned()));
+    let files: Vec<String> =
+        files.collect::<io::Result<_>>().with_context(|| format!("{}: is no .npz archive", path.display()))?;
+    let names: Vec<String> =
+        files.iter().filter_map(|file| array_name_from_file_name(file)).map(str::to_owned).collect();
     let head = format!("s{severity}_");
     let by_severity = (1..=5).any(|level| names.iter().any(|name| name.starts_with(&format!("s{level}_"))));
     let mut wanted: Vec<(usize, &String)> = names

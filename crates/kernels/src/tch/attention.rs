@@ -70,13 +70,13 @@ impl Attention {
     /// Queries, keys and values: `[rows, heads, tokens, size]`.
     fn parts(&self, qkv: &tch::Tensor) -> [tch::Tensor; 3] {
         let size = qkv.size();
-        let parts = qkv.reshape([size[0], size[1], 3, self.heads, -1]).permute([2, 0, 3, 1, 4]);
+        let parts = qkv.reshape([size[0], size[1], 3, self.heads, size[2] / 3 / self.heads]).permute([2, 0, 3, 1, 4]);
         [0, 1, 2].map(|index| parts.select(0, index))
     }
 
     /// `[rows, tokens, width]` as `[rows, heads, tokens, size]`.
     fn heads(&self, tokens: &tch::Tensor) -> tch::Tensor {
         let size = tokens.size();
-        tokens.reshape([size[0], size[1], self.heads, -1]).transpose(1, 2)
+        tokens.reshape([size[0], size[1], self.heads, size[2] / self.heads]).transpose(1, 2)
     }
 }
