@@ -165,7 +165,7 @@ fn attention(x: Inputs, extras: Extras) -> Tensor<4> {
 /// What is not to be attended to has a low bias, on any backend: LibTorch's fused attention reads a boolean mask the other way
 /// round.
 fn attention_with_extras(x: Inputs) -> Tensor<4> {
-    let dropped = |index: usize| if index % 3 == 0 { 0.0 } else { 1.5 };
+    let dropped = |index: usize| if index.is_multiple_of(3) { 0.0 } else { 1.5 };
     let mask = tensor(&x[0].device().without_autodiff(), [2, 2, 5, 5], dropped);
     attention(x.clone(), Extras { bias: Some(x[1].clone()), mask: Some(mask) })
 }

@@ -92,7 +92,7 @@
 
 /// Grows by one whenever a corruption or an augmentation gives other pixels for the same key. Whatever is cached should
 /// depend on it.
-pub const REVISION: u32 = 3;
+pub const REVISION: u32 = 4;
 
 mod affine;
 mod augmix;

@@ -12,9 +12,9 @@ use crate::{ifs, leaves, plasma};
 
 /// A set of structured pictures, each of which can be had at any size.
 ///
-/// Generated pictures depend on the kind, the seed and their number only; they are made when first drawn and kept, about
-/// 200 kB a picture for images of 224 pixels. None of them is a picture of the set that PixMix's authors published, so
-/// results carry the name of the set.
+/// Generated pictures depend on the kind, the seed and their number only. They are made when first drawn, and up to 256 MiB
+/// of them are kept: a picture has 200 kB for images of 224 pixels and 63 MB for photos of 4000. None of them is a picture of
+/// the set that PixMix's authors published, so results carry the name of the set.
 #[derive(Clone)]
 pub struct MixingSet {
     source: Source,
@@ -24,7 +24,30 @@ pub struct MixingSet {
 }
 
 /// Pictures that were made, by index and short side.
-type Ready = HashMap<(u32, u32), Arc<RgbImage>>;
+#[derive(Default)]
+struct Ready {
+    pictures: HashMap<(u32, u32), Arc<RgbImage>>,
+    bytes: usize,
+}
+
+impl Ready {
+    /// What the pictures may take: enough for the 256 of a usual set up to images of 512 pixels.
+    const MOST_BYTES: usize = 256 << 20;
+
+    /// Keeps a picture, if need be instead of all others. One that is too large for that is not kept.
+    fn keep(&mut self, key: (u32, u32), picture: &Arc<RgbImage>) {
+        let bytes = picture.as_raw().len();
+        // Another thread may have made it as well.
+        if bytes > Self::MOST_BYTES || self.pictures.contains_key(&key) {
+            return;
+        }
+        if self.bytes + bytes > Self::MOST_BYTES {
+            *self = Self::default();
+        }
+        self.bytes += bytes;
+        self.pictures.insert(key, Arc::clone(picture));
+    }
+}
 
 #[derive(Clone, PartialEq)]
 enum Source {
@@ -104,16 +127,11 @@ impl MixingSet {
     pub fn picture(&self, index: u32, side: u32) -> Option<Arc<RgbImage>> {
         let (index, side) = (index.checked_rem(self.count)?, side.max(1));
         let lock = || self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(picture) = lock().get(&(index, side)) {
+        if let Some(picture) = lock().pictures.get(&(index, side)) {
             return Some(Arc::clone(picture));
         }
         let picture = Arc::new(self.make(index, side));
-        let mut ready = lock();
-        // Images of many sizes would fill the memory.
-        if ready.len() as u64 >= 2 * u64::from(self.count) {
-            ready.clear();
-        }
-        ready.insert((index, side), Arc::clone(&picture));
+        lock().keep((index, side), &picture);
         Some(picture)
     }
 
@@ -192,5 +210,38 @@ fn shortened(picture: &RgbImage, side: u32) -> RgbImage {
         resize(&picture, side, long(height, width), Filter::Bilinear)
     } else {
         resize(&picture, long(width, height), side, Filter::Bilinear)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of the pictures that are kept after those of these sides, all of one set.
+    fn kept(sides: &[u32]) -> usize {
+        let mut ready = Ready::default();
+        for (index, &side) in sides.iter().enumerate() {
+            ready.keep((index as u32, side), &Arc::new(RgbImage::new(side, side)));
+        }
+        let bytes = ready.pictures.values().map(|picture| picture.as_raw().len()).sum();
+        assert_eq!(ready.bytes, bytes);
+        bytes
+    }
+
+    #[test]
+    fn pictures_that_are_kept_have_a_bound_in_bytes() {
+        let square = |side: usize| 3 * side * side;
+        assert_eq!(kept(&[4571; 4]), 4 * square(4571), "four for photos of 4000 pixels");
+        assert_eq!(kept(&[4571; 5]), square(4571), "the fifth takes the place of all");
+        assert_eq!(kept(&[4571, 10_000, 4571]), 2 * square(4571), "one alone is too large");
+        assert_eq!(kept(&[585; 256]), 256 * square(585), "a whole set for images of 512 pixels");
+    }
+
+    #[test]
+    fn pictures_are_made_once_while_they_are_kept() {
+        let set = MixingSet::generated(MixingKind::Leaves, 1, 2);
+        let first = set.picture(1, 40).unwrap();
+        assert!(Arc::ptr_eq(&first, &set.picture(3, 40).unwrap()));
+        assert!(!Arc::ptr_eq(&first, &set.picture(1, 41).unwrap()));
     }
 }

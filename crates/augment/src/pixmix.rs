@@ -94,14 +94,7 @@ impl PixMix {
                 chain.give(scratch);
             }
         }
-        vectorised(
-            #[inline(always)]
-            || {
-                for (level, &sample) in out.iter_mut().zip(&mixed) {
-                    *level = pointwise::rounded(sample * 255.0);
-                }
-            },
-        );
+        round(&mixed, out);
         original.image.give(scratch);
         scratch.give(mixed);
         scratch.give(levels);
@@ -124,6 +117,18 @@ fn read(chain: &Chain<'_>, y: usize, levels: &mut [u8]) {
         let [red, green, blue, _] = chain.tables().map_or(pixel, |tables| pointwise::mapped(pixel, tables));
         *target = [red, green, blue];
     }
+}
+
+/// Writes samples in `[0, 1]` as levels.
+fn round(samples: &[f32], levels: &mut [u8]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for (level, &sample) in levels.iter_mut().zip(samples) {
+                *level = pointwise::rounded(sample * 255.0);
+            }
+        },
+    );
 }
 
 /// How two images are mixed, and with what weights.

@@ -83,9 +83,9 @@ impl Planes {
     fn standardise(&mut self, channel: usize) -> (f32, f32) {
         let size = self.width * self.height;
         let plane = &mut self.data[channel * size..][..size];
-        let mean = plane.iter().sum::<f32>() / size as f32;
+        let mean = mean_of(plane, |value| value);
         plane.iter_mut().for_each(|value| *value -= mean);
-        let deviation = (plane.iter().map(|value| value * value).sum::<f32>() / size as f32).sqrt();
+        let deviation = mean_of(plane, |value| value * value).sqrt();
         let scale = if deviation > 1e-3 { 1.0 / deviation } else { 0.0 };
         plane.iter_mut().for_each(|value| *value *= scale);
         (mean, deviation)
@@ -116,6 +116,15 @@ impl Planes {
         }
         Self { channels, data, ..*self }
     }
+}
+
+/// Values that are summed in single precision. The sum of a whole plane would lose the digits of what it adds.
+const BLOCK: usize = 4096;
+
+/// The mean of a function of the values.
+fn mean_of(values: &[f32], of: impl Fn(f32) -> f32) -> f32 {
+    let block = |block: &[f32]| f64::from(block.iter().map(|&value| of(value)).sum::<f32>());
+    (values.chunks(BLOCK).map(block).sum::<f64>() / values.len() as f64) as f32
 }
 
 /// Output channels and columns that are summed at a time, few enough to stay in registers.
@@ -161,5 +170,35 @@ impl Padded {
             }
         }
         sums
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_planes_keep_their_mean_and_deviation() {
+        let (width, height) = (4000, 3000);
+        for levels in [[100.0; 2], [100.0, 102.0], [254.0, 255.0]] {
+            let data = (0..width * height).map(|place| levels[place % 2]).collect();
+            let (mean, deviation) = Planes { width, height, channels: 1, data }.standardise(0);
+            let [low, high] = levels;
+            assert!((mean - (low + high) / 2.0).abs() < 1e-3, "{levels:?}: mean {mean}");
+            assert!((deviation - (high - low) / 2.0).abs() < 1e-3, "{levels:?}: deviation {deviation}");
+        }
+    }
+
+    #[test]
+    fn small_planes_are_summed_in_order() {
+        let values: Vec<f32> = (0..BLOCK).map(|place| libm::sinf(place as f32) * 255.0).collect();
+        assert_eq!(mean_of(&values, |value| value * value), sequential_mean(&values));
+        let twice = [&values[..], &values].concat();
+        assert_ne!(mean_of(&twice, |value| value * value), sequential_mean(&twice), "the case tells them apart");
+    }
+
+    /// The mean square, summed one by one in single precision.
+    fn sequential_mean(values: &[f32]) -> f32 {
+        values.iter().map(|value| value * value).sum::<f32>() / values.len() as f32
     }
 }
