@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use burn::tensor::{Tensor, TensorData};
-use robustify_zoo::weights::{self, Entry, State};
-use robustify_zoo::{Model, Pass, registry};
+use robustify_zoo::vit::VitConfig;
+use robustify_zoo::weights::{self, Checkpoint, Entry, Naming, State};
+use robustify_zoo::{Model, ModelConfig, Pass, registry};
 use serde_json::Value;
 
 fn run(arguments: &[&str]) -> Output {
@@ -121,6 +122,37 @@ fn a_conversion_says_what_it_took_and_what_keeps_another_size() {
     );
 }
 
+/// The classes are those of the state dict that is taken, whatever its classifier is called.
+#[test]
+fn a_conversion_counts_the_classes_of_what_it_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let device = robustify_device::open(Some("flex")).unwrap();
+    let convert = |from: &str, to: &str, model: &str| {
+        succeeded(&run(&["convert", &path(from), &path(to), "--to", "timm", "--model", model]));
+        weights::read(Path::new(&path(to))).unwrap()
+    };
+    let config = (registry::find("micro_vit").unwrap().config)();
+    let taken = weights::state(&Model::new(&config.with_classes(7), 7, &device).unwrap());
+    let mut both: State = taken.iter().map(|(name, entry)| (format!("model.{name}"), entry.clone())).collect();
+    both.insert("average.head.weight".into(), Entry { shape: vec![3, 24], values: vec![0.0; 72] });
+    fs::write(path("both"), weights::to_bytes(&both)).unwrap();
+    assert_eq!(convert("both", "taken", "micro_vit"), taken);
+
+    // An image tower of open_clip has its projection where timm has a classifier.
+    let ModelConfig::Vit(clip) = (registry::find("micro_vit_clip_quickgelu").unwrap().config)() else {
+        panic!("no ViT")
+    };
+    let tower = ModelConfig::Vit(VitConfig { head_bias: false, classes: 12, ..clip });
+    let tower = Model::new(&tower, 7, &device).unwrap();
+    let mut timm = weights::state(&tower);
+    fs::write(path("tower"), weights::to_bytes(&timm)).unwrap();
+    let checkpoint = Checkpoint::open(Path::new(&path("tower"))).unwrap();
+    weights::convert(&tower, &checkpoint, None, Naming::OpenClip, Path::new(&path("open_clip"))).unwrap();
+    timm.insert("head.bias".into(), Entry { shape: vec![12], values: vec![0.0; 12] });
+    assert_eq!(convert("open_clip", "again", "micro_vit_clip_quickgelu"), timm);
+}
+
 #[cfg(not(feature = "hub"))]
 #[test]
 fn without_the_hub_its_names_say_what_has_it() {
@@ -144,6 +176,11 @@ fn models_are_listed_and_shown() {
     assert_eq!((groups.len(), sum), (6, 25_557_032), "stem, four stages and the head are the whole");
     let text = succeeded(&run(&["show", "vit_small_patch16_224"]));
     assert!(text.contains("resize(248,bicubic)|center_crop(224)|normalize(half)"), "{text}");
+    let squashed = "vit_base_patch16_clip_384.openai_ft_in12k_in1k";
+    let text_of_it = succeeded(&run(&["show", squashed]));
+    assert!(text_of_it.contains("resize(404,404,bicubic)|center_crop(384)|normalize("), "{text_of_it}");
+    let json: Value = serde_json::from_str(&succeeded(&run(&["show", squashed, "--json"]))).unwrap();
+    assert_eq!(json["preprocessing"]["crop_mode"], "squash");
     assert!(text.contains("hf-hub:timm/vit_small_patch16_224.augreg_in21k_ft_in1k ("), "{text}");
     assert!(failed(&run(&["show", "resnet51"])).contains("resnet50"));
     let clip = succeeded(&run(&["show", "ViT-B-32"]));

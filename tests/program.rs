@@ -253,6 +253,20 @@ fn wrong_input_gets_an_error_that_says_what_and_where() {
 }
 
 #[test]
+fn what_a_checkpoint_lacks_is_refused_unless_it_is_allowed() {
+    let fixture = Fixture::new();
+    let mut state = robustify_zoo::weights::read(&fixture.path("vit.safetensors")).unwrap();
+    state.remove("norm.weight").unwrap();
+    fs::write(fixture.path("part.safetensors"), robustify_zoo::weights::to_bytes(&state)).unwrap();
+    let train = ["train", "--config", "main.toml", "--run-dir", "run", "original.weights=part.safetensors"];
+    let said = fixture.error(&train);
+    assert!(said.contains("part.safetensors") && said.contains("missing tensor norm.weight"), "{said}");
+    let output = fixture.run(&[&train[..], &["original.partial=true"]].concat());
+    let said = text(&output.stderr);
+    assert!(output.status.success() && said.contains("left as they were: missing tensor norm.weight"), "{said}");
+}
+
+#[test]
 fn sizes_that_do_not_fit_are_found_before_any_stage() {
     let fixture = Fixture::new();
     let larger = ["teacher.network.image_size=12", "views.clean_view=random_crop(24,2)", "split.shared_blocks=4"];

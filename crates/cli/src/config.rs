@@ -147,6 +147,13 @@ pub struct OriginalConfig {
     /// Its weights: a safetensors or PyTorch file under timm's names or others that `models convert` knows, a folder as the
     /// Hugging Face hub has it, or, with the feature `hub`, a name on it, `hf-hub:OWNER/REPO`.
     pub weights: PathBuf,
+    /// The key under which the state dict lies in a file that holds several, as in `teacher`.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// Whether tensors may be missing, unexpected or of another shape. Those of the network that the file does not have begin as
+    /// drawn with `seed`.
+    #[serde(default)]
+    pub partial: bool,
     /// From files to the network's input.
     pub preprocess: String,
     /// The classes that the weights know, in their order. Data with other names gets a linear probe; without this list,

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use burn::tensor::Device;
-use robustify_zoo::weights::{self, Checkpoint, LoadOptions};
+use robustify_zoo::weights::{self, Checkpoint, LoadOptions, Partial};
 use robustify_zoo::{Model, ModelConfig, registry};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
@@ -22,14 +22,25 @@ use crate::console::Console;
 use crate::hub;
 
 /// The large model with its weights, and the file that they are from. What the file has for another size of the input is
-/// mentioned.
-pub fn original(config: &OriginalConfig, device: &Device, console: &Console) -> anyhow::Result<(Model, PathBuf)> {
+/// mentioned, and what it does not have, where that is allowed.
+pub fn original(
+    config: &OriginalConfig,
+    seed: u64,
+    device: &Device,
+    console: &Console,
+) -> anyhow::Result<(Model, PathBuf)> {
     let setting = || format!("original.weights `{}`", config.weights.display());
     let path = hub::image_weights(&config.weights, console).with_context(setting)?;
     let checkpoint = Checkpoint::open(&path).with_context(setting)?;
-    let model = Model::blank(&config.network, device)?;
-    let (model, loaded) = weights::load_from(model, &checkpoint, LoadOptions::default())?;
-    if !loaded.resized.is_empty() || !loaded.others.is_empty() {
+    let (model, partial) = match config.partial {
+        true => (Model::new(&config.network, seed, device)?, Partial::Allow),
+        false => (Model::blank(&config.network, device)?, Partial::Refuse),
+    };
+    let options = LoadOptions { from: config.from.as_deref(), partial };
+    let (model, loaded) = weights::load_from(model, &checkpoint, options).with_context(setting)?;
+    if !loaded.faults.is_empty() {
+        console.warn(&loaded.to_string());
+    } else if !loaded.resized.is_empty() || !loaded.others.is_empty() {
         console.say(&loaded.to_string());
     }
     Ok((model, path))
@@ -64,15 +75,17 @@ pub fn network<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ModelConfig
     named.config().map_err(D::Error::custom)
 }
 
-/// As many classes as the classifier in a file has rows; none if it has no classifier.
-pub fn classes(checkpoint: &Checkpoint) -> usize {
-    const CLASSIFIERS: [&str; 4] = ["head.weight", "fc.weight", "head.fc.weight", "heads.head.weight"];
-    let is_classifier = |name: &&str| {
-        let behind_a_dot = |rest: &str| rest.is_empty() || rest.ends_with('.');
-        CLASSIFIERS.iter().any(|classifier| name.strip_suffix(classifier).is_some_and(behind_a_dot))
-    };
-    let rows = || checkpoint.shape(checkpoint.names().find(is_classifier)?)?.first().copied();
-    rows().unwrap_or(0)
+/// As many classes as the classifier has that a file holds for a network, under whatever names; none if it has no
+/// classifier. `from` is the key of a state dict.
+pub fn classes_for(
+    network: &ModelConfig,
+    checkpoint: &Checkpoint,
+    from: Option<&str>,
+    device: &Device,
+) -> anyhow::Result<usize> {
+    // With a classifier, so that one beside a backbone is not passed over.
+    let model = Model::blank(&network.with_classes(network.classes().max(1)), device)?;
+    Ok(weights::classes(checkpoint, &weights::shapes(&model), from)?)
 }
 
 #[cfg(test)]
@@ -92,5 +105,13 @@ mod tests {
         let unknown = read(r#"{"model": "vit_smal_patch16_224"}"#).unwrap_err().to_string();
         assert!(unknown.contains("vit_small_patch16_224"), "{unknown}");
         assert!(read(r#"{"model": "resnet18", "width": 3}"#).is_err(), "a name and sizes contradict each other");
+    }
+
+    /// The configuration in the documentation of `SwinConfig::giant`.
+    #[test]
+    fn the_giant_is_reached_by_its_sizes() {
+        let giant = r#"{"architecture": "swin", "version": "v2", "image_size": 192, "width": 512, "depths": [2, 2, 42, 4],
+            "heads": [16, 32, 64, 128], "windows": [12, 12, 12, 12], "norm_every": 6, "classes": 1000}"#;
+        assert_eq!(read(giant).unwrap(), ModelConfig::Swin(robustify_zoo::swin::SwinConfig::giant()));
     }
 }

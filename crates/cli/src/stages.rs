@@ -78,7 +78,7 @@ pub fn load(context: &Context, folder: &Path) -> anyhow::Result<Trained> {
         hashes.push(digest::of_bytes(&bytes(name)?));
     }
     let file = folder.join(rundir::ORIGINAL);
-    let classes = network::classes(&Checkpoint::open(&file)?);
+    let classes = network::classes_for(&original.network, &Checkpoint::open(&file)?, None, device)?;
     anyhow::ensure!(classes > 0, "{}: no classifier", file.display());
     let model = Model::blank(&original.network.with_classes(classes), device)?;
     let model = weights::load(model, &folder.join(rundir::ORIGINAL))?;
@@ -114,9 +114,11 @@ pub fn open(context: &Context, Splits { train, validation, test }: &Splits) -> a
         classes.join("")
     );
     let config = &context.config.original;
-    let (model, file) = network::original(config, &context.machine.device, &context.console)?;
+    let seed = context.config.seed;
+    let (model, file) = network::original(config, seed, &context.machine.device, &context.console)?;
     let sha256 = digest::of_file(&file).with_context(|| format!("weights {}", file.display()))?;
-    Ok((model, digest::of(&(sha256, &config.network, &config.preprocess))?))
+    let drawn = config.partial.then_some(seed);
+    Ok((model, digest::of(&(sha256, &config.from, drawn, &config.network, &config.preprocess))?))
 }
 
 /// Runs or reads every stage up to the tuned heads.

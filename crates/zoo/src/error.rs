@@ -36,7 +36,9 @@ pub enum ZooError {
         reason: String,
     },
     /// Names asked for that no other program gives such a model.
-    #[error("{path}: {naming} has no names for the tensors of this model; `timm` fits every model")]
+    #[error(
+        "{path}: {naming} has no names for the tensors of this model; `timm` fits every image model, `open_clip` every whole CLIP"
+    )]
     NoNames {
         /// The file to convert.
         path: PathBuf,

@@ -28,7 +28,7 @@ pub fn run(options: &BenchCost) -> anyhow::Result<()> {
     let config: Config = config::load(&options.config, &options.overrides)?;
     let console = Console::new(options.common.quiet);
     let machine = Machine::open(&options.common)?;
-    let (original, _) = network::original(&config.original, &machine.device, &console)?;
+    let (original, _) = network::original(&config.original, config.seed, &machine.device, &console)?;
     let images = dataset::open(&config.data, &config.data.train, &console)?;
     let chosen = split::sample(&*images, IMAGES.min(images.len()), Key::new(0, "cost"))?;
     let images: Images = Arc::new(Subset::new(images, chosen)?);

@@ -1,7 +1,11 @@
 # torch==2.9.0 timm==1.0.31 open_clip_torch==3.3.0
-"""Writes keys.json beside this file: the names and shapes of the state dicts of timm's and open_clip's models.
+"""Writes two files beside this one, from what timm and open_clip say of their models; no weights are downloaded.
 
-A number in braces stands for every number of a range, so `blocks.{0-11}.norm1.bias` are twelve tensors.
+`keys.json`: names and shapes of the state dicts. A number in braces stands for every number of a range, so
+`blocks.{0-11}.norm1.bias` are twelve tensors.
+
+`pretrained.json`: of timm's pre-trained models of these families, how images are prepared, the number of classes, the licence,
+the repository, and whether the name of the architecture alone means this one (`timm.get_pretrained_cfg`).
 """
 
 import collections
@@ -20,6 +24,8 @@ vit_base_patch16_clip_224.openai vit_base_patch32_clip_224.openai vit_large_patc
 deit_small_patch16_224 deit_base_patch16_224 deit_tiny_distilled_patch16_224 deit_base_distilled_patch16_224 deit3_small_patch16_224
 deit3_base_patch16_224 swin_tiny_patch4_window7_224 swin_small_patch4_window7_224 swin_base_patch4_window7_224 swinv2_tiny_window8_256
 swinv2_small_window8_256 swinv2_base_window8_256 swinv2_base_window16_256 test_vit test_vit2""".split()
+FAMILIES = r"""(resnet(18|34|50|101|152)(_clip)?|(vit|deit3?)_(tiny|small|medium|base|large|huge)_(distilled_)?patch\d+
+(_reg4)?(_clip(_quickgelu)?)?_(\d+|dinov2)|swin(v2)?_(tiny|small|base|large|s3)_.*|test_vit2?)\..*""".replace("\n", "")
 OPEN_CLIP = """RN50 RN50-quickgelu RN101 RN101-quickgelu ViT-B-32 ViT-B-32-quickgelu ViT-B-16 ViT-B-16-quickgelu ViT-L-14 ViT-L-14-336
 ViT-L-14-336-quickgelu""".split()
 
@@ -44,6 +50,16 @@ def shortened(state):
             lines[name] = list(shape)
     return lines
 
+
+def facts(name):
+    pretrained = timm.get_pretrained_cfg(name)
+    wanted = "input_size mean std interpolation crop_pct crop_mode num_classes license hf_hub_id".split()
+    default = timm.get_pretrained_cfg(pretrained.architecture).tag == pretrained.tag
+    return {**{key: getattr(pretrained, key) for key in wanted}, "default": default}
+
+
+lines = ["%s: %s" % (json.dumps(name), json.dumps(facts(name))) for name in timm.list_pretrained() if re.fullmatch(FAMILIES, name)]
+pathlib.Path(__file__).with_name("pretrained.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 keys = {}
 for name in TIMM:

@@ -140,6 +140,7 @@ pub(crate) fn vit_tower(plain: VitConfig, activation: Activation, embed_dim: usi
 /// open_clip 3.3's descriptions, as far as they describe the networks of the paper. Every other setting is an error.
 mod open_clip {
     use serde::Deserialize;
+    use serde::de::IgnoredAny;
 
     use super::{CONTEXT_LENGTH, ClipConfig, HEAD_WIDTH, VOCABULARY, resnet_tower, vit_tower};
     use crate::ZooError;
@@ -153,6 +154,12 @@ mod open_clip {
         embed_dim: usize,
         #[serde(default)]
         quick_gelu: bool,
+        /// What the training began with; the weights have what it came to.
+        #[serde(default, rename = "init_logit_scale")]
+        _init_logit_scale: IgnoredAny,
+        /// The same of the bias that `--siglip` trains.
+        #[serde(default, rename = "init_logit_bias")]
+        _init_logit_bias: IgnoredAny,
         vision_cfg: Vision,
         text_cfg: Text,
     }
@@ -200,7 +207,7 @@ mod open_clip {
 
     impl Description {
         pub(super) fn config(self) -> Result<ClipConfig, ZooError> {
-            let Self { embed_dim, quick_gelu, vision_cfg: vision, text_cfg: text } = self;
+            let Self { embed_dim, quick_gelu, vision_cfg: vision, text_cfg: text, .. } = self;
             let activation = if quick_gelu { Activation::QuickGelu } else { Activation::Gelu };
             let (image_size, width, head) = (vision.image_size, vision.width, vision.head_width);
             let image = match (vision.layers, vision.patch_size) {

@@ -34,19 +34,31 @@ pub struct Entry {
     pub hub: Option<&'static str>,
 }
 
-/// How a model's images are prepared: resized to `image_size / crop_fraction`, cut to the centre, normalised.
+/// How a model's images are prepared: resized, cut to the centre, normalised.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Preprocessing {
     /// Side of the square input in pixels.
     pub image_size: usize,
-    /// Side of the centre cut over the shorter side of the resized image.
+    /// Side of the centre cut over the side that the image is resized to.
     pub crop_fraction: f64,
+    /// Which side that is.
+    pub crop_mode: CropMode,
     /// Filter of the resizing, by Pillow's name.
     pub interpolation: &'static str,
     /// Mean by channel, of values in `[0, 1]`.
     pub mean: [f32; 3],
     /// Standard deviation by channel.
     pub std: [f32; 3],
+}
+
+/// Which side of an image is resized to `image_size / crop_fraction` before the centre is cut out, by timm's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CropMode {
+    /// The shorter one; the image keeps its aspect ratio.
+    Center,
+    /// Both; the image becomes a square.
+    Squash,
 }
 
 const FAMILIES: &[&[Entry]] = &[resnet::ENTRIES, vit::ENTRIES, swin::ENTRIES, clip::ENTRIES];
@@ -97,17 +109,27 @@ impl Preprocessing {
     /// ImageNet's mean and standard deviation, bicubic.
     const fn imagenet(image_size: usize, crop_fraction: f64) -> Self {
         let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
-        Self { image_size, crop_fraction, interpolation: "bicubic", mean, std }
+        Self { image_size, crop_fraction, crop_mode: CropMode::Center, interpolation: "bicubic", mean, std }
     }
 
     /// CLIP's mean and standard deviation, bicubic.
     const fn clip(image_size: usize, crop_fraction: f64) -> Self {
         let (mean, std) = ([0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_6, 0.275_777_1]);
-        Self { image_size, crop_fraction, interpolation: "bicubic", mean, std }
+        Self { image_size, crop_fraction, crop_mode: CropMode::Center, interpolation: "bicubic", mean, std }
     }
 
     /// Mean and standard deviation one half, bicubic (Google's ViTs).
     const fn half(image_size: usize, crop_fraction: f64) -> Self {
-        Self { image_size, crop_fraction, interpolation: "bicubic", mean: [0.5; 3], std: [0.5; 3] }
+        Self { mean: [0.5; 3], std: [0.5; 3], ..Self::imagenet(image_size, crop_fraction) }
+    }
+
+    /// CLIP's mean and standard deviation, bicubic, of the whole image as a square.
+    const fn clip_squashed(image_size: usize, crop_fraction: f64) -> Self {
+        Self { crop_mode: CropMode::Squash, ..Self::clip(image_size, crop_fraction) }
+    }
+
+    /// Mean and standard deviation one half, bicubic, of the whole image as a square.
+    const fn half_squashed(image_size: usize, crop_fraction: f64) -> Self {
+        Self { crop_mode: CropMode::Squash, ..Self::half(image_size, crop_fraction) }
     }
 }

@@ -19,6 +19,7 @@ const DINOV2: Origin = ("apache-2.0", "Oquab et al. 2023, arXiv:2304.07193");
 const REGISTERS: Origin = ("apache-2.0", "Darcet et al. 2023, arXiv:2309.16588");
 const OPENAI: Origin = ("apache-2.0", "Radford et al. 2021, arXiv:2103.00020");
 const LAION: Origin = ("apache-2.0", "Cherti et al. 2022, arXiv:2212.07143");
+const LAION_400M: Origin = ("mit", "Cherti et al. 2022, arXiv:2212.07143");
 const METACLIP: Origin = ("cc-by-nc-4.0", "Xu et al. 2023, arXiv:2309.16671");
 /// timm's own tiny networks, which it tests itself with.
 const TIMM: Origin = ("apache-2.0", "Wightman 2019, doi:10.5281/zenodo.4414861");
@@ -144,6 +145,15 @@ pub(super) const ENTRIES: &[Entry] = &[
     timm!("vit_base_patch32_clip_224", "openai_ft_in1k", OPENAI, clip(224, 0.9), clip(base(32)), 1000),
     timm!(
         "vit_base_patch32_clip_quickgelu_224",
+        "laion400m_e32",
+        LAION_400M,
+        clip(224, 0.9),
+        clip_quickgelu(base(32)),
+        512,
+        "timm/vit_base_patch32_clip_224.laion400m_e32"
+    ),
+    timm!(
+        "vit_base_patch32_clip_quickgelu_224",
         "openai",
         OPENAI,
         clip(224, 0.9),
@@ -161,7 +171,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "timm/vit_base_patch32_clip_224.metaclip_400m"
     ),
     timm!("vit_base_patch32_clip_384", "laion2b_ft_in12k_in1k", LAION, clip(384, 1.0), clip(base(32)), 1000),
-    timm!("vit_base_patch32_clip_384", "openai_ft_in12k_in1k", OPENAI, clip(384, 0.95), clip(base(32)), 1000),
+    timm!("vit_base_patch32_clip_384", "openai_ft_in12k_in1k", OPENAI, clip_squashed(384, 0.95), clip(base(32)), 1000),
     timm!("vit_base_patch16_clip_224", "laion2b_ft_in12k_in1k", LAION, clip(224, 0.95), clip(base(16)), 1000),
     timm!("vit_base_patch16_clip_224", "dfn2b", DFN, clip(224, 1.0), clip(base(16)), 512),
     timm!("vit_base_patch16_clip_224", "laion2b", LAION, clip(224, 1.0), clip(base(16)), 512),
@@ -172,6 +182,15 @@ pub(super) const ENTRIES: &[Entry] = &[
     timm!("vit_base_patch16_clip_224", "openai_ft_in12k", OPENAI, clip(224, 0.9), clip(base(16)), 11821),
     timm!("vit_base_patch16_clip_224", "openai_ft_in12k_in1k", OPENAI, clip(224, 0.95), clip(base(16)), 1000),
     timm!("vit_base_patch16_clip_224", "openai_ft_in1k", OPENAI, clip(224, 0.9), clip(base(16)), 1000),
+    timm!(
+        "vit_base_patch16_clip_quickgelu_224",
+        "metaclip_2pt5b",
+        METACLIP,
+        clip(224, 1.0),
+        clip_quickgelu(base(16)),
+        512,
+        "timm/vit_base_patch16_clip_224.metaclip_2pt5b"
+    ),
     timm!(
         "vit_base_patch16_clip_quickgelu_224",
         "openai",
@@ -190,10 +209,10 @@ pub(super) const ENTRIES: &[Entry] = &[
         512,
         "timm/vit_base_patch16_clip_224.metaclip_400m"
     ),
-    timm!("vit_base_patch16_clip_384", "laion2b_ft_in12k_in1k", LAION, clip(384, 1.0), clip(base(16)), 1000),
-    timm!("vit_base_patch16_clip_384", "laion2b_ft_in1k", LAION, clip(384, 1.0), clip(base(16)), 1000),
-    timm!("vit_base_patch16_clip_384", "openai_ft_in12k_in1k", OPENAI, clip(384, 0.95), clip(base(16)), 1000),
-    timm!("vit_base_patch16_clip_384", "openai_ft_in1k", OPENAI, clip(384, 1.0), clip(base(16)), 1000),
+    timm!("vit_base_patch16_clip_384", "laion2b_ft_in12k_in1k", LAION, clip_squashed(384, 1.0), clip(base(16)), 1000),
+    timm!("vit_base_patch16_clip_384", "laion2b_ft_in1k", LAION, clip_squashed(384, 1.0), clip(base(16)), 1000),
+    timm!("vit_base_patch16_clip_384", "openai_ft_in12k_in1k", OPENAI, clip_squashed(384, 0.95), clip(base(16)), 1000),
+    timm!("vit_base_patch16_clip_384", "openai_ft_in1k", OPENAI, clip_squashed(384, 1.0), clip(base(16)), 1000),
     timm!("vit_large_patch14_clip_224", "laion2b_ft_in12k_in1k", LAION, half(224, 1.0), clip(large(14)), 1000),
     timm!("vit_large_patch14_clip_224", "dfn2b", DFN, clip(224, 1.0), clip(large(14)), 768),
     timm!("vit_large_patch14_clip_224", "dfn2b_s39b", DFN, clip(224, 1.0), clip(large(14)), 768),
@@ -232,10 +251,10 @@ pub(super) const ENTRIES: &[Entry] = &[
         768,
         "timm/vit_large_patch14_clip_224.openai"
     ),
-    timm!("vit_large_patch14_clip_336", "laion2b_ft_in12k_in1k", LAION, half(336, 1.0), clip(large(14)), 1000),
-    timm!("vit_large_patch14_clip_336", "laion2b_ft_in1k", LAION, half(336, 1.0), clip(large(14)), 1000),
+    timm!("vit_large_patch14_clip_336", "laion2b_ft_in12k_in1k", LAION, half_squashed(336, 1.0), clip(large(14)), 1000),
+    timm!("vit_large_patch14_clip_336", "laion2b_ft_in1k", LAION, half_squashed(336, 1.0), clip(large(14)), 1000),
     timm!("vit_large_patch14_clip_336", "openai", OPENAI, clip(336, 1.0), clip(large(14)), 768),
-    timm!("vit_large_patch14_clip_336", "openai_ft_in12k_in1k", OPENAI, clip(336, 1.0), clip(large(14)), 1000),
+    timm!("vit_large_patch14_clip_336", "openai_ft_in12k_in1k", OPENAI, clip_squashed(336, 1.0), clip(large(14)), 1000),
     timm!(
         "vit_large_patch14_clip_quickgelu_336",
         "openai",

@@ -93,8 +93,21 @@ impl SwinConfig {
         }
     }
 
-    /// SwinV2-G as it was pre-trained, three billion parameters (section 3.6 of the second paper, heads of 32 channels); no
-    /// weights of it are public.
+    /// SwinV2-G as it was pre-trained, three billion parameters (section 3.6 of the second paper, heads of 32 channels). No
+    /// weights of it are public, so the registry does not have it; a configuration has its sizes:
+    ///
+    /// ```toml
+    /// [original.network]
+    /// architecture = "swin"
+    /// version = "v2"
+    /// image_size = 192
+    /// width = 512
+    /// depths = [2, 2, 42, 4]
+    /// heads = [16, 32, 64, 128]
+    /// windows = [12, 12, 12, 12]
+    /// norm_every = 6
+    /// classes = 1000
+    /// ```
     pub fn giant() -> Self {
         let plain = Self::plain(Version::V2, 12, 512, [2, 2, 42, 4], [16, 32, 64, 128]);
         Self { image_size: 192, norm_every: Some(6), ..plain }

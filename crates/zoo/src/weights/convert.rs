@@ -1,11 +1,11 @@
 //! From one program's names to another's, bit for bit.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
+use tempfile::NamedTempFile;
 
 use super::checkpoint::Checkpoint;
 use super::load::{Loaded, Plan};
@@ -18,8 +18,8 @@ use crate::ZooError;
 /// Writes a checkpoint as safetensors under another program's names. Element types and bits stay; one tensor is in memory
 /// at a time. `module` tells which tensors there are, and may be blank. Position embeddings keep their size.
 ///
-/// The file appears whole or not at all: it is written under a neighbouring name first. A link is followed, and what is no
-/// file is left alone.
+/// The file appears whole or not at all: it is written under a neighbouring name first, which no other file has. A link is
+/// followed, and what is no file is left alone.
 ///
 /// # Errors
 /// A checkpoint that is not of such a module, a naming that has no names for it, or a file that cannot be read or written.
@@ -55,21 +55,13 @@ pub fn convert<M: Module>(
     }
     let io = |source| ZooError::Io { path: out.into(), source };
     let target = target(out).map_err(io)?;
-    let out = target.as_path();
-    let mut neighbour = out.as_os_str().to_owned();
-    // The next conversion writes over what a killed one left.
-    neighbour.push(".tmp");
-    let written = File::create(&neighbour).map_err(io).and_then(|file| {
-        let mut file = BufWriter::new(file);
-        safetensors::write(&mut file, &tensors, io, |name| produce(&plan, checkpoint, &recipes[name]))?;
-        file.get_ref().sync_all().map_err(io)?;
-        std::fs::rename(&neighbour, out).map_err(io)
-    });
-    if written.is_err() {
-        // What went wrong first is what the caller should hear of.
-        let _ = std::fs::remove_file(&neighbour);
-    }
-    written.map(|()| plan.loaded(&expected, Vec::new()))
+    let neighbour = neighbour(&target).map_err(io)?;
+    let mut file = BufWriter::new(neighbour.as_file());
+    safetensors::write(&mut file, &tensors, io, |name| produce(&plan, checkpoint, &recipes[name]))?;
+    file.get_ref().sync_all().map_err(io)?;
+    drop(file);
+    neighbour.persist(&target).map_err(|error| io(error.error))?;
+    Ok(plan.loaded(&expected, Vec::new()))
 }
 
 const COUNTER: &str = "num_batches_tracked";
@@ -88,6 +80,17 @@ fn target(out: &Path) -> io::Result<PathBuf> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(out.to_owned()),
         Err(error) => Err(error),
     }
+}
+
+/// A new file beside another; it goes away when dropped.
+fn neighbour(file: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".").suffix(".tmp");
+    // Temporary files are their owner's alone; the result is for everybody whom the umask lets in.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    builder.tempfile_in(folder.unwrap_or(Path::new(".")))
 }
 
 fn about(plan: &Plan<'_>, recipe: &Recipe) -> Option<(Dtype, Vec<usize>)> {

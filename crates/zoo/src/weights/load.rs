@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 
 use super::checkpoint::Checkpoint;
+use super::locate::{Located, first_parts, shortened};
 use super::module::{fill, misshapen, missing, shapes, unexpected_tensor};
 use super::names::{self, Naming, Recipe, Recipes, Shapes};
 use super::raw::{Change, Dtype, RawTensor};
@@ -122,35 +123,42 @@ pub fn load_from<M: Module>(
     }
 }
 
+/// The number of classes of the classifier that a checkpoint has for a model with these tensors; 0 without a classifier.
+///
+/// # Errors
+/// No state dict under the key `from`.
+pub fn classes(checkpoint: &Checkpoint, model: &Shapes, from: Option<&str>) -> Result<usize, ZooError> {
+    const CLASSIFIERS: [&str; 3] = ["head.weight", "fc.weight", "head.fc.weight"];
+    let plan = Plan::new(checkpoint, model, from)?;
+    Ok(CLASSIFIERS.iter().find_map(|name| plan.about(name)?.1.first().copied()).unwrap_or(0))
+}
+
 /// Which tensors of a checkpoint become which of ours.
 pub(super) struct Plan<'a> {
     checkpoint: &'a Checkpoint,
-    prefix: String,
-    others: Vec<String>,
+    located: Located<'a>,
+    /// Whether the user chose the key under which the state dict lies.
+    chosen: bool,
     naming: Naming,
     pub(super) recipes: Recipes,
     found: Shapes,
-    passed_over: Vec<(String, String)>,
     fits: BTreeMap<String, Fit>,
 }
 
 impl<'a> Plan<'a> {
     pub(super) fn new(checkpoint: &'a Checkpoint, expected: &Shapes, from: Option<&str>) -> Result<Self, ZooError> {
-        let mut names: Vec<&str> = checkpoint.names().collect();
-        let mut passed_over = Vec::new();
-        let prefix = locate(&mut names, expected, from, &mut passed_over)
+        let mut located = Located::find(checkpoint.names(), expected, from)
             .map_err(|reason| ZooError::Format { path: checkpoint.path().into(), reason })?;
-        let others = other_state_dicts(&names, &passed_over);
-        let shape = |name: &str| checkpoint.shape(&format!("{prefix}{name}")).unwrap_or_default().to_vec();
-        let found: Shapes = names.iter().map(|&name| (name.to_owned(), shape(name))).collect();
+        let shape = |full: &str| checkpoint.shape(full).unwrap_or_default().to_vec();
+        let found: Shapes = located.names.iter().map(|(&name, &full)| (name.to_owned(), shape(full))).collect();
         let as_is = expected.keys().all(|name| found.contains_key(name));
         let (naming, mut recipes) =
             if as_is { (names::own(expected), names::as_is(&found)) } else { names::import(&found, expected) };
         let in_tower = |name: &String| name.starts_with(IMAGE_TOWER);
         if recipes.keys().any(in_tower) && !expected.keys().any(in_tower) {
-            recipes = image_tower(recipes, &mut passed_over);
+            recipes = image_tower(recipes, &mut located.passed_over);
         }
-        Ok(Self { checkpoint, prefix, others, naming, recipes, found, passed_over, fits: BTreeMap::new() })
+        Ok(Self { checkpoint, located, chosen: from.is_some(), naming, recipes, found, fits: BTreeMap::new() })
     }
 
     /// Compares names and shapes with those of a model. What does not fit is described and taken out of the plan.
@@ -177,7 +185,7 @@ impl<'a> Plan<'a> {
             if expected.contains_key(&name) {
                 self.recipes.insert(name, recipe);
             } else if let Some(why) = names::passed_over(&name) {
-                self.passed_over.push((name, why.to_owned()));
+                self.located.passed_over.push((name, why.to_owned()));
             } else {
                 faults.push(unexpected_tensor(&recipe.from[0], &self.found[&recipe.from[0]]));
             }
@@ -191,14 +199,20 @@ impl<'a> Plan<'a> {
         self.recipes.iter().filter(is_counter).map(|(name, recipe)| (name.clone(), recipe.clone())).collect()
     }
 
+    /// The name in the file of a tensor of the state dict.
+    fn in_file<'n>(&'n self, name: &'n str) -> &'n str {
+        self.located.names.get(name).copied().unwrap_or(name)
+    }
+
     /// Reads one of our tensors; `None` when the checkpoint does not have it.
     pub(super) fn raw(&self, name: &str) -> Result<Option<RawTensor>, ZooError> {
         let Some(recipe) = self.recipes.get(name) else { return Ok(None) };
-        let full = |name: &String| format!("{}{name}", self.prefix);
         let from: Result<Vec<RawTensor>, ZooError> =
-            recipe.from.iter().map(|name| self.checkpoint.read_raw(&full(name))).collect();
-        let made =
-            recipe.change.apply(from?).map_err(|reason| self.checkpoint.fault(&full(&recipe.from[0]), &reason))?;
+            recipe.from.iter().map(|name| self.checkpoint.read_raw(self.in_file(name))).collect();
+        let made = recipe
+            .change
+            .apply(from?)
+            .map_err(|reason| self.checkpoint.fault(self.in_file(&recipe.from[0]), &reason))?;
         Ok(Some(made))
     }
 
@@ -207,7 +221,7 @@ impl<'a> Plan<'a> {
         let recipe = self.recipes.get(name)?;
         let dtype = match recipe.change {
             Change::AddFirstPosition => Dtype::F32,
-            _ => self.checkpoint.dtype(&format!("{}{}", self.prefix, recipe.from[0]))?,
+            _ => self.checkpoint.dtype(self.in_file(&recipe.from[0]))?,
         };
         Some((dtype, recipe.shape(&self.found)?))
     }
@@ -225,10 +239,36 @@ impl<'a> Plan<'a> {
     pub(super) fn refusal(&self, faults: Vec<String>, expected: usize) -> ZooError {
         let mut listed = shortened(&faults);
         if faults.len() * 2 > expected {
-            listed
-                .extend(guess::architecture(&self.found).map(|what| format!("this looks like a checkpoint of {what}")));
+            listed.extend(self.instead());
         }
         ZooError::Mismatch { path: self.checkpoint.path().into(), faults: listed }
+    }
+
+    /// What the file has instead of the model, and how another part of it is taken.
+    fn instead(&self) -> Vec<String> {
+        let mut sentences = Vec::new();
+        let (guess, keys) = (guess::architecture(&self.found), self.located.other_keys());
+        let mut parts_are_keys = false;
+        match (guess, self.found.keys().next()) {
+            (Some(what), _) => sentences.push(format!("this looks like a checkpoint of {what}")),
+            (None, Some(example)) => {
+                let under = match self.located.prefix.trim_end_matches('.') {
+                    "" => String::new(),
+                    prefix => format!(" under {prefix}"),
+                };
+                let parts = shortened(&first_parts(self.found.keys().map(String::as_str))).join(", ");
+                sentences.push(format!("its tensors{under} begin with {parts}, such as {example}"));
+                parts_are_keys = under.is_empty();
+            }
+            (None, None) => {}
+        }
+        if !keys.is_empty() {
+            sentences.push(format!("the file also has {}", shortened(&keys).join(", ")));
+        }
+        if !self.chosen && (parts_are_keys || !keys.is_empty()) {
+            sentences.push("`robustify models convert --from KEY` takes the state dict under one of them".into());
+        }
+        sentences
     }
 
     /// What is loaded of the plan, and what is not.
@@ -244,12 +284,12 @@ impl<'a> Plan<'a> {
         }
         Loaded {
             path: self.checkpoint.path().into(),
-            prefix: self.prefix,
-            others: self.others,
+            others: self.located.other_state_dicts(),
+            prefix: self.located.prefix,
             naming: self.naming,
             tensors: self.recipes.len(),
             resized,
-            passed_over: self.passed_over,
+            passed_over: self.located.passed_over,
             faults,
         }
     }
@@ -267,95 +307,5 @@ fn image_tower(recipes: Recipes, passed_over: &mut Vec<(String, String)>) -> Rec
     tower
 }
 
-/// The first of a long list, and how many more there are.
-fn shortened(list: &[String]) -> Vec<String> {
-    const SHOWN: usize = 20;
-    let mut shown: Vec<String> = list.iter().take(SHOWN).cloned().collect();
-    if list.len() > SHOWN {
-        shown.push(format!("and {} more", list.len() - SHOWN));
-    }
-    shown
-}
-
-/// Keys that programs put around a state dict, best first: where there are several, an average of the weights comes before
-/// the weights, as in timm, and DINO's teacher before its student.
-const WRAPPERS: &[&str] =
-    &["state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "teacher", "student", "module", "net"];
-
-/// Prefixes that wrapping modules leave, and why tensors without them are passed over; where there is no reason, all
-/// tensors must carry the prefix.
-const PREFIXES: &[(&str, Option<&str>)] =
-    &[("module.", None), ("_orig_mod.", None), ("model.", None), ("backbone.", Some("is outside of the backbone"))];
-
 /// Where a whole CLIP keeps its image tower.
 const IMAGE_TOWER: &str = "visual.";
-
-/// Finds what is in front of the names of a state dict, and takes it from `names`.
-fn locate(
-    names: &mut Vec<&str>,
-    expected: &Shapes,
-    from: Option<&str>,
-    passed_over: &mut Vec<(String, String)>,
-) -> Result<String, String> {
-    let ours = |prefix: &str| expected.keys().any(|name| name.starts_with(prefix));
-    let mut found = String::new();
-    let wrapper = match from {
-        Some("") => return Err("the key of a state dict is empty; leave it out, and the usual keys are tried".into()),
-        Some(key) => Some(format!("{key}.")),
-        None => WRAPPERS
-            .iter()
-            .map(|key| format!("{key}."))
-            .find(|key| names.iter().any(|name| name.starts_with(key)) && !ours(key)),
-    };
-    if let Some(prefix) = wrapper {
-        if !names.iter().any(|name| name.starts_with(&prefix)) {
-            let keys: BTreeSet<&str> = names.iter().filter_map(|name| name.split('.').next()).collect();
-            let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
-            let key = prefix.trim_end_matches('.');
-            return Err(format!("no tensors under {key}; there are {}", shortened(&keys).join(", ")));
-        }
-        take(names, &prefix, OUTSIDE, passed_over);
-        found.push_str(&prefix);
-    }
-    while let Some((prefix, why)) = PREFIXES.iter().find(|(prefix, why)| {
-        let carry = names.iter().filter(|name| name.starts_with(prefix)).count();
-        carry > 0 && !ours(prefix) && (carry == names.len() || why.is_some())
-    }) {
-        take(names, prefix, why.unwrap_or_default(), passed_over);
-        found.push_str(prefix);
-    }
-    Ok(found)
-}
-
-/// Why tensors under other keys than that of the state dict are passed over.
-const OUTSIDE: &str = "is outside of the state dict";
-
-/// Keys under which tensors lie that are named as those of the state dict found.
-fn other_state_dicts(names: &[&str], passed_over: &[(String, String)]) -> Vec<String> {
-    let found: BTreeSet<&str> = names.iter().copied().filter(|name| name.contains('.')).collect();
-    let mut keys = BTreeSet::new();
-    for (name, _) in passed_over.iter().filter(|(_, why)| why == OUTSIDE) {
-        let Some((key, mut rest)) = name.split_once('.') else { continue };
-        while !found.contains(rest) {
-            let Some((_, inner)) = rest.split_once('.') else { break };
-            rest = inner;
-        }
-        if found.contains(rest) {
-            keys.insert(key.to_owned());
-        }
-    }
-    keys.into_iter().collect()
-}
-
-fn take<'a>(names: &mut Vec<&'a str>, prefix: &str, why: &str, passed_over: &mut Vec<(String, String)>) {
-    names.retain_mut(|name: &mut &'a str| match name.strip_prefix(prefix) {
-        Some(rest) => {
-            *name = rest;
-            true
-        }
-        None => {
-            passed_over.push(((*name).to_owned(), why.to_owned()));
-            false
-        }
-    });
-}

@@ -384,6 +384,7 @@ fn filled(pattern: &str, numbers: &[usize]) -> String {
 /// Tensors that no model needs, by the last parts or the first part of their names, and why.
 const PASSED_OVER: &[(&str, &str)] = &[
     ("num_batches_tracked", "counts steps of training"),
+    ("n_averaged", "counts steps of training"),
     ("relative_position_index", "follows from the window"),
     ("relative_coords_table", "follows from the window"),
     ("attn_mask", "follows from the window or the length of the text"),
@@ -397,6 +398,7 @@ const PASSED_OVER: &[(&str, &str)] = &[
     ("head.last_layer", "belongs to the projection head of pre-training"),
     ("dino_head", "belongs to the projection head of pre-training"),
     ("ibot_head", "belongs to the projection head of pre-training"),
+    ("logit_bias", "shifts all logits alike"),
     ("context_length", "is a number of the configuration"),
     ("input_resolution", "is a number of the configuration"),
     ("vocab_size", "is a number of the configuration"),

@@ -94,16 +94,21 @@ fn inspect_zip(file: BufReader<File>, length: u64) -> Result<Option<NamedTempFil
     let names = archive.file_names().collect::<Result<Vec<_>, _>>().map_err(damaged)?;
     let is_program = names.iter().any(|name| name.ends_with("/constants.pkl"));
     drop(names);
-    let mut pickles = Vec::new();
+    let (mut pickles, mut total) = (Vec::new(), 0_u64);
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index).map_err(damaged)?;
         let name = entry.name().map_err(damaged)?.into_owned();
+        // Of every entry the file has bytes of its own, or a few of them would fill the disk with copies.
+        total = total.saturating_add(entry.compressed_size());
+        if total > length {
+            return Err(format!("the archive is damaged ({name} lies in other entries); copy or download it again"));
+        }
         // The code of a program is compressed; it is not read.
         let is_code = is_program && name.contains("/code/");
-        if !is_code && (entry.compression() != CompressionMethod::Stored || entry.size() > length) {
+        if !is_code && (entry.compression() != CompressionMethod::Stored || entry.size() != entry.compressed_size()) {
             return Err(format!(
-                "{name} is compressed or larger than the file, which torch.save never writes; load the file in Python and \
-                 torch.save it again"
+                "{name} is compressed or of two sizes, which torch.save never writes; load the file in Python and torch.save \
+                 it again"
             ));
         }
         if name == "data.pkl" || name.ends_with("/data.pkl") {

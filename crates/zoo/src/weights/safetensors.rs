@@ -20,6 +20,9 @@ pub(super) struct SafetensorsFile {
     start: u64,
 }
 
+/// Bytes that a header may have, as in the reference. A sparse file says nothing about what memory holds.
+const MAX_HEADER: u64 = 100_000_000;
+
 /// What the header says.
 pub(super) type Header = (BTreeMap<String, Stored>, BTreeMap<String, String>);
 
@@ -35,6 +38,11 @@ impl SafetensorsFile {
                 "the header is said to have {claimed} bytes, the file has {length}; it may be truncated"
             ));
         };
+        if claimed > MAX_HEADER {
+            return Err(format!(
+                "the header is said to have {claimed} bytes, the format allows {MAX_HEADER}; copy or download the file again"
+            ));
+        }
         let mut header = vec![0; claimed as usize];
         read_at(&mut file, 8, &mut header)?;
         let metadata = parse(&header)?;

@@ -37,6 +37,10 @@ fn golden_model() -> (ModelConfig, Model, State) {
     (case.config, model, state)
 }
 
+fn zeroed(entry: &Entry) -> Entry {
+    Entry { shape: entry.shape.clone(), values: vec![0.0; entry.values.len()] }
+}
+
 fn blank(config: &ModelConfig) -> Model {
     Model::blank(config, &flex()).unwrap()
 }
@@ -99,12 +103,7 @@ fn what_lies_beside_a_state_dict_is_passed_over_and_a_key_chooses_another() {
     let (config, _, state) = golden_model();
     let mut both: State =
         state.iter().map(|(name, entry)| (format!("teacher.backbone.{name}"), entry.clone())).collect();
-    let zeroed = |name: &String| {
-        let mut entry = state[name].clone();
-        entry.values.fill(0.0);
-        (format!("student.module.backbone.{name}"), entry)
-    };
-    both.extend(state.keys().map(zeroed));
+    both.extend(state.iter().map(|(name, entry)| (format!("student.module.backbone.{name}"), zeroed(entry))));
     both.insert("teacher.head.mlp.0.weight".into(), state["head.weight"].clone());
     let file = file(&both, str::to_owned);
     let checkpoint = Checkpoint::open(file.path()).unwrap();
@@ -127,6 +126,65 @@ fn what_lies_beside_a_state_dict_is_passed_over_and_a_key_chooses_another() {
     let options = LoadOptions { from: Some("ema"), ..LoadOptions::default() };
     let error = weights::load_from(blank(&config), &checkpoint, options).unwrap_err().to_string();
     assert!(error.contains("no tensors under ema") && error.contains("student, teacher"), "{error}");
+}
+
+#[test]
+fn an_average_of_a_model_loads_with_its_counter_beside_it() {
+    let (config, _, state) = golden_model();
+    // `{"model": sd, "model_ema": AveragedModel(model).state_dict()}`, as torchvision's references save them.
+    let mut both: State = state.iter().map(|(name, entry)| (format!("model.{name}"), zeroed(entry))).collect();
+    both.extend(state.iter().map(|(name, entry)| (format!("model_ema.module.{name}"), entry.clone())));
+    both.insert("model_ema.n_averaged".into(), Entry { shape: vec![], values: vec![3.0] });
+    let file = file(&both, str::to_owned);
+    let checkpoint = Checkpoint::open(file.path()).unwrap();
+    let (model, loaded) = weights::load_from(blank(&config), &checkpoint, LoadOptions::default()).unwrap();
+    assert_eq!(weights::state(&model), state);
+    assert_eq!((&*loaded.prefix, loaded.others.as_slice()), ("model_ema.module.", &["model".to_owned()][..]));
+    let counter = ("model_ema.n_averaged".to_owned(), "counts steps of training".to_owned());
+    assert!(loaded.passed_over.contains(&counter), "{loaded}");
+}
+
+#[test]
+fn a_classifier_beside_its_backbone_is_loaded() {
+    let (config, _, state) = golden_model();
+    let beside = |name: &str| {
+        let module = if name.starts_with("head.") { "" } else { "backbone." };
+        format!("state_dict.{module}{name}")
+    };
+    let with_head = file(&state, beside);
+    let checkpoint = Checkpoint::open(with_head.path()).unwrap();
+    let (model, loaded) = weights::load_from(blank(&config), &checkpoint, LoadOptions::default()).unwrap();
+    assert_eq!(weights::state(&model), state);
+    assert!(loaded.passed_over.is_empty(), "{loaded}");
+    assert_eq!(weights::classes(&checkpoint, &weights::shapes(&blank(&config)), None).unwrap(), 10);
+
+    // Of a model without a classifier it is passed over, and one inside of the backbone comes first.
+    let features = blank(&config.with_classes(0));
+    let (_, loaded) = weights::load_from(features, &checkpoint, LoadOptions::default()).unwrap();
+    assert_eq!(loaded.passed_over.len(), 2, "{loaded}");
+    let mut twice: State = state.iter().map(|(name, entry)| (format!("backbone.{name}"), entry.clone())).collect();
+    twice.insert("head.weight".into(), zeroed(&state["head.weight"]));
+    let twice = file(&twice, str::to_owned);
+    assert_eq!(weights::state(&weights::load(blank(&config), twice.path()).unwrap()), state);
+}
+
+#[test]
+fn a_refusal_says_what_the_file_has_instead_and_how_another_part_is_taken() {
+    let (config, _, state) = golden_model();
+    let mut parts: State = state.iter().map(|(name, entry)| (format!("best.net.{name}"), entry.clone())).collect();
+    parts.insert("steps.0".into(), zeroed(&state["head.bias"]));
+    let refused = |parts: &State| {
+        let file = file(parts, str::to_owned);
+        weights::load(blank(&config), file.path()).unwrap_err().to_string()
+    };
+    let way_out = "; `robustify models convert --from KEY` takes the state dict under one of them";
+    let error = refused(&parts);
+    let has = "; its tensors begin with best, steps, such as best.net.blocks.0.attn.proj.bias";
+    assert!(error.ends_with(&format!("{has}{way_out}")), "{error}");
+    parts.insert("model.generator.weight".into(), zeroed(&state["head.weight"]));
+    let error = refused(&parts);
+    let has = "; its tensors under model begin with generator, such as generator.weight; the file also has best, steps";
+    assert!(error.ends_with(&format!("{has}{way_out}")), "{error}");
 }
 
 #[test]

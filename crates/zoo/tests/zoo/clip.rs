@@ -119,6 +119,19 @@ fn names_go_forth_and_back_without_loss() {
 }
 
 #[test]
+fn the_bias_that_siglip_trains_is_passed_over() {
+    let golden = Golden::read("vit");
+    let mut stored = golden.under("w.");
+    stored.insert("logit_bias".into(), Entry { shape: vec![], values: vec![-10.0] });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), weights::to_bytes(&stored)).unwrap();
+    let checkpoint = Checkpoint::open(file.path()).unwrap();
+    let (clip, loaded) = weights::load_from(golden.blank(), &checkpoint, LoadOptions::default()).unwrap();
+    assert_eq!(weights::state(&clip), weights::state(&golden.clip()));
+    assert_eq!(loaded.passed_over, [("logit_bias".to_owned(), "shifts all logits alike".to_owned())]);
+}
+
+#[test]
 fn towers_have_the_names_of_timm_and_open_clip() {
     let [vit, resnet] = Golden::all().map(|golden| weights::shapes(&golden.blank().visual));
     for (shapes, naming, name, shape) in [
@@ -283,6 +296,8 @@ fn descriptions_of_open_clip_are_read_or_refused() {
     let hub = format!(r#"{{"model_cfg": {b32}, "preprocess_cfg": {{"mean": [0.5, 0.5, 0.5]}}}}"#);
     assert_eq!(ClipConfig::from_open_clip(&hub).unwrap(), named);
     assert_ne!(ClipConfig::named("ViT-B-32").unwrap(), named);
+    let siglip = b32.replacen('{', r#"{"init_logit_scale": 2.3, "init_logit_bias": -10,"#, 1);
+    assert_eq!(ClipConfig::from_open_clip(&siglip).unwrap(), named);
     for (from, to, fault) in [
         (r#""width": 768"#, r#""timm_model_name": "x""#, "timm_model_name"),
         (r#""heads": 8"#, r#""no_causal_mask": true"#, "no_causal_mask"),

@@ -145,6 +145,39 @@ fn archives_that_pytorch_did_not_write_are_refused() {
     assert!(read_all(&empty.finish().unwrap().into_inner()).is_err());
 }
 
+#[test]
+fn an_archive_whose_entries_share_their_bytes_is_refused() {
+    let honest = archive(&with_object(b"N"), &[("0", &[0; 4096])]);
+    assert_eq!(read_all(&honest), Ok(1));
+    // The last record of the directory once more for every letter; the end of the directory counts them.
+    let (body, end) = honest.split_at(honest.len() - 22);
+    let record = body.windows(4).rposition(|bytes| bytes == b"PK\x01\x02").unwrap();
+    let (mut bytes, mut end, copies) = (body.to_vec(), end.to_vec(), b'a'..=b'z');
+    for letter in copies.clone() {
+        let name = bytes.len() + "archive/data/".len() + 46;
+        bytes.extend(&body[record..]);
+        bytes[name] = letter;
+    }
+    let number = |at: usize| u16::from_le_bytes([end[at], end[at + 1]]);
+    let (count, size) = (number(10) + copies.len() as u16, number(12) + (copies.len() * (body.len() - record)) as u16);
+    end[8..10].copy_from_slice(&count.to_le_bytes());
+    end[10..12].copy_from_slice(&count.to_le_bytes());
+    end[12..14].copy_from_slice(&size.to_le_bytes());
+    let error = read_all(&[bytes, end].concat()).unwrap_err();
+    assert!(error.contains("lies in other entries"), "{error}");
+}
+
+#[test]
+fn a_header_longer_than_the_format_allows_is_not_read() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let claimed = 100_000_001_u64;
+    std::fs::write(file.path(), [&claimed.to_le_bytes(), b"{".as_slice()].concat()).unwrap();
+    // As long as it says, and next to nothing on the disk.
+    file.as_file().set_len(claimed + 8).unwrap();
+    let error = Checkpoint::open(file.path()).unwrap_err().to_string();
+    assert!(error.contains("said to have 100000001 bytes, the format allows 100000000"), "{error}");
+}
+
 /// A damaged copy of a file that is fine.
 fn damaged(name: &str, flips: &[(prop::sample::Index, u8)], keep: Option<prop::sample::Index>) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens/checkpoints").join(name);

@@ -54,6 +54,21 @@ fn tiny_models_go_there_and_back_bit_for_bit() {
 }
 
 #[test]
+fn a_conversion_touches_no_file_but_its_result() {
+    let case = golden::all().into_iter().find(|case| case.name == "vit_cls").unwrap();
+    let bytes = weights::to_bytes(&weights::state(&case.model(&robustify_device::open(Some("flex")).unwrap())));
+    let folder = tempfile::tempdir().unwrap();
+    let [input, out] = ["weights.tmp", "weights"].map(|name| folder.path().join(name));
+    std::fs::write(&input, &bytes).unwrap();
+    weights::convert(&blank(&case.config), &Checkpoint::open(&input).unwrap(), None, Naming::Timm, &out).unwrap();
+    assert!(std::fs::read(&input).unwrap() == bytes, "the input has another name than the result");
+    assert_eq!(weights::read(&out).unwrap(), weights::from_bytes(&bytes).unwrap());
+    let permissions = |path: &Path| std::fs::metadata(path).unwrap().permissions();
+    assert_eq!(permissions(&out), permissions(&input), "the result is as open as any new file");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
 fn element_types_and_counters_of_training_steps_survive() {
     let case = golden::all().into_iter().find(|case| case.name == "resnet_cifar_basic").unwrap();
     let model = case.model(&robustify_device::open(Some("flex")).unwrap());

@@ -1,6 +1,6 @@
 //! Models by name: their sizes equal the numbers of timm and fvcore, and the tiny ones run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -8,6 +8,7 @@ use robustify_zoo::resnet::{BlockKind, ResNetConfig};
 use robustify_zoo::vit::VitConfig;
 use robustify_zoo::weights;
 use robustify_zoo::{Model, ModelConfig, Pass, registry};
+use serde::Deserialize;
 
 use crate::golden::{cross_entropy, gradients_of};
 
@@ -97,6 +98,49 @@ fn every_entry_describes_a_model_for_its_images() {
         assert!(entry.preprocessing.crop_fraction > 0.8 && !entry.paper.is_empty(), "{name}");
         assert!(entry.tag.is_empty() || entry.hub.is_some_and(|hub| hub.contains('/')), "{name}: {:?}", entry.hub);
     }
+}
+
+/// What timm says of a pre-trained model (`goldens/keys/make.py`).
+#[derive(Deserialize)]
+struct Pretrained {
+    input_size: [usize; 3],
+    mean: [f32; 3],
+    std: [f32; 3],
+    interpolation: String,
+    crop_pct: f64,
+    crop_mode: String,
+    num_classes: usize,
+    license: Option<String>,
+    hf_hub_id: String,
+    default: bool,
+}
+
+#[test]
+fn images_classes_licences_and_default_tags_are_timms() {
+    let file = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/goldens/keys/pretrained.json")).unwrap();
+    let timm: BTreeMap<String, Pretrained> = serde_json::from_str(&file).unwrap();
+    let mut compared = 0;
+    for entry in registry::entries() {
+        // What has two towers is open_clip's, and what has no repository is our own.
+        let (None, Some(hub)) = (entry.text, entry.hub) else { continue };
+        let name = entry.name();
+        let Some(theirs) = timm.get(&name) else { panic!("timm has no {name}") };
+        let ours = entry.preprocessing;
+        let crop_mode = serde_json::to_value(ours.crop_mode).unwrap();
+        assert_eq!([3, ours.image_size, ours.image_size], theirs.input_size, "{name}");
+        assert_eq!((ours.mean, ours.std), (theirs.mean, theirs.std), "{name}");
+        assert_eq!((ours.interpolation, ours.crop_fraction), (&*theirs.interpolation, theirs.crop_pct), "{name}");
+        assert_eq!(crop_mode, *theirs.crop_mode, "{name}");
+        assert_eq!((Some(entry.licence), hub), (theirs.license.as_deref(), &*theirs.hf_hub_id), "{name}");
+        // CLIP's residual networks give the projection without a classifier.
+        if !matches!((entry.config)(), ModelConfig::ClipResNet(_)) {
+            assert_eq!((entry.config)().classes(), theirs.num_classes, "{name}");
+        }
+        let alone = registry::find(entry.architecture).unwrap().tag == entry.tag;
+        assert_eq!(alone, theirs.default, "{name}: is it what {} alone means?", entry.architecture);
+        compared += 1;
+    }
+    assert!(compared >= 200, "only {compared} models");
 }
 
 #[test]

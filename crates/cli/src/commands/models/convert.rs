@@ -24,7 +24,10 @@ pub fn run(options: &ModelsConvert) -> anyhow::Result<()> {
     let (from, to, out) = (options.from.as_deref(), options.to, options.output.as_path());
     let taken = match &source.network {
         Network::Image(config) => {
-            let classes = source.classes.unwrap_or_else(|| network::classes(&checkpoint));
+            let classes = match source.classes {
+                Some(classes) => classes,
+                None => network::classes_for(config, &checkpoint, from, &device)?,
+            };
             let module = Model::blank(&config.with_classes(classes), &device)?;
             weights::convert(&module, &checkpoint, from, to, out)?
         }

@@ -35,14 +35,15 @@ pub struct Dump {
 
 impl Dump {
     /// Opens a file, as a dump of the named model or of the one its metadata names.
-    pub fn open(path: &Path, model: Option<&str>) -> anyhow::Result<Self> {
+    pub fn open(path: &Path, model: Option<&str>, device: &Device) -> anyhow::Result<Self> {
         let checkpoint = Checkpoint::open(path)?;
         let spec = checkpoint.metadata().get("spec").map(String::as_str);
         let spec = model.map(|name| format!("timm:{name}")).or(spec.map(str::to_owned));
         let spec = spec.with_context(|| {
             format!("{}: the metadata has no `spec` that names the model; name it with --model", path.display())
         })?;
-        let network = Network::of(&spec, &checkpoint).with_context(|| format!("{}: spec `{spec}`", path.display()))?;
+        let network =
+            Network::of(&spec, &checkpoint, device).with_context(|| format!("{}: spec `{spec}`", path.display()))?;
         let names: Vec<String> =
             checkpoint.names().filter(|name| name.starts_with("out.")).map(str::to_owned).collect();
         ensure!(!names.is_empty(), "{}: no tensor is named `out.…`, so there is nothing to compare", path.display());
@@ -130,26 +131,27 @@ fn host(features: Features) -> anyhow::Result<Entry> {
 
 impl Network {
     /// The network of a spec, for the input and the number of classes that the dump has.
-    fn of(spec: &str, checkpoint: &Checkpoint) -> anyhow::Result<Self> {
+    fn of(spec: &str, checkpoint: &Checkpoint, device: &Device) -> anyhow::Result<Self> {
         let (kind, rest) = spec.split_once(':').unwrap_or((spec, ""));
         let side = checkpoint.shape("in.x").and_then(|shape| shape.get(3)).copied().context("there is no `in.x`")?;
-        let classes = network::classes(checkpoint);
+        let image = |config: ModelConfig| -> anyhow::Result<Self> {
+            let classes = network::classes_for(&config, checkpoint, WEIGHTS.from, device)?;
+            Ok(Self::Image(config.with_image_size(side).with_classes(classes)))
+        };
         match kind {
             "timm" => match (registry::find(rest)?, checkpoint.shape("in.ids")) {
                 (entry, Some(_)) if entry.text.is_some() => Ok(entry.into()),
-                (entry, _) => Ok(Self::Image((entry.config)().with_image_size(side).with_classes(classes))),
+                (entry, _) => image((entry.config)()),
             },
             "clip" => Ok(Self::Clip(ClipConfig::named(rest)?)),
-            "clip_tiny" => Self::of(&format!("timm:micro_clip_{rest}"), checkpoint),
+            "clip_tiny" => Self::of(&format!("timm:micro_clip_{rest}"), checkpoint, device),
             "vit" => custom_vit(rest).map(ModelConfig::Vit).map(Self::Image),
-            "resnet18_cifar" => Ok(Self::Image(ModelConfig::ResNet(ResNetConfig {
-                image_size: side,
+            "resnet18_cifar" => image(ModelConfig::ResNet(ResNetConfig {
                 stem_kernel: 3,
                 stem_stride: 1,
                 max_pool: false,
-                classes,
                 ..ResNetConfig::imagenet(BlockKind::Basic, [2, 2, 2, 2])
-            }))),
+            })),
             _ => bail!(
                 "unknown kind `{kind}`; expected timm, clip, clip_tiny, vit or resnet18_cifar; --model names a model of \
                  `models list`"

@@ -1,5 +1,6 @@
 use robustify_data::Normalize;
 use robustify_report::{Style, Table};
+use robustify_zoo::registry::{CropMode, Preprocessing};
 use robustify_zoo::{Model, Unit, registry};
 
 use super::list::Facts;
@@ -22,17 +23,14 @@ pub fn run(options: &ModelsShow) -> anyhow::Result<()> {
 }
 
 fn summary(facts: &Facts<'_>) -> String {
-    let (entry, preprocessing) = (facts.entry, facts.entry.preprocessing);
-    let size = preprocessing.image_size;
-    let resized = (size as f64 / preprocessing.crop_fraction).floor();
-    let normalise = Normalize { mean: preprocessing.mean, std: preprocessing.std };
+    let entry = facts.entry;
     let projected = facts.projection.map(|width| format!(", before CLIP's projection to {width}")).unwrap_or_default();
     let mut lines = vec![
         entry.name(),
         format!("  parameters     {}", millions(facts.parameters)),
         format!("  multiply-adds  {:.3} G an image", facts.gmacs),
         format!("  features       {}{projected}", facts.features),
-        format!("  preprocess     resize({resized},{})|center_crop({size})|{normalise}", preprocessing.interpolation),
+        format!("  preprocess     {}", preprocess(&entry.preprocessing)),
         format!("  licence        {}", entry.licence),
         format!("  paper          {}", entry.paper),
     ];
@@ -41,6 +39,18 @@ fn summary(facts: &Facts<'_>) -> String {
     );
     lines.extend(entry.hub.map(|hub| format!("  weights        hf-hub:{hub} (https://huggingface.co/{hub})")));
     lines.join("\n") + "\n"
+}
+
+/// What a configuration says for it.
+fn preprocess(facts: &Preprocessing) -> String {
+    let (size, filter) = (facts.image_size, facts.interpolation);
+    let side = (size as f64 / facts.crop_fraction).floor();
+    let resized = match facts.crop_mode {
+        CropMode::Center => format!("{side}"),
+        CropMode::Squash => format!("{side},{side}"),
+    };
+    let normalise = Normalize { mean: facts.mean, std: facts.std };
+    format!("resize({resized},{filter})|center_crop({size})|{normalise}")
 }
 
 /// Groups in the order of a forward: what tuning from a group on leaves frozen.

@@ -17,7 +17,7 @@ pub fn run(options: &ModelsVerify) -> anyhow::Result<()> {
         anyhow::ensure!(value >= 0.0 && value.is_finite(), "{flag} {value} is not a number of at least 0");
     }
     let device = robustify_device::open(options.backend.as_deref())?;
-    let dump = Dump::open(&options.dump, options.model.as_deref())?;
+    let dump = Dump::open(&options.dump, options.model.as_deref(), &device)?;
     let got = dump.run(&device).with_context(|| options.dump.display().to_string())?;
     let (table, failed) = compare(&dump.outputs, &got, options);
     let [too_far, incomparable] = failed;
