@@ -382,6 +382,17 @@ fn files_of_others_are_not_overwritten() {
     assert!(said.contains("grey.png") && said.contains("was not made by this program"), "{said}");
     assert!(fs::read(fixture.path("grey.png")).unwrap() == own && !fixture.path("glass.png").exists());
 
+    // Of arrays and archives too.
+    for (format, name) in [("npy", "fog.npy"), ("npy", "labels.npy"), ("tar", "fog-1.tar")] {
+        fs::create_dir_all(fixture.path("own")).unwrap();
+        fs::write(fixture.path("own").join(name), "mine").unwrap();
+        let sized = "--preprocess resize(16)|center_crop(16) --profile scaled";
+        let said = fixture.error(&format!("corrupt in own --corruption fog --severity 1 --format {format} {sized}"));
+        assert!(said.contains(&format!("{name}: is there already")), "{said}");
+        assert_eq!(fixture.files("own").into_values().collect::<Vec<_>>(), [b"mine"]);
+        fs::remove_dir_all(fixture.path("own")).unwrap();
+    }
+
     // The same in a folder that has results already. A result that a kill left unrecorded is no stranger.
     let line = "corrupt in out --corruption fog --severity 1 --profile scaled";
     fixture.done(line);

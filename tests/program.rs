@@ -264,6 +264,14 @@ fn what_a_checkpoint_lacks_is_refused_unless_it_is_allowed() {
     let output = fixture.run(&[&train[..], &["original.partial=true"]].concat());
     let said = text(&output.stderr);
     assert!(output.status.success() && said.contains("left as they were: missing tensor norm.weight"), "{said}");
+
+    // A classifier is never drawn, it is fitted.
+    state.remove("head.weight").unwrap();
+    state.remove("head.bias").unwrap();
+    fs::write(fixture.path("part.safetensors"), robustify_zoo::weights::to_bytes(&state)).unwrap();
+    let output = fixture.run(&[&train[..], &["original.partial=true", "original.probe_epochs=1"]].concat());
+    let said = text(&output.stderr);
+    assert!(output.status.success() && said.contains("a linear probe makes the classifier"), "{said}");
 }
 
 #[test]

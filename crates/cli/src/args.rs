@@ -55,9 +55,9 @@ pub struct Common {
 /// Options of `train`.
 #[derive(Debug, Args)]
 pub struct Train {
-    /// Configuration file.
-    #[arg(long, default_value = "configs/fashion-mini.toml", value_name = "FILE")]
-    pub config: PathBuf,
+    /// Configuration file. Default: configs/fashion-mini.toml.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Folder of the run, with its stages. Default: runs/NAME, with the stages in runs/cache.
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,

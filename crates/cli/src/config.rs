@@ -151,7 +151,7 @@ pub struct OriginalConfig {
     #[serde(default)]
     pub from: Option<String>,
     /// Whether tensors may be missing, unexpected or of another shape. Those of the network that the file does not have begin as
-    /// drawn with `seed`.
+    /// drawn with `seed`, but for the classifier, which a linear probe makes then.
     #[serde(default)]
     pub partial: bool,
     /// From files to the network's input.

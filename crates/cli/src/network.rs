@@ -32,11 +32,15 @@ pub fn original(
     let setting = || format!("original.weights `{}`", config.weights.display());
     let path = hub::image_weights(&config.weights, console).with_context(setting)?;
     let checkpoint = Checkpoint::open(&path).with_context(setting)?;
+    let from = config.from.as_deref();
     let (model, partial) = match config.partial {
-        true => (Model::new(&config.network, seed, device)?, Partial::Allow),
+        true => {
+            let network = without_guesses(config, &checkpoint, device, console).with_context(setting)?;
+            (Model::new(&network, seed, device)?, Partial::Allow)
+        }
         false => (Model::blank(&config.network, device)?, Partial::Refuse),
     };
-    let options = LoadOptions { from: config.from.as_deref(), partial };
+    let options = LoadOptions { from, partial };
     let (model, loaded) = weights::load_from(model, &checkpoint, options).with_context(setting)?;
     if !loaded.faults.is_empty() {
         console.warn(&loaded.to_string());
@@ -44,6 +48,25 @@ pub fn original(
         console.say(&loaded.to_string());
     }
     Ok((model, path))
+}
+
+/// The network without its classifier, if the file has none that fits: nobody could learn from one that was drawn.
+fn without_guesses(
+    config: &OriginalConfig,
+    checkpoint: &Checkpoint,
+    device: &Device,
+    console: &Console,
+) -> anyhow::Result<ModelConfig> {
+    let wanted = config.network.classes();
+    let found = classes_for(&config.network, checkpoint, config.from.as_deref(), device)?;
+    if found == wanted {
+        return Ok(config.network.clone());
+    }
+    console.warn(&format!(
+        "{}: a classifier of {found} classes, the network has {wanted}; a linear probe makes one",
+        config.weights.display()
+    ));
+    Ok(config.network.with_classes(0))
 }
 
 #[derive(Deserialize)]

@@ -71,7 +71,9 @@ pub fn load(context: &Context, folder: &Path) -> anyhow::Result<Trained> {
     let device = &context.machine.device;
     let bytes = |name: &str| {
         let path = folder.join(name);
-        std::fs::read(&path).with_context(|| format!("{}: is this a finished run?", path.display()))
+        std::fs::read(&path).with_context(|| {
+            format!("{}: is this a finished run? Each of several seeds has its own folder", path.display())
+        })
     };
     let mut hashes = Vec::new();
     for name in [rundir::ORIGINAL, rundir::TEACHER, rundir::APT, rundir::WEIGHTS] {

@@ -72,7 +72,11 @@ fn usual_cache(options: &Train, folder: &Path) -> PathBuf {
 /// The configuration of the file with its overrides, or the stored one of a run that is continued.
 fn configuration(options: &Train) -> anyhow::Result<Config> {
     let stored = options.resume.as_ref().and_then(Option::as_ref).map(|folder| folder.join(rundir::CONFIG));
-    let file = stored.unwrap_or_else(|| options.config.clone());
+    if let (Some(stored), Some(other)) = (&stored, &options.config) {
+        bail!("--resume continues with {}; leave out --config {}", stored.display(), other.display());
+    }
+    let usual = || Path::new("configs/fashion-mini.toml").to_owned();
+    let file = stored.or_else(|| options.config.clone()).unwrap_or_else(usual);
     let mut overrides = options.overrides.clone();
     if options.strict {
         overrides.push("data.strict=true".into());

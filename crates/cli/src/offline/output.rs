@@ -129,6 +129,12 @@ impl Output {
             return Ok(Self { manifest: Manifest::open(&folder, settings)?, folder, format, packed: None });
         }
         let labels = packed::labels(inputs, format, console)?;
+        if !Manifest::exists(&folder) {
+            for name in packed::files(work.variants(), format) {
+                let path = folder.join(name);
+                ensure!(!path.exists(), not_ours(&path, &folder));
+            }
+        }
         let manifest = Manifest::open(&folder, settings)?;
         let known = manifest.known();
         let packed = Packed::open(inputs, work.variants(), labels, options, &known, (console, interrupt))?;

@@ -3,7 +3,7 @@
 //! The files of a folder are made of one list of pictures, so that a row is the same picture in all of them and in
 //! `labels.npy`. Its digest is the `input` of their records.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
@@ -337,6 +337,12 @@ impl Packed {
             false => record.input == self.list,
         }
     }
+}
+
+/// The files that hold these variants, and what may be beside them.
+pub fn files(variants: &[Variant], format: Format) -> BTreeSet<String> {
+    let labels = (format == Format::Npy).then(|| LABELS.to_owned());
+    variants.iter().map(|kind| file_name(kind, format)).chain(labels).collect()
 }
 
 /// The file of a variant.

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{bail, ensure};
@@ -37,6 +38,9 @@ pub fn run(options: &ModelsConvert) -> anyhow::Result<()> {
     console::result(&format!("{}: {} as {} names them\n", options.output.display(), source.name, options.to))
 }
 
+/// Names of tensors in one message.
+const SHOWN: usize = 8;
+
 /// What a person may not expect of the result.
 fn notes(taken: &Loaded, model: &str) -> Vec<String> {
     let path = taken.path.display();
@@ -47,6 +51,15 @@ fn notes(taken: &Loaded, model: &str) -> Vec<String> {
             "{path}: the tensors are those under {prefix}; the file also has {}, which --from takes",
             taken.others.join(", ")
         ));
+    }
+    let reasons: BTreeSet<&str> = taken.passed_over.iter().map(|(_, why)| why.as_str()).collect();
+    for reason in reasons {
+        let names: Vec<&str> =
+            taken.passed_over.iter().filter(|(_, why)| why == reason).map(|(name, _)| name.as_str()).collect();
+        let more = names.len().saturating_sub(SHOWN);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        let names = names[..names.len().min(SHOWN)].join(", ");
+        notes.push(format!("{path}: left out: {names}{more} ({reason})"));
     }
     for Resized { what, unit, from, to, .. } in &taken.resized {
         notes.push(format!(
