@@ -222,6 +222,8 @@ fn wrong_input_gets_an_error_that_says_what_and_where() {
     assert!(said.contains("main.toml") && said.contains("epoch") && said.contains("epochs"), "{said}");
     let said = with("tuning.epochs=1.5");
     assert!(said.contains("`tuning.epochs`") && said.contains("`1.5`, expected a whole number"), "{said}");
+    let said = with("original.network={model=\"test_vit\"}");
+    assert!(said.contains("160x160") || said.contains("image_size"), "a table replaces the one of the file: {said}");
     let said = with("tuning=5");
     assert!(said.contains("`tuning`") && said.contains("expected a table"), "{said}");
     let said = with("tuning.dropout=1.5");

@@ -318,6 +318,9 @@ pub fn load<T: DeserializeOwned + Validate>(path: &Path, overrides: &[String]) -
     let mut documents = vec![text];
     for pair in &given {
         let (as_toml, as_text) = override_documents(pair)?;
+        if let Some(key) = key_of_table(&as_toml) {
+            documents.iter_mut().for_each(|document| remove(document, &key));
+        }
         let fits = |document: &str| merge::<T>(&[&documents[0], document]).is_ok();
         // A folder may be called 2024, so a number where text is wanted is text.
         documents.push(if !fits(&as_toml) && fits(&as_text) { as_text } else { as_toml });
@@ -329,6 +332,24 @@ pub fn load<T: DeserializeOwned + Validate>(path: &Path, overrides: &[String]) -
         bail!("{}: {}", place(), faults.join("; "));
     }
     Ok(merged)
+}
+
+/// The parts of the key that a setting gives a whole table: it replaces the one before, where the merging of documents would mix
+/// both.
+fn key_of_table(document: &str) -> Option<Vec<String>> {
+    let (key, value) = document.split_once('=')?;
+    let parts = || key.trim().split('.').map(|part| part.trim().to_owned()).collect();
+    value.trim_start().starts_with('{').then(parts)
+}
+
+/// Removes what stands under a key, if the document has it.
+fn remove(document: &mut String, key: &[String]) {
+    let Some((last, path)) = key.split_last() else { return };
+    let Ok(mut table) = document.parse::<toml::Table>() else { return };
+    let parent = path.iter().try_fold(&mut table, |table, part| table.get_mut(part)?.as_table_mut());
+    if parent.and_then(|table| table.remove(last)).is_some() {
+        *document = table.to_string();
+    }
 }
 
 /// The settings in the environment, as overrides.
