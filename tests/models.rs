@@ -116,6 +116,16 @@ fn a_conversion_says_what_it_took_and_what_keeps_another_size() {
     assert!(said.contains("are those under model; the file also has ema, which --from takes"), "{said}");
     assert!(said.contains("position embeddings are for 8x8 patches, micro_vit has 4x4"), "{said}");
     assert_eq!(weights::read(Path::new(&path("out"))).unwrap(), larger);
+    // A classifier by a name that is not the model's is no part of it.
+    let mut wrapped: State = larger.iter().map(|(name, entry)| (format!("backbone.{name}"), entry.clone())).collect();
+    wrapped.insert("classifier.weight".into(), Entry { shape: vec![7, 24], values: vec![0.0; 168] });
+    fs::write(path("wrapped"), weights::to_bytes(&wrapped)).unwrap();
+    let output = run(&["convert", &path("wrapped"), &path("out"), "--to", "timm", "--model", "micro_vit"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("has nothing of these names: classifier.weight"), "{said}");
+    let nowhere = path("no/out");
+    let output = run(&["convert", &path("both"), &nowhere, "--to", "timm", "--model", "micro_vit"]);
+    assert!(failed(&output).contains("make it first"));
     assert!(failed(&convert(&["--from", ""])).contains("the key of a state dict is empty; leave it out"));
     assert!(
         failed(&convert(&["--from", "teacher"])).contains("no tensors under teacher; there are ema, model, optimizer")

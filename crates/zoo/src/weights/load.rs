@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 
 use super::checkpoint::Checkpoint;
-use super::locate::{Located, first_parts, shortened};
+use super::locate::{BESIDE, Located, first_parts, shortened};
 use super::module::{fill, misshapen, missing, shapes, unexpected_tensor};
 use super::names::{self, Naming, Recipe, Recipes, Shapes};
 use super::raw::{Change, Dtype, RawTensor};
@@ -53,6 +53,13 @@ pub struct Loaded {
     pub passed_over: Vec<(String, String)>,
     /// What did not fit, as sentences; empty unless that was allowed.
     pub faults: Vec<String>,
+}
+
+impl Loaded {
+    /// Tensors that lie beside the backbone that was taken, and are of no use to it: perhaps a classifier by another name.
+    pub fn beside(&self) -> impl Iterator<Item = &str> {
+        self.passed_over.iter().filter(|(_, why)| why == BESIDE).map(|(name, _)| name.as_str())
+    }
 }
 
 impl fmt::Display for Loaded {

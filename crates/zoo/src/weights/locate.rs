@@ -12,7 +12,10 @@ const WRAPPERS: &[&str] =
 /// Prefixes that wrapping modules leave, and why tensors without them are passed over; where there is no reason, all
 /// tensors that a model needs must carry the prefix.
 const PREFIXES: &[(&str, Option<&str>)] =
-    &[("module.", None), ("_orig_mod.", None), ("model.", None), ("backbone.", Some("is outside of the backbone"))];
+    &[("module.", None), ("_orig_mod.", None), ("model.", None), ("backbone.", Some(BESIDE))];
+
+/// Why a tensor beside a `backbone.` is passed over.
+pub(super) const BESIDE: &str = "is outside of the backbone";
 
 /// Why tensors under other keys than that of the state dict are passed over.
 const OUTSIDE: &str = "is outside of the state dict";

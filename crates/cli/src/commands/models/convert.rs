@@ -1,5 +1,4 @@
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
 use robustify_zoo::Model;
@@ -14,6 +13,8 @@ use crate::{hub, network};
 
 /// Writes a checkpoint under another program's names.
 pub fn run(options: &ModelsConvert) -> anyhow::Result<()> {
+    let folder = options.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    ensure!(folder.is_dir(), "{}: there is no folder {}; make it first", options.output.display(), folder.display());
     let source = Source::open(options)?;
     ensure!(
         !same_file(&source.weights, &options.output),
@@ -52,14 +53,11 @@ fn notes(taken: &Loaded, model: &str) -> Vec<String> {
             taken.others.join(", ")
         ));
     }
-    let reasons: BTreeSet<&str> = taken.passed_over.iter().map(|(_, why)| why.as_str()).collect();
-    for reason in reasons {
-        let names: Vec<&str> =
-            taken.passed_over.iter().filter(|(_, why)| why == reason).map(|(name, _)| name.as_str()).collect();
-        let more = names.len().saturating_sub(SHOWN);
-        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        let names = names[..names.len().min(SHOWN)].join(", ");
-        notes.push(format!("{path}: left out: {names}{more} ({reason})"));
+    let beside: Vec<&str> = taken.beside().take(SHOWN + 1).collect();
+    if !beside.is_empty() {
+        let more = if beside.len() > SHOWN { ", …" } else { "" };
+        let names = beside[..beside.len().min(SHOWN)].join(", ");
+        notes.push(format!("{path}: left out, as {model} has nothing of these names: {names}{more}"));
     }
     for Resized { what, unit, from, to, .. } in &taken.resized {
         notes.push(format!(
@@ -109,6 +107,6 @@ impl Source {
     }
 }
 
-fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
+fn same_file(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
