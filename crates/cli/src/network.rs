@@ -32,7 +32,6 @@ pub fn original(
     let setting = || format!("original.weights `{}`", config.weights.display());
     let path = hub::image_weights(&config.weights, console).with_context(setting)?;
     let checkpoint = Checkpoint::open(&path).with_context(setting)?;
-    let from = config.from.as_deref();
     let (model, partial) = match config.partial {
         true => {
             let network = without_guesses(config, &checkpoint, device, console).with_context(setting)?;
@@ -40,7 +39,7 @@ pub fn original(
         }
         false => (Model::blank(&config.network, device)?, Partial::Refuse),
     };
-    let options = LoadOptions { from, partial };
+    let options = LoadOptions { from: config.from.as_deref(), partial };
     let (model, loaded) = weights::load_from(model, &checkpoint, options).with_context(setting)?;
     if !loaded.faults.is_empty() {
         console.warn(&loaded.to_string());

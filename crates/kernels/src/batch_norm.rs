@@ -61,7 +61,6 @@ pub fn batch_norm(
     then: Then,
 ) -> Tensor<4> {
     then.check(&x, &[&weight, &bias, &mean, &variance]);
-    let [mean, variance] = [mean, variance].map(Tensor::detach);
     #[cfg(feature = "flex")]
     if kernel::serves(&x, [&weight, &bias, &mean, &variance], &then)
         && let Some(statistics) = kernel::Statistics::of(mean.clone(), variance.clone(), eps)
@@ -75,7 +74,7 @@ pub fn batch_norm(
     {
         return crate::tch::batch_norm(x, [weight, bias], [mean, variance], eps, then);
     }
-    then.apply(composed(x, weight, bias, mean, variance, eps))
+    then.apply(composed(x, weight, bias, mean.detach(), variance.detach(), eps))
 }
 
 /// Normalisation by the statistics of the batch itself, and then `then`; and these statistics, the mean and the biased

@@ -10,6 +10,8 @@ mod offline;
 pub mod pretrain;
 pub mod train;
 
+use std::path::Path;
+
 use burn::tensor::Device;
 use robustify_data::{Images, Preprocess};
 use robustify_distill::images::ImageTraining;
@@ -17,6 +19,13 @@ use robustify_zoo::Workers;
 
 use crate::args::Common;
 use crate::config::ImageTrainingConfig;
+
+/// Fails unless the folder is there that a file is to be written into.
+fn expect_folder_of(file: &Path) -> anyhow::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    anyhow::ensure!(folder.is_dir(), "there is no folder {}; make it first", folder.display());
+    Ok(())
+}
 
 /// What a command computes on.
 pub struct Machine {

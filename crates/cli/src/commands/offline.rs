@@ -10,6 +10,7 @@ use robustify_data::{Normalize, Preprocess};
 use robustify_report::write_atomic;
 
 use crate::args::Offline;
+use crate::commands::expect_folder_of;
 use crate::console::{Console, End, Interrupt};
 use crate::offline::{Format, Inputs, Options, Work, check_names, encode, png, replace, run, sheet};
 
@@ -67,8 +68,7 @@ impl<'a> Job<'a> {
         let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         ensure!(extension == "png", "{}: the sheet is a PNG file, and is to be named so", context());
         ensure!(!path.is_dir(), "{}: is a folder; name a file", context());
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        ensure!(folder.is_dir(), "{}: there is no folder {}; make it first", context(), folder.display());
+        expect_folder_of(path).with_context(context)?;
         self.outside(path).with_context(context)?;
         ensure!(
             !resolved(path).starts_with(resolved(&self.options.output)),
@@ -148,9 +148,9 @@ impl<'a> Job<'a> {
     /// Fails if results would be read as pictures by the next run, or might take the place of INPUT.
     fn check_folders(&self, work: &dyn Work) -> anyhow::Result<()> {
         let options = self.options;
-        let is_tree = matches!(options.format, Format::Png | Format::Jpeg85);
         for variant in work.variants() {
-            let folder = if is_tree { options.output.join(variant.folder()) } else { options.output.clone() };
+            let folder =
+                if options.format.is_tree() { options.output.join(variant.folder()) } else { options.output.clone() };
             if options.input.is_dir() {
                 self.outside(&folder)?;
                 continue;

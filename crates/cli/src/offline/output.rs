@@ -45,6 +45,11 @@ impl Format {
         }
     }
 
+    /// Whether results are a tree of files, one each.
+    pub fn is_tree(self) -> bool {
+        matches!(self, Self::Png | Self::Jpeg85)
+    }
+
     /// The extension of the pictures in a tree or an archive.
     fn extension(self) -> &'static str {
         if self == Self::Jpeg85 { "JPEG" } else { "png" }
@@ -122,19 +127,13 @@ impl Output {
         interrupt: &Interrupt,
     ) -> anyhow::Result<Self> {
         let (folder, format) = (options.folder.clone(), options.format);
-        if matches!(format, Format::Png | Format::Jpeg85) {
-            if !Manifest::exists(&folder) {
-                expect_no_results(&folder, format, inputs, work)?;
-            }
+        if !Manifest::exists(&folder) {
+            expect_no_results(&folder, format, inputs, work)?;
+        }
+        if format.is_tree() {
             return Ok(Self { manifest: Manifest::open(&folder, settings)?, folder, format, packed: None });
         }
         let labels = packed::labels(inputs, format, console)?;
-        if !Manifest::exists(&folder) {
-            for name in packed::files(work.variants(), format) {
-                let path = folder.join(name);
-                ensure!(!path.exists(), not_ours(&path, &folder));
-            }
-        }
         let manifest = Manifest::open(&folder, settings)?;
         let known = manifest.known();
         let packed = Packed::open(inputs, work.variants(), labels, options, &known, (console, interrupt))?;
@@ -297,13 +296,19 @@ impl Maker {
 
 /// Fails if a file stands where a result would go, in a folder that has no results yet: it is somebody's own.
 fn expect_no_results(folder: &Path, format: Format, inputs: &Inputs, work: &dyn Work) -> anyhow::Result<()> {
-    for index in 0..inputs.len() {
-        for variant in work.variants() {
-            let path = folder.join(result(&inputs.name(index), &variant.folder(), format));
-            ensure!(!path.exists(), not_ours(&path, folder));
-        }
+    let expect_none = |name: String| {
+        let path = folder.join(name);
+        ensure!(!path.exists(), not_ours(&path, folder));
+        Ok(())
+    };
+    if !format.is_tree() {
+        return packed::files(work.variants(), format).into_iter().try_for_each(expect_none);
     }
-    Ok(())
+    let of_picture = |index| {
+        let name = inputs.name(index);
+        work.variants().iter().map(move |variant| result(&name, &variant.folder(), format))
+    };
+    (0..inputs.len()).flat_map(of_picture).try_for_each(expect_none)
 }
 
 fn not_ours(path: &Path, folder: &Path) -> String {
@@ -322,19 +327,23 @@ fn result(name: &str, folder: &str, format: Format) -> String {
 
 /// The name of a picture with another extension.
 pub fn member(name: &str, extension: &str) -> String {
-    let stem = match name.rsplit_once('.') {
+    format!("{}.{extension}", stem(name))
+}
+
+/// The name of a picture without its extension.
+fn stem(name: &str) -> &str {
+    match name.rsplit_once('.') {
         Some((stem, ending)) if !ending.contains('/') => stem,
         _ => name,
-    };
-    format!("{stem}.{extension}")
+    }
 }
 
 /// The name of a picture in an archive. WebDataset takes what follows the first dot of a file's name for its extension, and
 /// files that agree before it for one sample, so other dots become `_`.
 pub fn sample(name: &str, extension: &str) -> String {
-    let (folder, file) = name.split_at(name.rfind('/').map_or(0, |slash| slash + 1));
-    let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
-    format!("{folder}{}.{extension}", stem.replace('.', "_"))
+    let stem = stem(name);
+    let (folder, file) = stem.split_at(stem.rfind('/').map_or(0, |slash| slash + 1));
+    format!("{folder}{}.{extension}", file.replace('.', "_"))
 }
 
 /// Fails when pictures would be written to one file; names them all.

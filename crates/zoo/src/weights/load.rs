@@ -56,9 +56,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Tensors that lie beside the backbone that was taken, and are of no use to it: perhaps a classifier by another name.
-    pub fn beside(&self) -> impl Iterator<Item = &str> {
-        self.passed_over.iter().filter(|(_, why)| why == BESIDE).map(|(name, _)| name.as_str())
+    /// Tensors that lie beside the backbone that was taken, and are of no use to it: perhaps a classifier by another name. Of
+    /// many the first, and how many more.
+    pub fn beside(&self) -> Vec<String> {
+        let names = self.passed_over.iter().filter(|(_, why)| why == BESIDE).map(|(name, _)| name.clone());
+        shortened(&names.collect::<Vec<_>>())
     }
 }
 

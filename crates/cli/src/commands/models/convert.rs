@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use robustify_zoo::Model;
 use robustify_zoo::clip::{Clip, ClipConfig};
 use robustify_zoo::registry;
@@ -8,13 +8,13 @@ use robustify_zoo::weights::{self, Checkpoint, HubFolder, HubKind, HubModel, Loa
 
 use super::Network;
 use crate::args::ModelsConvert;
+use crate::commands::expect_folder_of;
 use crate::console::{self, Console};
 use crate::{hub, network};
 
 /// Writes a checkpoint under another program's names.
 pub fn run(options: &ModelsConvert) -> anyhow::Result<()> {
-    let folder = options.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    ensure!(folder.is_dir(), "{}: there is no folder {}; make it first", options.output.display(), folder.display());
+    expect_folder_of(&options.output).with_context(|| options.output.display().to_string())?;
     let source = Source::open(options)?;
     ensure!(
         !same_file(&source.weights, &options.output),
@@ -39,9 +39,6 @@ pub fn run(options: &ModelsConvert) -> anyhow::Result<()> {
     console::result(&format!("{}: {} as {} names them\n", options.output.display(), source.name, options.to))
 }
 
-/// Names of tensors in one message.
-const SHOWN: usize = 8;
-
 /// What a person may not expect of the result.
 fn notes(taken: &Loaded, model: &str) -> Vec<String> {
     let path = taken.path.display();
@@ -53,11 +50,9 @@ fn notes(taken: &Loaded, model: &str) -> Vec<String> {
             taken.others.join(", ")
         ));
     }
-    let beside: Vec<&str> = taken.beside().take(SHOWN + 1).collect();
+    let beside = taken.beside();
     if !beside.is_empty() {
-        let more = if beside.len() > SHOWN { ", …" } else { "" };
-        let names = beside[..beside.len().min(SHOWN)].join(", ");
-        notes.push(format!("{path}: left out, as {model} has nothing of these names: {names}{more}"));
+        notes.push(format!("{path}: left out, as {model} has nothing of these names: {}", beside.join(", ")));
     }
     for Resized { what, unit, from, to, .. } in &taken.resized {
         notes.push(format!(
