@@ -8,7 +8,7 @@ use crate::args::BACKENDS;
 /// Which crates of the workspace a crate is built on. It may name directly whatever it can reach along these arrows.
 ///
 /// Packages are named `robustify-<folder>`. `cli` stands on everything; `rng` serves everyone but `report`.
-const BUILT_ON: [(&str, &[&str]); 14] = [
+const BUILT_ON: [(&str, &[&str]); 15] = [
     ("rng", &[]),
     ("augment", &["rng"]),
     ("deepaugment", &["augment"]),
@@ -22,6 +22,7 @@ const BUILT_ON: [(&str, &[&str]); 14] = [
     ("diagnose", &["zoo", "data"]),
     ("report", &[]),
     ("tokenizer", &[]),
+    ("watch", &[]),
     (
         "cli",
         &[
@@ -38,12 +39,13 @@ const BUILT_ON: [(&str, &[&str]); 14] = [
             "diagnose",
             "report",
             "tokenizer",
+            "watch",
         ],
     ),
 ];
 
 /// Crates that know no tensors: they build in seconds, and serve programs without Burn.
-const WITHOUT_BURN: [&str; 5] = ["augment", "report", "rng", "tokenizer", "xtask"];
+const WITHOUT_BURN: [&str; 6] = ["augment", "report", "rng", "tokenizer", "watch", "xtask"];
 
 /// Crates that implement a backend, or what one is made of.
 const BACKEND_CRATES: [&str; 11] = [

@@ -1,0 +1,84 @@
+//! What long work tells whoever started it, and asks: progress, warnings, whether to stop.
+//!
+//! A library that works for minutes takes a [`Watch`] and knows no terminal. The program gives it one that draws bars and
+//! listens to Ctrl-C; a test gives it [`Silent`]. Work that finds [`Watch::is_stopped`] set ends with [`Stopped`], which says
+//! whether what was done so far is kept.
+//!
+//! ```
+//! use robustify_watch::{Silent, Stopped, Watch};
+//!
+//! fn count(watch: &dyn Watch) -> Result<usize, Stopped> {
+//!     let mut progress = watch.progress("counting", 3);
+//!     for done in 1..=3 {
+//!         watch.check(Stopped::StartsOver)?;
+//!         progress.set(done, "");
+//!     }
+//!     progress.finish("three");
+//!     Ok(3)
+//! }
+//! assert_eq!(count(&Silent), Ok(3));
+//! ```
+#![deny(missing_docs)]
+
+/// Who watches long work.
+pub trait Watch: Send + Sync {
+    /// Something worth knowing, which a person who asked for quiet does not see.
+    fn say(&self, text: &str);
+
+    /// Something that a person should look at.
+    fn warn(&self, text: &str);
+
+    /// Progress of something with `total` parts, shown until it is finished or dropped.
+    fn progress(&self, name: &str, total: usize) -> Box<dyn Progress>;
+
+    /// Whether the work should stop at the next place where that loses nothing.
+    fn is_stopped(&self) -> bool;
+
+    /// An error when the work should stop; `kept` says what becomes of it.
+    ///
+    /// # Errors
+    /// `kept`, when a stop was asked for.
+    fn check(&self, kept: Stopped) -> Result<(), Stopped> {
+        if self.is_stopped() { Err(kept) } else { Ok(()) }
+    }
+}
+
+/// Progress of one piece of work.
+pub trait Progress {
+    /// `done` parts are done; `message` is what to show beside the number, or empty.
+    fn set(&mut self, done: usize, message: &str);
+
+    /// The work is done; `message` says how it went.
+    fn finish(self: Box<Self>, message: &str);
+}
+
+/// The work ended early since [`Watch::is_stopped`] was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stopped {
+    /// The state is saved, and the same work continues from it.
+    #[error("interrupted; the state is saved, run the same command again to continue")]
+    Saved,
+    /// The piece of work in hand keeps no state; what was finished before it is kept.
+    #[error("interrupted; run the same command again: this stage starts over, finished stages stay")]
+    StartsOver,
+}
+
+/// Hears nothing and never stops.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Watch for Silent {
+    fn say(&self, _: &str) {}
+    fn warn(&self, _: &str) {}
+    fn progress(&self, _: &str, _: usize) -> Box<dyn Progress> {
+        Box::new(Self)
+    }
+    fn is_stopped(&self) -> bool {
+        false
+    }
+}
+
+impl Progress for Silent {
+    fn set(&mut self, _: usize, _: &str) {}
+    fn finish(self: Box<Self>, _: &str) {}
+}
