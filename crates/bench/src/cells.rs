@@ -8,10 +8,11 @@ use burn::tensor::Device;
 use image::RgbImage;
 use robustify_augment::Corruptor;
 use robustify_data::{Images, Preprocess, batch};
+use robustify_device::Workers;
 use robustify_rng::Key;
 use robustify_select::{McConfig, OneHead, SampleStatistics, ThreeHeads, mc};
 use robustify_zoo::weights::{self, Entry, State};
-use robustify_zoo::{CutPoint, Model, Pass, Segment, Workers};
+use robustify_zoo::{CutPoint, Model, Pass, Segment};
 use safetensors::SafeTensors;
 
 use crate::evaluate::{argmax, chunks};

@@ -2,7 +2,8 @@
 
 use burn::tensor::{Device, Tensor};
 use robustify_data::{Images, Preprocess, batch};
-use robustify_zoo::{Model, Pass, Workers};
+use robustify_device::Workers;
+use robustify_zoo::{Model, Pass};
 
 use crate::BenchError;
 

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use robustify_device::Machine;
 use robustify_zoo::weights::Naming;
 
 use crate::commands::augment::Deep;
@@ -50,6 +51,13 @@ pub struct Common {
     /// Print nothing but results, warnings and errors.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+impl Common {
+    /// Opens the backend and starts the threads that are asked for.
+    pub fn machine(&self) -> anyhow::Result<Machine> {
+        Ok(Machine::open(self.backend.as_deref(), self.threads.map(usize::from))?)
+    }
 }
 
 /// Options of `train`.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use robustify_bench::{Entrants, evaluate};
 use robustify_data::{Images, Preprocess};
+use robustify_device::Machine;
 use robustify_distill::optimizer::AdamWConfig;
 use robustify_distill::probe::Probe;
 use robustify_distill::student::{Apt, CachedPairs, Robustify};
@@ -17,7 +18,7 @@ use robustify_zoo::Model;
 use robustify_zoo::weights::{self, Checkpoint, Entry, State};
 use serde::Serialize;
 
-use crate::commands::Machine;
+use crate::commands::image_training;
 use crate::config::{Config, OriginalConfig};
 use crate::console::{Console, Interrupt, TrainingProgress};
 use crate::dataset::Splits;
@@ -331,7 +332,7 @@ fn teacher(context: &Context, images: &Images, classes: usize) -> anyhow::Result
     // The teacher gets the large model's pixels, normalised in its own way.
     let preprocess: Preprocess = format!("{}{}", pixel_steps(pixels), config.preprocess).parse()?;
     let objective =
-        context.machine.image_training(&config.training, images.clone(), preprocess, context.config.seed)?;
+        image_training(&context.machine, &config.training, images.clone(), preprocess, context.config.seed)?;
     let model = Model::new(&network, context.config.seed, &context.machine.device)?;
     let model = stage.trained(context, &objective, model, config.training.epochs, &config.training.optimizer)?;
     Ok((model, stage.hash))

@@ -1,4 +1,4 @@
-//! Backend names to Burn devices; the only crate that names a backend.
+//! Backend names to Burn devices, and the threads that compute on them; the only crate that names a backend.
 //!
 //! Burn chooses its backend at run time through a [`Device`]. Which backends a build *can* choose from is decided by the
 //! cargo features of this crate, one for each [`BackendName`]; [`compiled`] lists them and [`open`] turns a user's
@@ -14,6 +14,8 @@
 //! | `wgpu`, `vulkan`, `metal` | that backend's own choice of adapter |
 //! | `cuda:1`, `vulkan:1`, … | the adapter at that place in the backend's list, counted from 0 |
 //!
+//! A [`Machine`] is a device with [`Workers`], the threads that compute shards of a batch side by side.
+//!
 //! ```
 //! # #[cfg(feature = "flex")] {
 //! let device = robustify_device::open(Some("flex"))?;
@@ -23,7 +25,9 @@
 //! ```
 #![deny(missing_docs)]
 
+mod machine;
 mod name;
+mod workers;
 
 use burn::tensor::Device;
 #[cfg(any(feature = "wgpu", feature = "vulkan", feature = "metal"))]
@@ -38,7 +42,9 @@ use burn::tensor::DeviceKind;
 ))]
 use burn::tensor::DeviceType;
 
+pub use machine::Machine;
 pub use name::{BackendName, Selector, UnknownBackend};
+pub use workers::Workers;
 
 /// Opens the device of a selector such as `flex` or `tch:cuda:0`.
 ///
@@ -123,6 +129,9 @@ pub enum DeviceError {
     /// The program was built without any backend.
     #[error("this program was built without a backend; `cargo xtask <subcommand> --backend flex` builds one in")]
     NoBackend,
+    /// The operating system refuses a thread for the device.
+    #[error(transparent)]
+    Threads(std::io::Error),
 }
 
 fn list(names: &[BackendName]) -> String {

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use robustify_zoo::{BatchStatistics, Workers};
+use robustify_device::Workers;
+use robustify_zoo::BatchStatistics;
 use serde::{Deserialize, Serialize};
 
 use crate::DistillError;

@@ -12,8 +12,9 @@ use half::slice::HalfFloatSliceExt;
 use image::RgbImage;
 use robustify_augment::Policy;
 use robustify_data::{CleanView, Images, Preprocess, batch};
+use robustify_device::Workers;
 use robustify_rng::Key;
-use robustify_zoo::{CutPoint, Features, Model, Pass, Workers};
+use robustify_zoo::{CutPoint, Features, Model, Pass};
 
 use crate::DistillError;
 

@@ -39,9 +39,7 @@ pub mod resnet;
 pub mod swin;
 pub mod vit;
 pub mod weights;
-mod workers;
 
 pub use error::ZooError;
 pub use model::{CutPoint, Features, Model, ModelConfig, Segment, Unit};
 pub use pass::{BatchStatistics, Masks, Pass, Trace};
-pub use workers::Workers;

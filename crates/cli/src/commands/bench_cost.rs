@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use robustify_data::{Images, Preprocess, Subset, batch, split};
+use robustify_device::Machine;
 use robustify_distill::student::{Apt, CachedPairs, Robustify};
 use robustify_distill::trainer::{self, Event, Objective, Plan, Watch};
 use robustify_distill::views::{self, ViewCache, ViewSpec};
@@ -13,7 +14,7 @@ use robustify_select::{McConfig, OneHead, ThreeHeads, mc};
 use robustify_zoo::{Model, Pass};
 
 use crate::args::BenchCost;
-use crate::commands::Machine;
+use crate::commands::image_training;
 use crate::config::{self, Config, ImageTrainingConfig};
 use crate::console::{self, Console};
 use crate::{dataset, network};
@@ -27,7 +28,7 @@ const ROWS: usize = 64;
 pub fn run(options: &BenchCost) -> anyhow::Result<()> {
     let config: Config = config::load(&options.config, &options.overrides)?;
     let console = Console::new(options.common.quiet);
-    let machine = Machine::open(&options.common)?;
+    let machine = options.common.machine()?;
     let (original, _) = network::original(&config.original, config.seed, &machine.device, &console)?;
     let images = dataset::open(&config.data, &config.data.train, &console)?;
     let chosen = split::sample(&*images, IMAGES.min(images.len()), Key::new(0, "cost"))?;
@@ -55,7 +56,7 @@ fn training(
         optimizer: config.tuning.optimizer.clone(),
     };
     let preprocess: Preprocess = config.original.preprocess.parse()?;
-    let full = machine.image_training(&section, images.clone(), preprocess.clone(), 0)?;
+    let full = image_training(machine, &section, images.clone(), preprocess.clone(), 0)?;
     let spec = ViewSpec {
         preprocess: preprocess.clone(),
         clean_view: section.clean_view.parse()?,

@@ -9,14 +9,14 @@ use anyhow::Context;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use cpu_time::ProcessTime;
+use robustify_device::{Machine, Workers};
 use robustify_distill::losses;
 use robustify_distill::optimizer::{self, AdamW, AdamWConfig, Group};
 use robustify_rng::Key;
-use robustify_zoo::{BatchStatistics, Model, ModelConfig, Pass, Workers};
+use robustify_zoo::{BatchStatistics, Model, ModelConfig, Pass};
 use serde::Serialize;
 
 use crate::args::BenchModels;
-use crate::commands::Machine;
 use crate::console;
 
 const MODELS: &str = include_str!("../../../bench/peers/models.json");
@@ -46,7 +46,7 @@ pub fn run(options: &BenchModels) -> anyhow::Result<()> {
         anyhow::bail!("unknown model `{unknown}`; expected some of {}", known.join(", "));
     }
     anyhow::ensure!(options.seconds > 0.0, "--seconds {} is not positive", options.seconds);
-    let machine = Machine::open(&options.common)?;
+    let machine = options.common.machine()?;
     for (name, config) in configs.iter().filter(|(name, _)| options.models.is_empty() || options.models.contains(name))
     {
         // Shards as the trainer makes them, then Burn's own way with a whole batch, where that is another.

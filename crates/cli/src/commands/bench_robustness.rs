@@ -7,7 +7,6 @@ use anyhow::{Context as _, ensure};
 use robustify_report::write_atomic;
 
 use crate::args::BenchRobustness;
-use crate::commands::Machine;
 use crate::config::{self, Config};
 use crate::console::{self, Console, Interrupt};
 use crate::dataset::Splits;
@@ -19,7 +18,7 @@ pub fn run(options: &BenchRobustness, interrupt: &Interrupt) -> anyhow::Result<(
     let config: Config = config::load(&file, &options.overrides)?;
     expect_effect(&file, &config)?;
     let console = Console::new(options.common.quiet);
-    let machine = Machine::open(&options.common)?;
+    let machine = options.common.machine()?;
     let out = options.out.clone().unwrap_or_else(|| options.run.join("bench"));
     let _lock = rundir::lock(&out)?;
     let context =

@@ -12,12 +12,10 @@ pub mod train;
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use robustify_data::{Images, Preprocess};
+use robustify_device::Machine;
 use robustify_distill::images::ImageTraining;
-use robustify_zoo::Workers;
 
-use crate::args::Common;
 use crate::config::ImageTrainingConfig;
 
 /// Fails unless the folder is there that a file is to be written into.
@@ -27,49 +25,24 @@ fn expect_folder_of(file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a command computes on.
-pub struct Machine {
-    /// The device of the backend.
-    pub device: Device,
-    /// Threads for shards.
-    pub workers: Workers,
-    /// Rows of a shard: small on a CPU backend of one thread a kernel, unlimited where a kernel fills the device.
-    pub shard_rows: usize,
-}
-
-impl Machine {
-    /// Rows of a shard on flex: enough for efficient products, few enough to fill many cores from one batch.
-    const FLEX_SHARD_ROWS: usize = 32;
-
-    /// Opens the backend and starts the threads that the options ask for.
-    pub fn open(options: &Common) -> anyhow::Result<Self> {
-        let device = robustify_device::open(options.backend.as_deref())?;
-        let flex = robustify_device::backend_of(&device) == "flex";
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let threads = options.threads.map_or(cores, usize::from);
-        let workers = Workers::new(if flex { threads } else { 1 })?;
-        Ok(Self { device, workers, shard_rows: if flex { Self::FLEX_SHARD_ROWS } else { usize::MAX } })
-    }
-
-    /// The training that a section of a configuration describes.
-    pub fn image_training(
-        &self,
-        config: &ImageTrainingConfig,
-        images: Images,
-        preprocess: Preprocess,
-        seed: u64,
-    ) -> anyhow::Result<ImageTraining> {
-        Ok(ImageTraining {
-            images,
-            preprocess,
-            clean_view: config.clean_view.parse()?,
-            policy: config.policy.as_deref().map(str::parse).transpose()?,
-            batch_size: config.batch_size,
-            shard_rows: self.shard_rows,
-            label_smoothing: config.label_smoothing,
-            seed,
-            loader_threads: self.workers.threads(),
-            device: self.device.clone(),
-        })
-    }
+/// The training that a section of a configuration describes.
+pub fn image_training(
+    machine: &Machine,
+    config: &ImageTrainingConfig,
+    images: Images,
+    preprocess: Preprocess,
+    seed: u64,
+) -> anyhow::Result<ImageTraining> {
+    Ok(ImageTraining {
+        images,
+        preprocess,
+        clean_view: config.clean_view.parse()?,
+        policy: config.policy.as_deref().map(str::parse).transpose()?,
+        batch_size: config.batch_size,
+        shard_rows: machine.shard_rows,
+        label_smoothing: config.label_smoothing,
+        seed,
+        loader_threads: machine.workers.threads(),
+        device: machine.device.clone(),
+    })
 }

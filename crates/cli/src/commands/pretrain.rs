@@ -20,7 +20,7 @@ use crate::{commands, dataset, digest, rundir, sizes};
 pub fn run(options: &Pretrain, interrupt: &Interrupt) -> anyhow::Result<()> {
     let config: PretrainConfig = config::load(&options.config, &options.overrides)?;
     let console = Console::new(options.common.quiet);
-    let machine = commands::Machine::open(&options.common)?;
+    let machine = options.common.machine()?;
     let mut images = dataset::open(&config.data, &config.data.train, &console)?;
     if let Some(file) = &config.data.leave_out {
         images = dataset::leave_out(images, file)?;
@@ -31,7 +31,7 @@ pub fn run(options: &Pretrain, interrupt: &Interrupt) -> anyhow::Result<()> {
     }
     let model = Model::new(&config.network, config.seed, &machine.device)?;
     let preprocess: Preprocess = config.preprocess.parse()?;
-    let training = machine.image_training(&config.training, images, preprocess.clone(), config.seed)?;
+    let training = commands::image_training(&machine, &config.training, images, preprocess.clone(), config.seed)?;
     let output = options.output.clone().unwrap_or_else(|| config.output.clone());
     let checkpoint = output.with_extension("checkpoint.safetensors");
     let locked = output.with_extension("lock");

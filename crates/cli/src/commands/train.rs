@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 
 use crate::args::Train;
-use crate::commands::Machine;
 use crate::config::{self, Config};
 use crate::console::{self, Console, Interrupt};
 use crate::dataset::Splits;
@@ -27,7 +26,7 @@ pub fn run(options: &Train, interrupt: &Interrupt) -> anyhow::Result<()> {
     let cache = options.cache_dir.clone().or(before.map(|before| before.cache).filter(|cache| cache.is_dir()));
     let cache = cache.unwrap_or_else(|| usual_cache(options, &folder));
     let _lock = rundir::lock(&folder)?;
-    let machine = Machine::open(&options.common)?;
+    let machine = options.common.machine()?;
     let splits = Splits::open(&config.data, &console)?;
     let mut context =
         stages::Context { config, machine, cache, console, interrupt: interrupt.clone(), fresh: options.fresh };

@@ -8,6 +8,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use image::RgbImage;
 use robustify_data::{Images, MemorySet};
+use robustify_device::Workers;
 use robustify_distill::DistillError;
 use robustify_distill::optimizer::{self, AdamWConfig};
 use robustify_distill::student::{CachedPairs, CombinedTeacher, TuningConfig};
@@ -16,7 +17,7 @@ use robustify_distill::views::{self, ViewCache, ViewSpec};
 use robustify_rng::Key;
 use robustify_select::SplitConfig;
 use robustify_zoo::weights::{self, Entry, State};
-use robustify_zoo::{Model, ModelConfig, Workers};
+use robustify_zoo::{Model, ModelConfig};
 use tempfile::TempDir;
 
 pub const CLASSES: usize = 4;

@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 use robustify_data::{Preprocess, epoch_order};
+use robustify_device::Workers;
 use robustify_distill::DistillError;
 use robustify_distill::images::ImageTraining;
 use robustify_distill::student::{Apt, Robustify};
@@ -9,7 +10,7 @@ use robustify_distill::trainer::{self, Objective};
 use robustify_distill::views::{self, ViewSpec};
 use robustify_select::{OneHead, ThreeHeads};
 use robustify_zoo::weights;
-use robustify_zoo::{Model, Pass, Workers};
+use robustify_zoo::{Model, Pass};
 
 use crate::common::{Cached, Watcher, difference, flex, gradients, images, plan, resnet, stirred, train, tuning, vit};
 

@@ -4,8 +4,9 @@ use crate::golden;
 
 use crate::golden::{cross_entropy, gradients_of};
 use burn::module::Module;
+use robustify_device::Workers;
+use robustify_zoo::Pass;
 use robustify_zoo::weights::State;
-use robustify_zoo::{Pass, Workers};
 
 #[test]
 fn gradients_do_not_depend_on_the_number_of_threads() {

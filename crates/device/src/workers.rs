@@ -45,3 +45,22 @@ impl Workers {
         results.into_iter().map(|(_, result)| result).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_come_back_in_the_order_of_the_items_from_any_number_of_threads() {
+        let squares: Vec<usize> = (0..20).map(|item| item * item).collect();
+        for threads in [0, 1, 3] {
+            let workers = Workers::new(threads).unwrap();
+            assert_eq!(workers.threads(), threads.max(1));
+            let work = |item: usize| {
+                std::thread::sleep(std::time::Duration::from_millis(if item == 0 { 20 } else { 0 }));
+                item * item
+            };
+            assert_eq!(workers.map((0..20).collect(), work), squares, "{threads} threads");
+        }
+    }
+}
