@@ -1,9 +1,8 @@
-//! A run's folder: the merged configuration, the weights, the results, and a lock against a second program.
+//! A run's folder: the merged configuration, the weights and the results.
 
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use robustify_report::write_atomic;
 use serde::{Deserialize, Serialize};
 
@@ -23,44 +22,6 @@ pub const APT: &str = "apt.safetensors";
 
 /// How the run was started.
 const STARTED: &str = "run.json";
-
-/// Keeps other programs out of a run's folder until it is dropped.
-pub fn lock(folder: &Path) -> anyhow::Result<File> {
-    std::fs::create_dir_all(folder).with_context(|| format!("run folder {}", folder.display()))?;
-    let place = folder.display();
-    lock_file(&folder.join("lock"), || {
-        format!("another robustify is working in {place}; wait for it, or choose another folder with --run-dir")
-    })
-}
-
-/// Locks a file until it is dropped; `held` is said of a lock that another program holds.
-pub fn lock_file(path: &Path, held: impl FnOnce() -> String) -> anyhow::Result<File> {
-    match try_lock(path)? {
-        (file, true) => Ok(file),
-        (_, false) => bail!(held()),
-    }
-}
-
-/// Locks a file until it is dropped, and says whether that took waiting for another program; `waiting` is called before.
-#[cfg(feature = "hub")]
-pub fn wait_for_lock(path: &Path, waiting: impl FnOnce()) -> anyhow::Result<(File, bool)> {
-    let (file, locked) = try_lock(path)?;
-    if !locked {
-        waiting();
-        file.lock().with_context(|| path.display().to_string())?;
-    }
-    Ok((file, !locked))
-}
-
-/// A file to lock, and whether it is locked: another program may hold it.
-fn try_lock(path: &Path) -> anyhow::Result<(File, bool)> {
-    let file = File::create(path).with_context(|| path.display().to_string())?;
-    match file.try_lock() {
-        Ok(()) => Ok((file, true)),
-        Err(TryLockError::WouldBlock) => Ok((file, false)),
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| path.display().to_string()),
-    }
-}
 
 /// What a run's configuration does not say, for whoever continues it by its folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use robustify_distill::probe::Probe;
 use robustify_distill::student::{Apt, CachedPairs, Robustify};
 use robustify_distill::trainer::{self, EpochRecord, Objective, Plan};
 use robustify_distill::views::{self, Teacher, ViewCache, ViewSpec};
-use robustify_report::write_atomic;
+use robustify_report::{Lock, lock_folder, write_atomic};
 use robustify_select::{DropoutFrom, McConfig, OneHead, SplitConfig, ThreeHeads};
 use robustify_zoo::Model;
 use robustify_zoo::weights::{self, Checkpoint, Entry, State};
@@ -188,7 +188,7 @@ struct Stage {
     hash: String,
     folder: PathBuf,
     /// Keeps other runs that share the cache out of the stage.
-    _lock: std::fs::File,
+    _lock: Lock,
 }
 
 impl Stage {
@@ -198,7 +198,7 @@ impl Stage {
         let hash = digest::of(&(digest::PROGRAM, name, backend, inputs))?;
         let folder = context.cache.join(format!("{name}-{}", &hash[..16]));
         std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        let lock = rundir::lock(&folder)?;
+        let lock = lock_folder(&folder)?;
         let stage = Self { name: name.into(), hash, folder, _lock: lock };
         write_atomic(&stage.path("inputs.json"), serde_json::to_string_pretty(inputs)?.as_bytes())?;
         if context.fresh && stage.checkpoint().exists() {

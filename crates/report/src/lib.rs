@@ -1,9 +1,10 @@
-//! Result records to terminal tables, JSON and CSV.
+//! Result records to terminal tables, JSON and CSV, and how files of results are kept: replaced at once, locked, identified.
 //!
 //! A benchmark's results are tidy [`Row`]s: one number each, with everything that says what it is a number of. They are
 //! stored as `results.csv` ([`write_csv`], [`read_csv`]) and `results.json` ([`write_json`], [`read_json`]), always with the
 //! same formatting, so that equal results are equal bytes; [`write_atomic`] sees to it that a killed program leaves either
-//! the old file or the new one. [`Spread`] and [`across_runs`] summarise, [`Table`] shows. This crate knows no tensors.
+//! the old file or the new one, [`lock_folder`] and [`lock_file`] keep a second program out, and [`digest`] identifies files
+//! and settings by their SHA-256. [`Spread`] and [`across_runs`] summarise, [`Table`] shows. This crate knows no tensors.
 //!
 //! ```
 //! use robustify_report::{Row, Spread, Style, Table, to_csv};
@@ -42,8 +43,10 @@
 
 mod atomic;
 mod csv;
+pub mod digest;
 mod error;
 mod json;
+mod lock;
 mod row;
 mod spread;
 mod table;
@@ -52,6 +55,7 @@ pub use atomic::write_atomic;
 pub use csv::{CSV_HEADER, from_csv, read_csv, to_csv, write_csv};
 pub use error::{ReportError, RowFault};
 pub use json::{JSON_SCHEMA, Meta, Results, from_json, read_json, to_json, write_json};
+pub use lock::{Lock, LockError, lock_file, lock_folder, wait_for_lock};
 pub use row::Row;
 pub use spread::{Spread, across_runs};
 pub use table::{Style, Table};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use robustify_report::write_atomic;
+use robustify_report::{lock_folder, write_atomic};
 
 use crate::args::BenchRobustness;
 use crate::config::{self, Config};
@@ -20,7 +20,7 @@ pub fn run(options: &BenchRobustness, interrupt: &Interrupt) -> anyhow::Result<(
     let console = Console::new(options.common.quiet);
     let machine = options.common.machine()?;
     let out = options.out.clone().unwrap_or_else(|| options.run.join("bench"));
-    let _lock = rundir::lock(&out)?;
+    let _lock = lock_folder(&out)?;
     let context =
         stages::Context { config, machine, cache: out.clone(), console, interrupt: interrupt.clone(), fresh: false };
     let trained = stages::load(&context, &options.run)?;

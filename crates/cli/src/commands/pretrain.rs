@@ -8,13 +8,13 @@ use robustify_bench::evaluate;
 use robustify_data::Preprocess;
 use robustify_distill::images::ImageTraining;
 use robustify_distill::trainer::{self, Objective, Plan};
-use robustify_report::write_atomic;
+use robustify_report::{lock_file, write_atomic};
 use robustify_zoo::{Model, weights};
 
 use crate::args::Pretrain;
 use crate::config::{self, PretrainConfig};
 use crate::console::{self, Console, Interrupt, TrainingProgress};
-use crate::{commands, dataset, digest, rundir, sizes};
+use crate::{commands, dataset, digest, sizes};
 
 /// Trains, tests and writes the model that a configuration describes.
 pub fn run(options: &Pretrain, interrupt: &Interrupt) -> anyhow::Result<()> {
@@ -37,7 +37,7 @@ pub fn run(options: &Pretrain, interrupt: &Interrupt) -> anyhow::Result<()> {
     let locked = output.with_extension("lock");
     let parent = output.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
-    let _lock = rundir::lock_file(&locked, || {
+    let _lock = lock_file(&locked, || {
         let output = output.display();
         format!("another robustify is working on {output}; wait for it, or choose another file with --output")
     })?;

@@ -25,7 +25,7 @@ pub fn run(options: &Train, interrupt: &Interrupt) -> anyhow::Result<()> {
     let seeds = options.seeds.or(before.as_ref().map(|before| before.seeds)).unwrap_or(1);
     let cache = options.cache_dir.clone().or(before.map(|before| before.cache).filter(|cache| cache.is_dir()));
     let cache = cache.unwrap_or_else(|| usual_cache(options, &folder));
-    let _lock = rundir::lock(&folder)?;
+    let _lock = robustify_report::lock_folder(&folder)?;
     let machine = options.common.machine()?;
     let splits = Splits::open(&config.data, &console)?;
     let mut context =

@@ -12,7 +12,8 @@ use ureq::http::{HeaderMap, Response, StatusCode, header};
 
 use super::client::Client;
 use crate::console::{Console, Progress};
-use crate::{digest, rundir};
+use crate::digest;
+use robustify_report::wait_for_lock;
 
 const MEGABYTE: u64 = 1_000_000;
 
@@ -59,7 +60,7 @@ impl Source<'_> {
         let blobs = root.join("blobs");
         fs::create_dir_all(&blobs).with_context(|| blobs.display().to_string())?;
         let blob = blobs.join(&about.tag);
-        let (_lock, waited) = rundir::wait_for_lock(&blob.with_extension("lock"), || {
+        let (_lock, waited) = wait_for_lock(&blob.with_extension("lock"), || {
             self.console.say(&format!("{file}: another program is downloading it; waiting for it"));
         })?;
         if !blob.exists() {
