@@ -39,6 +39,22 @@ pub enum Command {
     Pretrain(Pretrain),
 }
 
+impl Command {
+    /// Whether nothing but results, warnings and errors is to be printed.
+    pub fn is_quiet(&self) -> bool {
+        match self {
+            Self::Train(options) => options.common.quiet,
+            Self::BenchRobustness(options) => options.common.quiet,
+            Self::BenchCost(options) => options.common.quiet,
+            Self::BenchModels(options) => options.common.quiet,
+            Self::Corrupt(options) => options.offline.quiet,
+            Self::Augment(options) => options.offline.quiet,
+            Self::Models(_) => false,
+            Self::Pretrain(options) => options.common.quiet,
+        }
+    }
+}
+
 /// Options that every computing command takes.
 #[derive(Debug, Clone, Args)]
 pub struct Common {

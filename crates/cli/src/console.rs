@@ -7,41 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use robustify_distill::DistillError;
-use robustify_distill::trainer::{Event, Watch};
-
-/// Set by Ctrl-C and by a polite kill.
-#[derive(Clone, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
-
-impl Interrupt {
-    /// Catches Ctrl-C: the first asks for a stop that leaves everything resumable, the second ends the process.
-    pub fn install() -> anyhow::Result<Self> {
-        let interrupt = Self::default();
-        let flag = Arc::clone(&interrupt.0);
-        ctrlc::set_handler(move || {
-            if flag.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
-            }
-            message("stopping after this step; once more to stop at once");
-        })?;
-        Ok(interrupt)
-    }
-
-    /// Whether a stop was asked for.
-    pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
-
-    /// An error when a stop was asked for.
-    pub fn check(&self) -> Result<(), DistillError> {
-        if self.is_set() { Err(DistillError::Interrupted) } else { Ok(()) }
-    }
-}
+use robustify_watch::{Progress, Stopped, Watch};
 
 /// Whether an error is a stop that the user asked for.
 pub fn is_interruption(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(DistillError::Interrupted | DistillError::InterruptedStage))
+    error.chain().any(|cause| cause.is::<Stopped>())
 }
 
 /// An end with an exit code of its own, and what is said then.
@@ -91,40 +61,54 @@ pub fn result(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Where messages go. Results go to standard output, everything else to standard error.
+/// Where messages go, and whether a stop was asked for. Results go to standard output, everything else to standard error.
 #[derive(Clone, Debug)]
 pub struct Console {
     quiet: bool,
     terminal: bool,
+    /// Set by Ctrl-C and by a polite kill.
+    stop: Arc<AtomicBool>,
 }
 
 impl Console {
-    /// A console that says nothing but results and warnings when `quiet`.
+    /// A console that says nothing but results and warnings when `quiet`. What it watches ends at the first signal.
     pub fn new(quiet: bool) -> Self {
-        Self { quiet, terminal: std::io::stderr().is_terminal() }
+        Self { quiet, terminal: std::io::stderr().is_terminal(), stop: Arc::default() }
     }
 
-    /// Says something.
-    pub fn say(&self, text: &str) {
+    /// Catches Ctrl-C: the first asks for a stop that leaves everything resumable, the second ends the process.
+    pub fn catching_signals(quiet: bool) -> anyhow::Result<Self> {
+        let console = Self::new(quiet);
+        let flag = Arc::clone(&console.stop);
+        ctrlc::set_handler(move || {
+            if flag.swap(true, Ordering::SeqCst) {
+                std::process::exit(130);
+            }
+            message("stopping after this step; once more to stop at once");
+        })?;
+        Ok(console)
+    }
+}
+
+impl Watch for Console {
+    fn say(&self, text: &str) {
         if !self.quiet {
             message(text);
         }
     }
 
-    /// Says what a person should look at, even when quiet.
-    pub fn warn(&self, text: &str) {
+    fn warn(&self, text: &str) {
         message(&format!("warning: {text}"));
     }
 
-    /// Progress of something with `total` parts.
-    pub fn progress(&self, name: &str, total: usize) -> Progress {
+    fn progress(&self, name: &str, total: usize) -> Box<dyn Progress> {
         let bar = (self.terminal && !self.quiet).then(|| {
             let style =
                 ProgressStyle::with_template("{prefix:<22} {wide_bar} {pos}/{len} {elapsed_precise} eta {eta} {msg}");
             let bar = ProgressBar::new(total as u64).with_prefix(name.to_owned());
             if let Ok(style) = style { bar.with_style(style) } else { bar }
         });
-        Progress {
+        Box::new(Bar {
             console: self.clone(),
             name: name.into(),
             total,
@@ -132,12 +116,16 @@ impl Console {
             start: Instant::now(),
             said: Instant::now(),
             first: None,
-        }
+        })
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
     }
 }
 
 /// A bar, or a line now and then.
-pub struct Progress {
+struct Bar {
     console: Console,
     name: String,
     total: usize,
@@ -148,12 +136,13 @@ pub struct Progress {
     first: Option<usize>,
 }
 
-impl Progress {
+impl Bar {
     /// Time between plain lines.
     const EVERY: Duration = Duration::from_secs(10);
+}
 
-    /// `done` parts are done.
-    pub fn set(&mut self, done: usize, message: &str) {
+impl Progress for Bar {
+    fn set(&mut self, done: usize, message: &str) {
         let first = *self.first.get_or_insert(done.saturating_sub(1));
         if let Some(bar) = &self.bar {
             bar.set_position(done as u64);
@@ -167,50 +156,10 @@ impl Progress {
         }
     }
 
-    /// Ends the bar and says how it went.
-    pub fn finish(&self, message: &str) {
+    fn finish(self: Box<Self>, message: &str) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
         self.console.say(&format!("{}: {message} ({:.0} s)", self.name, self.start.elapsed().as_secs_f64()));
-    }
-}
-
-/// Shows a training loop.
-pub struct TrainingProgress<'a> {
-    progress: Progress,
-    console: &'a Console,
-    interrupt: &'a Interrupt,
-    last: String,
-}
-
-impl<'a> TrainingProgress<'a> {
-    /// For a loop of `total` steps.
-    pub fn new(console: &'a Console, interrupt: &'a Interrupt, name: &str, total: usize) -> Self {
-        Self { progress: console.progress(name, total), console, interrupt, last: String::new() }
-    }
-}
-
-impl Watch for TrainingProgress<'_> {
-    fn event(&mut self, event: Event) {
-        match event {
-            Event::Resumed(done, total) => {
-                self.console.say(&format!("{}: continues at step {done} of {total}", self.progress.name));
-            }
-            Event::Step(done, _, loss) => self.progress.set(done, &format!("loss {loss:.3}")),
-            Event::Epoch(record) => {
-                self.last = format!("loss {:.3}, accuracy {:.1} %", record.loss, 100.0 * record.accuracy);
-                self.console.say(&format!("{}: epoch {}, {}", self.progress.name, record.epoch, self.last));
-            }
-            Event::Done { wait_share, steps, .. } => {
-                let message =
-                    format!("{}, {steps} steps, waited for data {:.1} % of the time", self.last, 100.0 * wait_share);
-                self.progress.finish(&message);
-            }
-        }
-    }
-
-    fn interrupted(&self) -> bool {
-        self.interrupt.is_set()
     }
 }

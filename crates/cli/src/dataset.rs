@@ -6,6 +6,7 @@ use std::sync::Arc;
 use robustify_data::folder::{OnBad, Options};
 use robustify_data::{DataError, ImageFolder, Images, Split, Subset, cifar, idx, split};
 use robustify_rng::Key;
+use robustify_watch::Watch as _;
 
 use crate::config::{DataConfig, DataFormat};
 use crate::console::Console;

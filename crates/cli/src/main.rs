@@ -21,24 +21,25 @@ use std::process::ExitCode;
 
 use args::{Arguments, Command};
 use clap::Parser;
+use console::Console;
 
 fn main() -> ExitCode {
     allocator::keep_freed_memory();
     let arguments = Arguments::parse();
-    let interrupt = match &arguments.command {
+    let console = match &arguments.command {
         // What takes seconds ends at the first signal.
-        Command::Models(_) => Ok(console::Interrupt::default()),
-        _ => console::Interrupt::install(),
+        Command::Models(_) => Ok(Console::new(false)),
+        command => Console::catching_signals(command.is_quiet()),
     };
-    let result = interrupt.and_then(|interrupt| match arguments.command {
-        Command::Train(options) => commands::train::run(&options, &interrupt),
-        Command::BenchRobustness(options) => commands::bench_robustness::run(&options, &interrupt),
-        Command::BenchCost(options) => commands::bench_cost::run(&options),
+    let result = console.and_then(|console| match arguments.command {
+        Command::Train(options) => commands::train::run(&options, &console),
+        Command::BenchRobustness(options) => commands::bench_robustness::run(&options, &console),
+        Command::BenchCost(options) => commands::bench_cost::run(&options, &console),
         Command::BenchModels(options) => commands::bench_models::run(&options),
-        Command::Corrupt(options) => commands::corrupt::run(&options, &interrupt),
-        Command::Augment(options) => commands::augment::run(&options, &interrupt),
-        Command::Models(options) => commands::models::run(&options),
-        Command::Pretrain(options) => commands::pretrain::run(&options, &interrupt),
+        Command::Corrupt(options) => commands::corrupt::run(&options, &console),
+        Command::Augment(options) => commands::augment::run(&options, &console),
+        Command::Models(options) => commands::models::run(&options, &console),
+        Command::Pretrain(options) => commands::pretrain::run(&options, &console),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

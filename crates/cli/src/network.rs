@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use burn::tensor::Device;
+use robustify_watch::Watch as _;
 use robustify_zoo::weights::{self, Checkpoint, LoadOptions, Partial};
 use robustify_zoo::{Model, ModelConfig, registry};
 use serde::de::Error;

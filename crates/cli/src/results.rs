@@ -11,6 +11,7 @@ use robustify_bench::metrics;
 use robustify_bench::{BenchError, Cell, Entrants};
 use robustify_data::Images;
 use robustify_report::{Results, Row, Style, Table, write_atomic, write_csv, write_json};
+use robustify_watch::{Stopped, Watch as _};
 
 use crate::stages::Context;
 use crate::{digest, sizes, summary};
@@ -42,7 +43,7 @@ pub fn measure(
     let mut progress = context.console.progress("benchmark", cells.len());
     let (mut rows, mut timings) = (Vec::new(), Timings::new());
     for (done, &id) in cells.iter().enumerate() {
-        context.interrupt.check()?;
+        context.console.check(Stopped::Saved)?;
         let chosen = if id.0.is_none() { &clean } else { &corrupted };
         let determined_by =
             (digest::PROGRAM, identity, &backend, id.name(), &suite.profile, suite.seed, chosen, images.fingerprint());

@@ -11,16 +11,17 @@ use robustify_distill::optimizer::AdamWConfig;
 use robustify_distill::probe::Probe;
 use robustify_distill::student::{Apt, CachedPairs, Robustify};
 use robustify_distill::trainer::{self, EpochRecord, Objective, Plan};
-use robustify_distill::views::{self, Teacher, ViewCache, ViewSpec};
+use robustify_distill::views::{self, Report, Teacher, ViewCache, ViewSpec};
 use robustify_report::{Lock, lock_folder, write_atomic};
 use robustify_select::{DropoutFrom, McConfig, OneHead, SplitConfig, ThreeHeads};
+use robustify_watch::Watch as _;
 use robustify_zoo::Model;
 use robustify_zoo::weights::{self, Checkpoint, Entry, State};
 use serde::Serialize;
 
 use crate::commands::image_training;
 use crate::config::{Config, OriginalConfig};
-use crate::console::{Console, Interrupt, TrainingProgress};
+use crate::console::Console;
 use crate::dataset::Splits;
 use crate::{digest, network, rundir, sizes};
 
@@ -32,10 +33,8 @@ pub struct Context {
     pub machine: Machine,
     /// Where stages are cached.
     pub cache: PathBuf,
-    /// Where messages go.
+    /// Where messages go, and whether to stop.
     pub console: Console,
-    /// Whether to stop.
-    pub interrupt: Interrupt,
     /// Whether to start unfinished stages over instead of continuing them.
     pub fresh: bool,
 }
@@ -238,6 +237,7 @@ impl Stage {
             }
         }
         let plan = Plan {
+            name: self.name.clone(),
             epochs,
             optimizer: optimizer.clone(),
             checkpoint: self.checkpoint(),
@@ -245,11 +245,9 @@ impl Stage {
             config: serde_json::to_value(&context.config)?,
             checkpoint_every: Duration::from_secs(context.config.checkpoint_seconds),
         };
-        let mut watch =
-            TrainingProgress::new(&context.console, &context.interrupt, &self.name, objective.steps() * epochs);
         let Machine { workers, device, .. } = &context.machine;
         let (model, history): (_, Vec<EpochRecord>) =
-            trainer::train(objective, model, &plan, workers, device, &mut watch)?;
+            trainer::train(objective, model, &plan, workers, device, &context.console)?;
         write_atomic(&self.path("history.json"), serde_json::to_string_pretty(&history)?.as_bytes())?;
         write_atomic(&self.weights(), &weights::to_bytes(&weights::state(&model)))?;
         std::fs::remove_file(self.checkpoint()).with_context(|| self.checkpoint().display().to_string())?;
@@ -280,12 +278,9 @@ fn original(context: &Context, images: &Images, (model, hash): Original) -> anyh
         return Ok((weights::load(model, &finished)?, stage.hash));
     }
     let mut progress = context.console.progress("features for the probe", images.len() * spec.count());
-    let mut report = |done: usize| {
-        progress.set(done, "");
-        context.interrupt.is_set()
-    };
+    let report = Report { watch: &context.console, progress: &mut *progress };
     let (path, cut) = (stage.path("features.f16"), model.cut_before_last(0)?);
-    let (said, dims) = views::write_features(&spec, images, &model, cut, &path, workers, device, &mut report)?;
+    let (said, dims) = views::write_features(&spec, images, &model, cut, &path, workers, device, report)?;
     let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims, [said.clone(), said])?;
     let objective = Probe { cache: &cache, batch_size: 256, shard_rows: *shard_rows, seed: *seed, device };
     let tail =
@@ -360,13 +355,9 @@ fn cached_views(
     let (features, said) = (stage.path("features.f16"), stage.path("original.safetensors"));
     if !is_whole(context, &features, &said, rows) {
         let mut progress = context.console.progress("features of views", rows);
-        let mut report = |done: usize| {
-            progress.set(done, "");
-            context.interrupt.is_set()
-        };
+        let report = Report { watch: &context.console, progress: &mut *progress };
         let cut = split.backbone_end(original)?;
-        let (logits, dims) =
-            views::write_features(&spec, images, original, cut, &features, workers, device, &mut report)?;
+        let (logits, dims) = views::write_features(&spec, images, original, cut, &features, workers, device, report)?;
         let state = State::from([
             ("logits".into(), Entry { shape: vec![rows, logits.len() / rows], values: logits }),
             ("dims".into(), Entry { shape: vec![dims.len()], values: dims.iter().map(|&dim| dim as f32).collect() }),
@@ -386,11 +377,8 @@ fn cached_views(
     let path = taught.path("logits.safetensors");
     if !is_readable(context, &path) {
         let mut progress = context.console.progress("teacher on views", rows);
-        let mut report = |done: usize| {
-            progress.set(done, "");
-            context.interrupt.is_set()
-        };
-        let logits = views::logits(&spec, images, teacher, &small.preprocess.parse()?, workers, device, &mut report)?;
+        let report = Report { watch: &context.console, progress: &mut *progress };
+        let logits = views::logits(&spec, images, teacher, &small.preprocess.parse()?, workers, device, report)?;
         let entry = Entry { shape: vec![rows, logits.len() / rows], values: logits };
         write_atomic(&path, &weights::to_bytes(&State::from([("logits".into(), entry)])))?;
         progress.finish(&format!("{rows} views"));

@@ -41,10 +41,7 @@ pub enum DistillError {
         /// Norm of all gradients together.
         norm: f64,
     },
-    /// The user asked to stop; the state is saved.
-    #[error("interrupted; the state is saved, run the same command again to continue")]
-    Interrupted,
-    /// The user asked to stop in a stage that keeps no state.
-    #[error("interrupted; run the same command again: this stage starts over, finished stages stay")]
-    InterruptedStage,
+    /// Whoever watches asked to stop.
+    #[error("{0}")]
+    Stopped(#[from] robustify_watch::Stopped),
 }

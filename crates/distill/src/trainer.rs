@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use robustify_device::Workers;
+use robustify_watch::{Progress, Stopped, Watch};
 use robustify_zoo::BatchStatistics;
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,8 @@ pub struct Outcome {
 /// How long to train and where to keep the state.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// What the training is called in what it says.
+    pub name: String,
     /// Passes over the data.
     pub epochs: usize,
     /// The optimizer's settings.
@@ -107,36 +110,6 @@ pub struct EpochRecord {
     pub gradient_norm: f64,
 }
 
-/// What the loop tells whoever watches it.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// It continues from a checkpoint, at this many steps of the total.
-    Resumed(usize, usize),
-    /// A step is done: steps so far, steps in all, mean loss of the epoch so far.
-    Step(usize, usize, f64),
-    /// An epoch is done.
-    Epoch(EpochRecord),
-    /// Training is done: part of the wall time that it waited for data, seconds, steps taken in this process.
-    Done {
-        /// In `[0, 1]`.
-        wait_share: f64,
-        /// Wall time.
-        seconds: f64,
-        /// Steps taken by this process, without those before a resume.
-        steps: usize,
-    },
-}
-
-/// Who watches a training loop.
-pub trait Watch {
-    /// Something happened.
-    fn event(&mut self, event: Event);
-    /// Whether to stop at the next step, leaving a checkpoint.
-    fn interrupted(&self) -> bool {
-        false
-    }
-}
-
 /// Trains `model` on `objective`; from the checkpoint of `plan` when there is one, and then to the same bits as without a break.
 ///
 /// # Errors
@@ -148,25 +121,56 @@ pub fn train<O: Objective>(
     plan: &Plan,
     workers: &Workers,
     device: &Device,
-    watch: &mut dyn Watch,
+    watch: &dyn Watch,
 ) -> Result<(O::Model, Vec<EpochRecord>), DistillError> {
-    let steps = objective.steps();
+    let total = objective.steps() * plan.epochs;
+    let mut teller = Teller::new(watch, &plan.name, total);
     let mut run = match checkpoint::load(&plan.checkpoint, &plan.identity, model, device)? {
         checkpoint::Found::Nothing(model) => Run::new(model),
         checkpoint::Found::Checkpoint(model, optimizer, position) => {
-            watch.event(Event::Resumed(optimizer.steps(), steps * plan.epochs));
+            watch.say(&format!("{}: continues at step {} of {total}", plan.name, optimizer.steps()));
             Run { model: Some(model), optimizer, position }
         }
     };
     let start = Instant::now();
     let (mut waited, taken) = (Duration::ZERO, run.optimizer.steps());
     while run.position.epoch < plan.epochs {
-        waited += run.epoch(objective, plan, workers, watch)?;
+        waited += run.epoch(objective, plan, workers, &mut teller)?;
     }
     let seconds = start.elapsed().as_secs_f64();
     let wait_share = if seconds > 0.0 { waited.as_secs_f64() / seconds } else { 0.0 };
-    watch.event(Event::Done { wait_share, seconds, steps: run.optimizer.steps() - taken });
+    teller.done(run.optimizer.steps() - taken, wait_share);
     Ok((run.model.take().expect("present between steps"), run.position.history))
+}
+
+/// Says how a training goes.
+struct Teller<'a> {
+    watch: &'a dyn Watch,
+    name: &'a str,
+    progress: Box<dyn Progress>,
+    /// Of the last epoch, once more at the end.
+    last: String,
+}
+
+impl<'a> Teller<'a> {
+    fn new(watch: &'a dyn Watch, name: &'a str, total: usize) -> Self {
+        Self { watch, name, progress: watch.progress(name, total), last: String::new() }
+    }
+
+    fn step(&mut self, done: usize, mean_loss: f64) {
+        self.progress.set(done, &format!("loss {mean_loss:.3}"));
+    }
+
+    fn epoch(&mut self, record: &EpochRecord) {
+        self.last = format!("loss {:.3}, accuracy {:.1} %", record.loss, 100.0 * record.accuracy);
+        self.watch.say(&format!("{}: epoch {}, {}", self.name, record.epoch, self.last));
+    }
+
+    /// `steps` are those of this process, without those before a resume.
+    fn done(self, steps: usize, wait_share: f64) {
+        let Self { progress, last, .. } = self;
+        progress.finish(&format!("{last}, {steps} steps, waited for data {:.1} % of the time", 100.0 * wait_share));
+    }
 }
 
 struct Run<M> {
@@ -187,27 +191,25 @@ impl<M: Module + Sync> Run<M> {
         objective: &O,
         plan: &Plan,
         workers: &Workers,
-        watch: &mut dyn Watch,
+        teller: &mut Teller<'_>,
     ) -> Result<Duration, DistillError> {
         let total = objective.steps() * plan.epochs;
         let mut batches = objective.epoch(self.position.epoch, self.position.step)?;
         let mut saved = Instant::now();
         while let Some(shards) = batches.next_batch()? {
             self.step(objective, plan, workers, total, shards)?;
-            watch.event(Event::Step(self.optimizer.steps(), total, self.position.mean_loss()));
-            let interrupted = watch.interrupted();
-            if interrupted || saved.elapsed() >= plan.checkpoint_every {
+            teller.step(self.optimizer.steps(), self.position.mean_loss());
+            let stopped = teller.watch.check(Stopped::Saved);
+            if stopped.is_err() || saved.elapsed() >= plan.checkpoint_every {
                 self.save(plan)?;
                 saved = Instant::now();
             }
-            if interrupted {
-                return Err(DistillError::Interrupted);
-            }
+            stopped?;
         }
         let waited = batches.waited();
         drop(batches);
         let record = self.position.finish_epoch(plan.optimizer.rate(self.optimizer.steps().saturating_sub(1), total));
-        watch.event(Event::Epoch(record));
+        teller.epoch(&record);
         self.save(plan)?;
         Ok(waited)
     }

@@ -14,6 +14,7 @@ use robustify_augment::Policy;
 use robustify_data::{CleanView, Images, Preprocess, batch};
 use robustify_device::Workers;
 use robustify_rng::Key;
+use robustify_watch::{Progress, Stopped, Watch};
 use robustify_zoo::{CutPoint, Features, Model, Pass};
 
 use crate::DistillError;
@@ -61,8 +62,13 @@ impl ViewSpec {
     }
 }
 
-/// Told how many rows are done; says whether to stop.
-pub type Report<'a> = &'a mut dyn FnMut(usize) -> bool;
+/// Who hears how many rows are done, and who says whether to stop.
+pub struct Report<'a> {
+    /// Asked whether to stop.
+    pub watch: &'a dyn Watch,
+    /// Told how many rows are done; the caller, who may have more to do, finishes it.
+    pub progress: &'a mut dyn Progress,
+}
 
 /// Computes something for every view of every image, in order: row `image * views + view`.
 ///
@@ -90,9 +96,8 @@ pub fn each<R: Send>(
         for result in results {
             take(result?)?;
         }
-        if report(end) {
-            return Err(DistillError::InterruptedStage);
-        }
+        report.progress.set(end, "");
+        report.watch.check(Stopped::StartsOver)?;
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ const BUILT_ON: [(&str, &[&str]); 15] = [
     ("data", &["augment"]),
     ("zoo", &["rng", "kernels"]),
     ("select", &["zoo"]),
-    ("distill", &["zoo", "select", "data", "device"]),
+    ("distill", &["zoo", "select", "data", "device", "watch"]),
     ("bench", &["report", "zoo", "select", "data", "device"]),
     ("diagnose", &["zoo", "data"]),
     ("report", &[]),

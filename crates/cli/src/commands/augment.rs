@@ -10,11 +10,11 @@ use robustify_deepaugment::{
     Autoencoder, Cae, CaeConfig, DeepAugment, Edsr, EdsrConfig, Noise2Net, TrainConfig, train,
 };
 use robustify_rng::Key;
+use robustify_watch::{Stopped, Watch};
 use serde_json::json;
 
 use super::offline::{self, Job};
 use crate::args::Augment;
-use crate::console::{Console, Interrupt};
 use crate::digest;
 use crate::offline::{Variant, Work, stopped};
 
@@ -32,8 +32,7 @@ pub enum Deep {
 }
 
 /// Augments every picture of the input.
-pub fn run(options: &Augment, interrupt: &Interrupt) -> anyhow::Result<()> {
-    let console = Console::new(options.offline.quiet);
+pub fn run(options: &Augment, watch: &dyn Watch) -> anyhow::Result<()> {
     let policy: Option<Policy> = match (&options.policy, options.deep) {
         (Some(policy), _) => Some(policy.parse()?),
         (None, Some(_)) => None,
@@ -45,17 +44,17 @@ pub fn run(options: &Augment, interrupt: &Interrupt) -> anyhow::Result<()> {
         1 => vec![Variant { group: String::new(), part: None }],
         views => (1..=views).map(part).collect(),
     };
-    let deep = options.deep.map(|method| Network::open(method, options, &job, &console, interrupt)).transpose()?;
+    let deep = options.deep.map(|method| Network::open(method, options, &job, watch)).transpose()?;
     let mut sets = policy.as_ref().map(Policy::mixing_sets).unwrap_or_default();
     sets.dedup();
     if !sets.is_empty() {
-        console.say(&format!("pictures that are mixed in: {} (generated, not the authors')", sets.join(", ")));
+        watch.say(&format!("pictures that are mixed in: {} (generated, not the authors')", sets.join(", ")));
     }
     let work = AugmentWork { deep, policy, variants, seed: options.offline.seed };
     if let Some(path) = &options.offline.sheet {
         sheet(&job, &work, path)?;
     }
-    job.execute(&work, &console, interrupt)
+    job.execute(&work, watch)
 }
 
 /// A network, and what identifies it.
@@ -67,13 +66,7 @@ struct Network {
 }
 
 impl Network {
-    fn open(
-        method: Deep,
-        options: &Augment,
-        job: &Job,
-        console: &Console,
-        interrupt: &Interrupt,
-    ) -> anyhow::Result<Self> {
+    fn open(method: Deep, options: &Augment, job: &Job, watch: &dyn Watch) -> anyhow::Result<Self> {
         let device = robustify_device::open(options.backend.as_deref())?;
         let named = options.deep_weights.as_deref();
         let needed = || named.context("--deep-weights FILE is needed: the authors' weights in safetensors");
@@ -86,7 +79,7 @@ impl Network {
             Deep::Autoencoder => {
                 let file = match named {
                     Some(file) => file.to_owned(),
-                    None => trained(options, job, console, interrupt, &device)?,
+                    None => trained(options, job, watch, &device)?,
                 };
                 (DeepAugment::perturbed(Autoencoder::load(&file, &device)?), Some(file))
             }
@@ -105,13 +98,7 @@ impl Network {
 }
 
 /// The autoencoder of the results' folder, trained on the input if it is not there.
-fn trained(
-    options: &Augment,
-    job: &Job,
-    console: &Console,
-    interrupt: &Interrupt,
-    device: &burn::tensor::Device,
-) -> anyhow::Result<PathBuf> {
+fn trained(options: &Augment, job: &Job, watch: &dyn Watch, device: &burn::tensor::Device) -> anyhow::Result<PathBuf> {
     let Job { inputs, preprocess, .. } = job;
     let mut list = format!("{} {} {}\n", options.offline.seed, options.deep_epochs, options.offline.preprocess);
     for index in 0..inputs.len() {
@@ -121,25 +108,25 @@ fn trained(
     let name = format!("autoencoder-{}.safetensors", &digest::of_bytes(list.as_bytes())[..12]);
     let file = job.beside(&name)?;
     if file.is_file() {
-        console.say(&format!("autoencoder: {}", file.display()));
+        watch.say(&format!("autoencoder: {}", file.display()));
         return Ok(file);
     }
     let config =
         TrainConfig { seed: options.offline.seed, epochs: options.deep_epochs as usize, ..TrainConfig::default() };
-    let mut progress = console.progress("autoencoder", config.epochs * inputs.len());
+    let mut progress = watch.progress("autoencoder", config.epochs * inputs.len());
     let mut seen = 0;
     let decode = |index: usize| Ok(inputs.decode(index, inputs.read(index)?, preprocess)?.rgb);
     let image = |index: usize| -> anyhow::Result<RgbImage> {
         seen += 1;
         progress.set(seen, "");
-        interrupt.check()?;
+        watch.check(Stopped::Saved)?;
         // Unusable pictures are named later; here the next one takes the place.
         let next = (1..inputs.len()).map(|step| decode((index + step) % inputs.len()));
         decode(index).or_else(|error| next.flatten().next().ok_or(error))
     };
     let trained = train(inputs.len(), image, &config, device).or_else(|error| {
         let begins_anew = || "interrupted; the training of the autoencoder begins anew".to_owned();
-        interrupt.check().map_err(|stop| stopped(stop.into(), begins_anew))?;
+        watch.check(Stopped::Saved).map_err(|stop| stopped(stop.into(), begins_anew))?;
         Err(anyhow::Error::from(error))
     })?;
     let losses: Vec<String> = trained.losses.iter().map(|loss| format!("{loss:.4}")).collect();

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use robustify_data::{Images, Preprocess, Subset, batch, split};
 use robustify_device::Machine;
 use robustify_distill::student::{Apt, CachedPairs, Robustify};
-use robustify_distill::trainer::{self, Event, Objective, Plan, Watch};
-use robustify_distill::views::{self, ViewCache, ViewSpec};
+use robustify_distill::trainer::{self, Objective, Plan};
+use robustify_distill::views::{self, Report, ViewCache, ViewSpec};
 use robustify_report::{Style, Table};
 use robustify_rng::Key;
 use robustify_select::{McConfig, OneHead, ThreeHeads, mc};
+use robustify_watch::Silent;
 use robustify_zoo::{Model, Pass};
 
 use crate::args::BenchCost;
@@ -25,12 +26,11 @@ const IMAGES: usize = 512;
 const ROWS: usize = 64;
 
 /// Measures training steps and inference, and prints the ratios.
-pub fn run(options: &BenchCost) -> anyhow::Result<()> {
+pub fn run(options: &BenchCost, console: &Console) -> anyhow::Result<()> {
     let config: Config = config::load(&options.config, &options.overrides)?;
-    let console = Console::new(options.common.quiet);
     let machine = options.common.machine()?;
-    let (original, _) = network::original(&config.original, config.seed, &machine.device, &console)?;
-    let images = dataset::open(&config.data, &config.data.train, &console)?;
+    let (original, _) = network::original(&config.original, config.seed, &machine.device, console)?;
+    let images = dataset::open(&config.data, &config.data.train, console)?;
     let chosen = split::sample(&*images, IMAGES.min(images.len()), Key::new(0, "cost"))?;
     let images: Images = Arc::new(Subset::new(images, chosen)?);
     console::result(&training(&config, &machine, &original, &images, options.rounds)?)?;
@@ -68,9 +68,9 @@ fn training(
     let cut = config.split.backbone_end(original)?;
     let path = folder.path().join("features");
     let clock = Instant::now();
-    let mut go_on = |_| false;
+    let report = Report { watch: &Silent, progress: &mut Silent };
     let (said, dims) =
-        views::write_features(&spec, images, original, cut, &path, &machine.workers, &machine.device, &mut go_on)?;
+        views::write_features(&spec, images, original, cut, &path, &machine.workers, &machine.device, report)?;
     let caching = clock.elapsed();
     let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims, [said.clone(), said])?;
     let pairs = || CachedPairs {
@@ -117,15 +117,8 @@ fn step<O: Objective>(
     machine: &Machine,
     checkpoint: std::path::PathBuf,
 ) -> anyhow::Result<f64> {
-    struct Clock(f64);
-    impl Watch for Clock {
-        fn event(&mut self, event: Event) {
-            if let Event::Done { seconds, steps, .. } = event {
-                self.0 = seconds / steps.max(1) as f64;
-            }
-        }
-    }
     let plan = Plan {
+        name: String::new(),
         epochs: 1,
         optimizer: config.tuning.optimizer.clone(),
         checkpoint,
@@ -133,9 +126,9 @@ fn step<O: Objective>(
         config: serde_json::Value::Null,
         checkpoint_every: Duration::MAX,
     };
-    let mut clock = Clock(0.0);
-    trainer::train(objective, model, &plan, &machine.workers, &machine.device, &mut clock)?;
-    Ok(clock.0)
+    let clock = Instant::now();
+    trainer::train(objective, model, &plan, &machine.workers, &machine.device, &Silent)?;
+    Ok(clock.elapsed().as_secs_f64() / objective.steps().max(1) as f64)
 }
 
 /// The original model against T passes of three heads.

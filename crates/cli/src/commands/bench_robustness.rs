@@ -5,24 +5,23 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use robustify_report::{lock_folder, write_atomic};
+use robustify_watch::Watch as _;
 
 use crate::args::BenchRobustness;
 use crate::config::{self, Config};
-use crate::console::{self, Console, Interrupt};
+use crate::console::{self, Console};
 use crate::dataset::Splits;
 use crate::{results, rundir, stages, summary};
 
 /// Measures the models in a run's folder and prints the table.
-pub fn run(options: &BenchRobustness, interrupt: &Interrupt) -> anyhow::Result<()> {
+pub fn run(options: &BenchRobustness, console: &Console) -> anyhow::Result<()> {
     let file = options.run.join(rundir::CONFIG);
     let config: Config = config::load(&file, &options.overrides)?;
     expect_effect(&file, &config)?;
-    let console = Console::new(options.common.quiet);
     let machine = options.common.machine()?;
     let out = options.out.clone().unwrap_or_else(|| options.run.join("bench"));
     let _lock = lock_folder(&out)?;
-    let context =
-        stages::Context { config, machine, cache: out.clone(), console, interrupt: interrupt.clone(), fresh: false };
+    let context = stages::Context { config, machine, cache: out.clone(), console: console.clone(), fresh: false };
     let trained = stages::load(&context, &options.run)?;
     let images = Splits::open(&context.config.data, &context.console)?.test;
     stages::check_images(&context, &images)?;

@@ -8,17 +8,16 @@ use image::RgbImage;
 use robustify_augment::{Corruption, Corruptor, FrostSource, Profile, Scratch, Severity, Trace};
 use robustify_data::Preprocess;
 use robustify_rng::Key;
+use robustify_watch::Watch;
 use serde_json::json;
 
 use super::offline::{self, Job};
 use crate::args::Corrupt;
-use crate::console::{Console, Interrupt};
 use crate::offline::{Picture, Variant, Work, trace};
 use crate::{digest, sizes};
 
 /// Corrupts every picture of the input.
-pub fn run(options: &Corrupt, interrupt: &Interrupt) -> anyhow::Result<()> {
-    let console = Console::new(options.offline.quiet);
+pub fn run(options: &Corrupt, watch: &dyn Watch) -> anyhow::Result<()> {
     let profile: Profile = options.profile.parse()?;
     let corruptions = corruptions(&options.corruption, profile)?;
     let severities = severities(&options.severity)?;
@@ -31,7 +30,7 @@ pub fn run(options: &Corrupt, interrupt: &Interrupt) -> anyhow::Result<()> {
     };
     let job = Job::open(&options.offline)?;
     let inputs = &job.inputs;
-    warn_of_size(profile, &job, &console);
+    warn_of_size(profile, &job, watch);
     let traces = match &options.noise_from {
         Some(path) => {
             ensure!(inputs.len() == 1, "--noise-from holds the draws of one picture, INPUT has {}", inputs.len());
@@ -49,14 +48,14 @@ pub fn run(options: &Corrupt, interrupt: &Interrupt) -> anyhow::Result<()> {
         None => None,
     };
     if corruptions.contains(&Corruption::Frost) && options.frost_dir.is_none() {
-        console.say("frost is drawn (frost-procedural): not the benchmark's pictures, for which see --frost-dir");
+        watch.say("frost is drawn (frost-procedural): not the benchmark's pictures, for which see --frost-dir");
     }
     let work =
         CorruptWork { traces, frost, ..CorruptWork::new(corruptor, &corruptions, &severities, options.offline.seed) };
     if let Some(path) = &options.offline.sheet {
         sheet(&job, &work, path)?;
     }
-    job.execute(&work, &console, interrupt)
+    job.execute(&work, watch)
 }
 
 /// The corruptions that the names stand for, each once.
@@ -121,10 +120,10 @@ fn frost(folder: &Path) -> anyhow::Result<(FrostSource, String)> {
 }
 
 /// Says when the pictures are not of the size that the constants were made for.
-fn warn_of_size(profile: Profile, job: &Job, console: &Console) {
+fn warn_of_size(profile: Profile, job: &Job, watch: &dyn Watch) {
     let Ok((name, image)) = job.first() else { return };
     if let Some(warning) = sizes::misfit(profile, &name, image.dimensions(), "--preprocess and --profile scaled") {
-        console.warn(&warning);
+        watch.warn(&warning);
     }
 }
 

@@ -8,10 +8,11 @@ use image::RgbImage;
 use robustify_augment::Scratch;
 use robustify_data::{Normalize, Preprocess};
 use robustify_report::write_atomic;
+use robustify_watch::Watch;
 
 use crate::args::Offline;
 use crate::commands::expect_folder_of;
-use crate::console::{Console, End, Interrupt};
+use crate::console::End;
 use crate::offline::{Format, Inputs, Options, Work, check_names, encode, png, replace, run, sheet};
 
 /// Extensions that OUTPUT cannot have, since it would be taken for a file and become a folder.
@@ -101,7 +102,7 @@ impl<'a> Job<'a> {
     }
 
     /// Does the work: into a folder, or into one file.
-    pub fn execute(&self, work: &dyn Work, console: &Console, interrupt: &Interrupt) -> anyhow::Result<()> {
+    pub fn execute(&self, work: &dyn Work, watch: &dyn Watch) -> anyhow::Result<()> {
         let (options, inputs) = (self.options, &self.inputs);
         if let Some(format) = self.single {
             return self.one(work, format);
@@ -115,16 +116,16 @@ impl<'a> Job<'a> {
             strict: options.strict,
             prune: options.prune,
         };
-        let summary = run(inputs, work, &settings, console, interrupt)?;
+        let summary = run(inputs, work, &settings, watch)?;
         let there = if summary.kept > 0 { format!(", {} were there", summary.kept) } else { String::new() };
         let manifest = options.output.join("manifest.jsonl");
-        console.say(&format!("{} results made{there}; {}", summary.made, manifest.display()));
+        watch.say(&format!("{} results made{there}; {}", summary.made, manifest.display()));
         match summary.outdated {
             0 => {}
             count if options.prune => {
-                console.say(&format!("{} deleted, whose picture is gone or was another", plural(count, "result")));
+                watch.say(&format!("{} deleted, whose picture is gone or was another", plural(count, "result")));
             }
-            count => console.warn(&format!(
+            count => watch.warn(&format!(
                 "{} holds {} of pictures that INPUT does not hold, or holds changed; --prune deletes them",
                 options.output.display(),
                 plural(count, "result")

@@ -7,25 +7,24 @@ use anyhow::Context;
 use robustify_bench::evaluate;
 use robustify_data::Preprocess;
 use robustify_distill::images::ImageTraining;
-use robustify_distill::trainer::{self, Objective, Plan};
+use robustify_distill::trainer::{self, Plan};
 use robustify_report::{lock_file, write_atomic};
 use robustify_zoo::{Model, weights};
 
 use crate::args::Pretrain;
 use crate::config::{self, PretrainConfig};
-use crate::console::{self, Console, Interrupt, TrainingProgress};
+use crate::console::{self, Console};
 use crate::{commands, dataset, digest, sizes};
 
 /// Trains, tests and writes the model that a configuration describes.
-pub fn run(options: &Pretrain, interrupt: &Interrupt) -> anyhow::Result<()> {
+pub fn run(options: &Pretrain, console: &Console) -> anyhow::Result<()> {
     let config: PretrainConfig = config::load(&options.config, &options.overrides)?;
-    let console = Console::new(options.common.quiet);
     let machine = options.common.machine()?;
-    let mut images = dataset::open(&config.data, &config.data.train, &console)?;
+    let mut images = dataset::open(&config.data, &config.data.train, console)?;
     if let Some(file) = &config.data.leave_out {
         images = dataset::leave_out(images, file)?;
     }
-    let test = dataset::open_like(&images, &config.data, &config.data.test, &console)?;
+    let test = dataset::open_like(&images, &config.data, &config.data.test, console)?;
     for part in [&images, &test] {
         sizes::check_images("", &config.preprocess, &config.network, part)?;
     }
@@ -45,6 +44,7 @@ pub fn run(options: &Pretrain, interrupt: &Interrupt) -> anyhow::Result<()> {
     let fingerprint = training.images.fingerprint();
     let identity = digest::of(&(digest::PROGRAM, &config, fingerprint, backend, machine.shard_rows))?;
     let plan = Plan {
+        name: "pretrain".into(),
         epochs: config.training.epochs,
         optimizer: config.training.optimizer.clone(),
         checkpoint: checkpoint.clone(),
@@ -52,9 +52,8 @@ pub fn run(options: &Pretrain, interrupt: &Interrupt) -> anyhow::Result<()> {
         config: serde_json::to_value(&config)?,
         checkpoint_every: Duration::from_secs(60),
     };
-    let mut watch = TrainingProgress::new(&console, interrupt, "pretrain", training.steps() * plan.epochs);
     let (model, _) =
-        trainer::train::<ImageTraining>(&training, model, &plan, &machine.workers, &machine.device, &mut watch)?;
+        trainer::train::<ImageTraining>(&training, model, &plan, &machine.workers, &machine.device, console)?;
     let accuracy = evaluate::accuracy(&model, &test, &preprocess, &machine.workers, &machine.device)?;
     let bytes = weights::to_bytes(&weights::state(&model));
     write_atomic(&output, &bytes)?;

@@ -3,17 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use robustify_watch::Watch as _;
 
 use crate::args::Train;
 use crate::config::{self, Config};
-use crate::console::{self, Console, Interrupt};
+use crate::console::{self, Console};
 use crate::dataset::Splits;
 use crate::rundir::Started;
 use crate::{results, rundir, stages, summary};
 
 /// Runs every stage that is not done yet, for one or several seeds, and prints what came of it.
-pub fn run(options: &Train, interrupt: &Interrupt) -> anyhow::Result<()> {
-    let console = Console::new(options.common.quiet);
+pub fn run(options: &Train, console: &Console) -> anyhow::Result<()> {
     if let (Some(Some(resumed)), Some(other)) = (&options.resume, &options.run_dir) {
         bail!("--resume {} names the run to continue; leave out --run-dir {}", resumed.display(), other.display());
     }
@@ -27,9 +27,8 @@ pub fn run(options: &Train, interrupt: &Interrupt) -> anyhow::Result<()> {
     let cache = cache.unwrap_or_else(|| usual_cache(options, &folder));
     let _lock = robustify_report::lock_folder(&folder)?;
     let machine = options.common.machine()?;
-    let splits = Splits::open(&config.data, &console)?;
-    let mut context =
-        stages::Context { config, machine, cache, console, interrupt: interrupt.clone(), fresh: options.fresh };
+    let splits = Splits::open(&config.data, console)?;
+    let mut context = stages::Context { config, machine, cache, console: console.clone(), fresh: options.fresh };
 
     let opened = stages::open(&context, &splits)?;
     // What cannot be written to is found before anything of the run's folder is touched.

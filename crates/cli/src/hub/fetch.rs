@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, ensure};
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
+use robustify_watch::Watch;
 use robustify_zoo::weights::{HubFolder, HubKind};
 use serde::Deserialize;
 
@@ -12,13 +13,12 @@ use super::HubName;
 use super::client::Client;
 use super::place::Place;
 use super::transfer::Source;
-use crate::console::Console;
 
 /// The local copy of a repository's model, as a folder, or of one file.
 ///
 /// # Errors
 /// What the hub refuses or does not have, and a copy that is not what the hub says it is.
-pub fn obtain(name: &HubName, kind: HubKind, console: &Console) -> anyhow::Result<PathBuf> {
+pub fn obtain(name: &HubName, kind: HubKind, watch: &dyn Watch) -> anyhow::Result<PathBuf> {
     let place = Place::from_env()?;
     let cached = Cached::open(&place, name);
     let copy = cached.find(kind);
@@ -31,14 +31,14 @@ pub fn obtain(name: &HubName, kind: HubKind, console: &Console) -> anyhow::Resul
             format!("{name}: HF_HUB_OFFLINE is set, and the cache in {} does not have it", place.cache.display())
         });
     }
-    match (download(name, kind, &place, &cached, console), copy) {
+    match (download(name, kind, &place, &cached, watch), copy) {
         (Err(Failure::Unreachable(error)), Some(copy)) => {
-            console.warn(&format!("{name}: {error:#}; taken from the cache"));
+            watch.warn(&format!("{name}: {error:#}; taken from the cache"));
             Ok(copy)
         }
         (Err(Failure::Unreachable(error) | Failure::Other(error)), _) => Err(error.context(name.to_string())),
         (Ok(path), _) => {
-            console.say(&format!("{name}: in {}", path.display()));
+            watch.say(&format!("{name}: in {}", path.display()));
             Ok(path)
         }
     }
@@ -100,7 +100,7 @@ fn download(
     kind: HubKind,
     place: &Place,
     cached: &Cached<'_>,
-    console: &Console,
+    watch: &dyn Watch,
 ) -> Result<PathBuf, Failure> {
     let client = place.client();
     let about = repository(&client, name).map_err(|error| explained(error, name, place))?;
@@ -119,7 +119,7 @@ fn download(
     // All files of one commit, whatever becomes of the branch meanwhile.
     let cache = cached.cache.repo(repo(name, &about.sha));
     let snapshot = cache.pointer_path(&about.sha);
-    let source = Source { client: &client, repository: &name.repository, sha: &about.sha, cache, console };
+    let source = Source { client: &client, repository: &name.repository, sha: &about.sha, cache, watch };
     for file in &files {
         if !snapshot.join(file).exists() {
             source.download(file).map_err(|error| explained(error, name, place))?;

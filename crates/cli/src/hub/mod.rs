@@ -17,17 +17,16 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use robustify_watch::Watch;
 use robustify_zoo::weights::{HubFolder, HubKind};
-
-use crate::console::Console;
 
 /// What a path of a checkpoint stands for: itself, or the local copy of what a name of the hub means.
 ///
 /// # Errors
 /// A name that is none, or that cannot be downloaded.
-pub fn local(path: &Path, kind: HubKind, console: &Console) -> anyhow::Result<PathBuf> {
+pub fn local(path: &Path, kind: HubKind, watch: &dyn Watch) -> anyhow::Result<PathBuf> {
     match path.to_str().and_then(name_of) {
-        Some(name) => obtain(&name.parse::<HubName>()?, kind, console),
+        Some(name) => obtain(&name.parse::<HubName>()?, kind, watch),
         None => Ok(path.to_owned()),
     }
 }
@@ -36,8 +35,8 @@ pub fn local(path: &Path, kind: HubKind, console: &Console) -> anyhow::Result<Pa
 ///
 /// # Errors
 /// As [`local`], and a folder without a model.
-pub fn image_weights(path: &Path, console: &Console) -> anyhow::Result<PathBuf> {
-    let path = local(path, HubKind::Image, console)?;
+pub fn image_weights(path: &Path, watch: &dyn Watch) -> anyhow::Result<PathBuf> {
+    let path = local(path, HubKind::Image, watch)?;
     Ok(if path.is_dir() { HubFolder::open_as(&path, HubKind::Image)?.weights } else { path })
 }
 
@@ -45,7 +44,7 @@ pub fn image_weights(path: &Path, console: &Console) -> anyhow::Result<PathBuf> 
 use fetch::obtain;
 
 #[cfg(not(feature = "hub"))]
-fn obtain(name: &HubName, _: HubKind, _: &Console) -> anyhow::Result<PathBuf> {
+fn obtain(name: &HubName, _: HubKind, _: &dyn Watch) -> anyhow::Result<PathBuf> {
     anyhow::bail!(
         "{name}: this program was built without access to the Hugging Face hub. `cargo xtask SUBCOMMAND --hub …` builds it in; \
          or download the files of https://huggingface.co/{} and give their path",

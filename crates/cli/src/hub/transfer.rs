@@ -11,9 +11,9 @@ use ureq::Body;
 use ureq::http::{HeaderMap, Response, StatusCode, header};
 
 use super::client::Client;
-use crate::console::{Console, Progress};
 use crate::digest;
 use robustify_report::wait_for_lock;
+use robustify_watch::{Progress, Watch};
 
 const MEGABYTE: u64 = 1_000_000;
 
@@ -28,7 +28,7 @@ pub struct Source<'a> {
     /// Where files are kept.
     pub cache: CacheRepo,
     /// Where the progress is shown.
-    pub console: &'a Console,
+    pub watch: &'a dyn Watch,
 }
 
 /// What the hub says of a file before it sends it.
@@ -61,7 +61,7 @@ impl Source<'_> {
         fs::create_dir_all(&blobs).with_context(|| blobs.display().to_string())?;
         let blob = blobs.join(&about.tag);
         let (_lock, waited) = wait_for_lock(&blob.with_extension("lock"), || {
-            self.console.say(&format!("{file}: another program is downloading it; waiting for it"));
+            self.watch.say(&format!("{file}: another program is downloading it; waiting for it"));
         })?;
         if !blob.exists() {
             if waited {
@@ -91,7 +91,7 @@ impl Source<'_> {
         let target = target.create(true).write(true).append(continues).truncate(!continues);
         let mut target = target.open(part).with_context(|| part.display().to_string())?;
         let mut done = if continues { have } else { 0 };
-        let mut bar: Option<Progress> = None;
+        let mut bar: Option<Box<dyn Progress>> = None;
         let mut body = response.body_mut().as_reader();
         let mut buffer = vec![0; 1 << 16];
         loop {
@@ -105,12 +105,12 @@ impl Source<'_> {
             // A configuration is there in no time and shows nothing.
             if let Some(total) = total.filter(|&total| total >= MEGABYTE) {
                 let megabytes = (total.div_ceil(MEGABYTE)) as usize;
-                let bar = bar.get_or_insert_with(|| self.console.progress(&format!("{file}, MB"), megabytes));
+                let bar = bar.get_or_insert_with(|| self.watch.progress(&format!("{file}, MB"), megabytes));
                 bar.set((done / MEGABYTE) as usize, "");
             }
         }
         target.sync_all().with_context(|| part.display().to_string())?;
-        if let Some(bar) = &bar {
+        if let Some(bar) = bar {
             bar.finish(&format!("{:.1}", done as f64 / MEGABYTE as f64));
         }
         Ok(total)

@@ -10,13 +10,13 @@ use clap::ValueEnum;
 use image::{GrayImage, RgbImage};
 use robustify_augment::{Scratch, encode_jpeg};
 use robustify_data::Preprocess;
+use robustify_watch::Watch;
 
 use super::manifest::{Manifest, Record, Records};
 use super::packed::{self, Census, Packed};
 use super::picture::png;
 use super::run::Options;
 use super::{Inputs, Variant, Work};
-use crate::console::{Console, Interrupt};
 use crate::digest;
 
 /// The form of results.
@@ -123,8 +123,7 @@ impl Output {
         inputs: &Inputs,
         work: &dyn Work,
         options: &Options,
-        console: &Console,
-        interrupt: &Interrupt,
+        watch: &dyn Watch,
     ) -> anyhow::Result<Self> {
         let (folder, format) = (options.folder.clone(), options.format);
         if !Manifest::exists(&folder) {
@@ -133,10 +132,10 @@ impl Output {
         if format.is_tree() {
             return Ok(Self { manifest: Manifest::open(&folder, settings)?, folder, format, packed: None });
         }
-        let labels = packed::labels(inputs, format, console)?;
+        let labels = packed::labels(inputs, format, watch)?;
         let manifest = Manifest::open(&folder, settings)?;
         let known = manifest.known();
-        let packed = Packed::open(inputs, work.variants(), labels, options, &known, (console, interrupt))?;
+        let packed = Packed::open(inputs, work.variants(), labels, options, &known, watch)?;
         Ok(Self { folder, format, manifest, packed: Some(packed) })
     }
 

@@ -14,12 +14,12 @@ use anyhow::{Context, ensure};
 use image::RgbImage;
 use npyz::WriterBuilder;
 use robustify_augment::Scratch;
+use robustify_watch::Watch;
 
 use super::manifest::{Record, Records};
 use super::output::{Format, neighbour, replace, sample};
 use super::run::{Options, each};
 use super::{Inputs, Variant};
-use crate::console::{Console, Interrupt};
 use crate::digest;
 
 const LABELS: &str = "labels.npy";
@@ -36,15 +36,15 @@ pub struct Census {
 
 impl Census {
     /// Reads all pictures, and names those that are not usable.
-    fn take(inputs: &Inputs, options: &Options, console: &Console, interrupt: &Interrupt) -> anyhow::Result<Self> {
+    fn take(inputs: &Inputs, options: &Options, watch: &dyn Watch) -> anyhow::Result<Self> {
         let look = |index: usize, _: &mut Scratch, _: &mut RgbImage| -> anyhow::Result<(String, (u32, u32))> {
             let raw = inputs.read(index)?;
             let sha256 = raw.sha256.clone();
             Ok((sha256, inputs.decode(index, raw, &options.preprocess)?.rgb.dimensions()))
         };
         let mut census = Self { usable: Vec::new(), sha256: Vec::new(), size: None };
-        let mut progress = console.progress("looking at pictures", inputs.len());
-        each(inputs.len(), options.jobs, interrupt, look, |index, seen| {
+        let mut progress = watch.progress("looking at pictures", inputs.len());
+        each(inputs.len(), options.jobs, watch, look, |index, seen| {
             progress.set(index + 1, "");
             let fits = seen.and_then(|(sha256, size)| {
                 if options.format == Format::Npy {
@@ -58,7 +58,7 @@ impl Census {
                     census.sha256.push(sha256);
                 }
                 Err(error) if options.strict => return Err(error),
-                Err(error) => console.warn(&format!("{error:#}")),
+                Err(error) => watch.warn(&format!("{error:#}")),
             }
             Ok(())
         })?;
@@ -91,12 +91,12 @@ fn fits(name: &str, found: (u32, u32), first: (u32, u32)) -> anyhow::Result<()> 
 ///
 /// # Errors
 /// If there are more than the labels of an array can tell apart.
-pub fn labels(inputs: &Inputs, format: Format, console: &Console) -> anyhow::Result<Option<Vec<usize>>> {
+pub fn labels(inputs: &Inputs, format: Format, watch: &dyn Watch) -> anyhow::Result<Option<Vec<usize>>> {
     let labels = match inputs.labels() {
         Ok(labels) => labels,
         Err(reason) => {
             let what = if format == Format::Npy { "labels.npy is not written" } else { "archives get no labels" };
-            console.warn(&format!("{what}: {reason}"));
+            watch.warn(&format!("{what}: {reason}"));
             return Ok(None);
         }
     };
@@ -160,9 +160,9 @@ impl Packed {
         labels: Option<Vec<usize>>,
         options: &Options,
         known: &Records,
-        (console, interrupt): (&Console, &Interrupt),
+        watch: &dyn Watch,
     ) -> anyhow::Result<Self> {
-        let census = Census::take(inputs, options, console, interrupt)?;
+        let census = Census::take(inputs, options, watch)?;
         let first: Vec<&Variant> = variants
             .iter()
             .filter(|kind| file_name(kind, options.format) == file_name(&variants[0], options.format))

@@ -10,11 +10,12 @@ use anyhow::{Context, ensure};
 use image::RgbImage;
 use robustify_augment::Scratch;
 use robustify_data::Preprocess;
+use robustify_watch::{Stopped, Watch};
 use serde_json::json;
 
 use super::output::{Format, NotWritten, Output};
 use super::{Inputs, Work};
-use crate::console::{self, Console, End, Interrupt};
+use crate::console::{self, End};
 
 /// How the work is done.
 pub struct Options {
@@ -49,18 +50,12 @@ pub struct Summary {
 /// # Errors
 /// If results cannot be written, on a stop by the user, and with `strict` if a picture is unusable. What is finished stays,
 /// and the same call goes on from there.
-pub fn run(
-    inputs: &Inputs,
-    work: &dyn Work,
-    options: &Options,
-    console: &Console,
-    interrupt: &Interrupt,
-) -> anyhow::Result<Summary> {
-    name_missing(inputs, options, console)?;
+pub fn run(inputs: &Inputs, work: &dyn Work, options: &Options, watch: &dyn Watch) -> anyhow::Result<Summary> {
+    name_missing(inputs, options, watch)?;
     let mut settings = work.settings();
     settings["format"] = json!(options.format.name());
     settings["preprocess"] = json!(options.preprocess.to_string());
-    let mut output = Output::open(settings, inputs, work, options, console, interrupt)
+    let mut output = Output::open(settings, inputs, work, options, watch)
         .map_err(|error| stopped(error, || "interrupted; nothing was begun".to_owned()))?;
     let mut pictures = output.pictures(inputs);
     let mut summary = Summary { pictures: inputs.len(), unusable: inputs.len() - pictures.len(), ..Summary::default() };
@@ -68,14 +63,14 @@ pub fn run(
         summary.kept = pictures.len() * work.variants().len();
         pictures.clear();
     }
-    let mut progress = console.progress("pictures", pictures.len());
+    let mut progress = watch.progress("pictures", pictures.len());
     let maker = output.maker();
     let make = |row: usize, scratch: &mut Scratch, buffer: &mut RgbImage| {
         maker.make((row, pictures[row]), inputs, work, &options.preprocess, scratch, buffer)
     };
     // An array without one of its rows would be of no use.
     let strict = options.strict || output.is_packed();
-    let done = each(pictures.len(), options.jobs, interrupt, make, |row, made| {
+    let done = each(pictures.len(), options.jobs, watch, make, |row, made| {
         let worked = match made {
             Ok(mut made) => {
                 let fault = made.fault.take();
@@ -90,7 +85,7 @@ pub fn run(
             Err(error) if strict || error.is::<NotWritten>() => return Err(error),
             Err(error) => {
                 summary.unusable += 1;
-                console.warn(&format!("{error:#}"));
+                watch.warn(&format!("{error:#}"));
             }
             Ok(()) => {}
         }
@@ -106,12 +101,12 @@ pub fn run(
 }
 
 /// Names what was found and is no picture, or could not be looked into.
-fn name_missing(inputs: &Inputs, options: &Options, console: &Console) -> anyhow::Result<()> {
+fn name_missing(inputs: &Inputs, options: &Options, watch: &dyn Watch) -> anyhow::Result<()> {
     for (path, reason) in &inputs.skipped {
-        console.warn(&format!("{}: passed over: {reason}", path.display()));
+        watch.warn(&format!("{}: passed over: {reason}", path.display()));
     }
     for (folder, reason) in &inputs.unlisted {
-        console.warn(&format!("{}: cannot be listed, its pictures are left out: {reason}", folder.display()));
+        watch.warn(&format!("{}: cannot be listed, its pictures are left out: {reason}", folder.display()));
     }
     ensure!(
         !options.strict || inputs.skipped.is_empty() && inputs.unlisted.is_empty(),
@@ -136,7 +131,7 @@ const AHEAD: usize = 4;
 pub fn each<T: Send>(
     count: usize,
     jobs: Option<NonZeroUsize>,
-    interrupt: &Interrupt,
+    watch: &dyn Watch,
     make: impl Fn(usize, &mut Scratch, &mut RgbImage) -> T + Sync,
     mut take: impl FnMut(usize, T) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
@@ -164,7 +159,7 @@ pub fn each<T: Send>(
             });
         }
         drop(sender);
-        let result = in_order(count, &receiver, &gate, interrupt, &mut take);
+        let result = in_order(count, &receiver, &gate, watch, &mut take);
         stop.store(true, Ordering::Relaxed);
         gate.open(count);
         result
@@ -175,7 +170,7 @@ fn in_order<T>(
     count: usize,
     receiver: &mpsc::Receiver<(usize, std::thread::Result<T>)>,
     gate: &Gate,
-    interrupt: &Interrupt,
+    watch: &dyn Watch,
     take: &mut impl FnMut(usize, T) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut waiting = BTreeMap::new();
@@ -191,7 +186,7 @@ fn in_order<T>(
         take(index, made)?;
         gate.open(index + 1);
         if index + 1 < count {
-            interrupt.check()?;
+            watch.check(Stopped::Saved)?;
         }
     }
     Ok(())

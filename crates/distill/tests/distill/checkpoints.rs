@@ -10,6 +10,7 @@ use robustify_distill::optimizer::AdamW;
 use robustify_distill::student::Robustify;
 use robustify_distill::trainer;
 use robustify_select::{OneHead, SplitConfig, ThreeHeads};
+use robustify_watch::Stopped;
 use robustify_zoo::weights::{self, Entry, State};
 use tempfile::TempDir;
 
@@ -161,15 +162,15 @@ fn a_training_that_diverges_is_an_error_and_keeps_the_last_sound_state() {
     let mut cached = Cached::new(vit(1), [0, 1], 2);
     let heads = ThreeHeads::new(&cached.original, cached.split).unwrap();
     let plan = plan(1, &folder.path().join("checkpoint.safetensors"));
-    let mut watcher = Watcher::stopping_after(1);
-    let train = |cached: &Cached, watcher: &mut Watcher| {
+    let train = |cached: &Cached, watcher: &Watcher| {
         let robustify = Robustify(cached.pairs(&config, 4, &device));
         trainer::train(&robustify, heads.clone(), &plan, &workers, &device, watcher).map(|_| ())
     };
-    assert!(matches!(train(&cached, &mut watcher), Err(DistillError::Interrupted)));
+    let stopped = train(&cached, &Watcher::stopping_after(1));
+    assert!(matches!(stopped, Err(DistillError::Stopped(Stopped::Saved))), "{stopped:?}");
     let before = std::fs::read(&plan.checkpoint).unwrap();
     cached.cache.teacher.fill(f32::NAN);
-    let error = train(&cached, &mut Watcher::default()).unwrap_err();
+    let error = train(&cached, &Watcher::default()).unwrap_err();
     assert!(matches!(error, DistillError::Diverged { step: 2, .. }), "{error:?}");
     assert!(std::fs::read(&plan.checkpoint).unwrap() == before, "the last sound checkpoint is gone");
 }

@@ -1,7 +1,7 @@
 //! Tiny models, images and cached views, and what the tests ask of a training.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use burn::module::Module;
@@ -12,10 +12,11 @@ use robustify_device::Workers;
 use robustify_distill::DistillError;
 use robustify_distill::optimizer::{self, AdamWConfig};
 use robustify_distill::student::{CachedPairs, CombinedTeacher, TuningConfig};
-use robustify_distill::trainer::{self, EpochRecord, Event, Objective, Plan, Watch};
-use robustify_distill::views::{self, ViewCache, ViewSpec};
+use robustify_distill::trainer::{self, EpochRecord, Objective, Plan};
+use robustify_distill::views::{self, Report, ViewCache, ViewSpec};
 use robustify_rng::Key;
 use robustify_select::SplitConfig;
+use robustify_watch::{Progress, Silent, Stopped, Watch};
 use robustify_zoo::weights::{self, Entry, State};
 use robustify_zoo::{Model, ModelConfig};
 use tempfile::TempDir;
@@ -131,11 +132,13 @@ impl Cached {
         let path = folder.path().join("features.f16");
         let workers = Workers::new(2).unwrap();
         let cut = split.backbone_end(&original).unwrap();
+        let mut silent = Silent;
+        let report = Report { watch: &Silent, progress: &mut silent };
         let (own, dims) =
-            views::write_features(&spec, &images, &original, cut, &path, &workers, &device, &mut |_| false).unwrap();
+            views::write_features(&spec, &images, &original, cut, &path, &workers, &device, report).unwrap();
         let teacher = stirred(resnet(9));
-        let taught =
-            views::logits(&spec, &images, &teacher, &spec.preprocess, &workers, &device, &mut |_| false).unwrap();
+        let report = Report { watch: &Silent, progress: &mut silent };
+        let taught = views::logits(&spec, &images, &teacher, &spec.preprocess, &workers, &device, report).unwrap();
         let logits = [own, taught];
         let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims.clone(), logits.clone()).unwrap();
         Self { original, split, cache, spec, images, dims, logits, folder }
@@ -190,38 +193,70 @@ pub fn difference(a: &State, b: &State) -> f32 {
     pairs().fold(0.0, |max: f32, (a, b)| max.max((a - b).abs())) / largest
 }
 
-/// Counts steps, and interrupts after some of them.
+/// Counts steps, keeps what is said, and interrupts after some steps.
 #[derive(Default)]
 pub struct Watcher {
     stop_after: Option<usize>,
+    heard: Arc<Mutex<Heard>>,
+}
+
+#[derive(Clone, Default)]
+struct Heard {
     steps: usize,
-    pub epochs: Vec<EpochRecord>,
-    pub resumed: Option<usize>,
+    said: Vec<String>,
+    finished: Vec<String>,
 }
 
 impl Watcher {
     pub fn stopping_after(steps: usize) -> Self {
         Self { stop_after: Some(steps), ..Self::default() }
     }
+
+    /// Everything that was said, and the message of progress that was finished.
+    pub fn said(&self) -> (Vec<String>, Vec<String>) {
+        let heard = self.heard.lock().unwrap();
+        (heard.said.clone(), heard.finished.clone())
+    }
+
+    fn steps(&self) -> usize {
+        self.heard.lock().unwrap().steps
+    }
 }
 
 impl Watch for Watcher {
-    fn event(&mut self, event: Event) {
-        match event {
-            Event::Resumed(steps, _) => self.resumed = Some(steps),
-            Event::Step(..) => self.steps += 1,
-            Event::Epoch(record) => self.epochs.push(record),
-            Event::Done { .. } => {}
-        }
+    fn say(&self, text: &str) {
+        self.heard.lock().unwrap().said.push(text.to_owned());
     }
 
-    fn interrupted(&self) -> bool {
-        self.stop_after == Some(self.steps)
+    fn warn(&self, text: &str) {
+        panic!("a warning: {text}");
+    }
+
+    fn progress(&self, _: &str, _: usize) -> Box<dyn Progress> {
+        Box::new(Counter(Arc::clone(&self.heard)))
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop_after == Some(self.steps())
+    }
+}
+
+struct Counter(Arc<Mutex<Heard>>);
+
+impl Progress for Counter {
+    fn set(&mut self, _: usize, message: &str) {
+        assert!(message.starts_with("loss "), "{message}");
+        self.0.lock().unwrap().steps += 1;
+    }
+
+    fn finish(self: Box<Self>, message: &str) {
+        self.0.lock().unwrap().finished.push(message.to_owned());
     }
 }
 
 pub fn plan(epochs: usize, checkpoint: &Path) -> Plan {
     Plan {
+        name: "test".into(),
         epochs,
         optimizer: adamw(),
         checkpoint: checkpoint.into(),
@@ -242,18 +277,35 @@ pub struct Trained {
 pub fn train<O: Objective>(objective: &O, fresh: &O::Model, threads: usize, stops: &[usize]) -> Trained {
     let (device, folder, workers) = (flex(), TempDir::new().unwrap(), Workers::new(threads).unwrap());
     let plan = plan(2, &folder.path().join("checkpoint.safetensors"));
+    let total = 2 * objective.steps();
+    let continues = |step: usize| format!("test: continues at step {step} of {total}");
     let mut before = 0;
     for &stop in stops {
-        let mut watcher = Watcher::stopping_after(stop);
-        let result = trainer::train(objective, fresh.clone(), &plan, &workers, &device, &mut watcher);
-        assert!(matches!(result, Err(DistillError::Interrupted)), "no interruption after {stop} steps");
-        assert_eq!(watcher.resumed.unwrap_or(0), before);
+        let watcher = Watcher::stopping_after(stop);
+        let result = trainer::train(objective, fresh.clone(), &plan, &workers, &device, &watcher);
+        assert!(matches!(result, Err(DistillError::Stopped(Stopped::Saved))), "no interruption after {stop} steps");
+        let (said, finished) = watcher.said();
+        assert_eq!(said.contains(&continues(before)), before > 0, "{said:?}");
+        assert!(finished.is_empty(), "{finished:?}");
         before += stop;
     }
-    let mut watcher = Watcher::default();
-    let (model, history) = trainer::train(objective, fresh.clone(), &plan, &workers, &device, &mut watcher).unwrap();
-    assert_eq!(watcher.resumed.unwrap_or(0), before);
-    assert_eq!(before + watcher.steps, 2 * objective.steps());
-    assert_eq!(history[history.len() - watcher.epochs.len()..], watcher.epochs);
+    let watcher = Watcher::default();
+    let (model, history) = trainer::train(objective, fresh.clone(), &plan, &workers, &device, &watcher).unwrap();
+    assert_eq!(before + watcher.steps(), total);
+    let (mut said, finished) = watcher.said();
+    if before > 0 {
+        assert_eq!(said.remove(0), continues(before));
+    }
+    let sentence = |record: &EpochRecord| format!("loss {:.3}, accuracy {:.1} %", record.loss, 100.0 * record.accuracy);
+    let epochs = &history[history.len() - said.len()..];
+    let expected: Vec<String> =
+        epochs.iter().map(|record| format!("test: epoch {}, {}", record.epoch, sentence(record))).collect();
+    assert_eq!(said, expected);
+    let last =
+        format!("{}, {} steps, waited for data ", epochs.last().map(sentence).unwrap_or_default(), watcher.steps());
+    assert!(
+        matches!(&finished[..], [text] if text.starts_with(&last) && text.ends_with(" % of the time")),
+        "{finished:?}"
+    );
     Trained { state: weights::state(&model), history }
 }

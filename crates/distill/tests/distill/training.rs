@@ -7,8 +7,9 @@ use robustify_distill::DistillError;
 use robustify_distill::images::ImageTraining;
 use robustify_distill::student::{Apt, Robustify};
 use robustify_distill::trainer::{self, Objective};
-use robustify_distill::views::{self, ViewSpec};
+use robustify_distill::views::{self, Report, ViewSpec};
 use robustify_select::{OneHead, ThreeHeads};
+use robustify_watch::{Silent, Stopped};
 use robustify_zoo::weights;
 use robustify_zoo::{Model, Pass};
 
@@ -37,8 +38,7 @@ fn eight_images_are_learnt_by_heart() {
         let mut plan = plan(60, &folder.path().join("checkpoint.safetensors"));
         plan.optimizer.learning_rate = 0.02;
         let workers = Workers::new(2).unwrap();
-        let (model, history) =
-            trainer::train(&training, fresh, &plan, &workers, &flex(), &mut Watcher::default()).unwrap();
+        let (model, history) = trainer::train(&training, fresh, &plan, &workers, &flex(), &Watcher::default()).unwrap();
         assert_eq!(history.len(), 60);
         assert!(history[0].accuracy < 0.9 && history[0].loss > 1.0, "nothing to learn: {:?}", history[0]);
         assert_eq!(history[59].accuracy, 1.0, "{:?}", history[59]);
@@ -56,7 +56,7 @@ fn images_of_another_size_are_an_error() {
     let folder = tempfile::TempDir::new().unwrap();
     let plan = plan(1, &folder.path().join("checkpoint.safetensors"));
     let workers = Workers::new(2).unwrap();
-    let result = trainer::train(&training, vit(1), &plan, &workers, &flex(), &mut Watcher::default());
+    let result = trainer::train(&training, vit(1), &plan, &workers, &flex(), &Watcher::default());
     let Err(error) = result else { panic!("rows of 8x8 trained a model of 16x16") };
     let said = error.to_string();
     assert!(said.contains("3x16x16") && said.contains("192 values"), "{said}");
@@ -100,9 +100,11 @@ fn an_interrupted_stage_says_whether_it_goes_on_or_starts_over() {
         seed: 1,
     };
     let (workers, device) = (Workers::new(1).unwrap(), flex());
-    let result = views::logits(&spec, &images(8), &vit(1), &spec.preprocess, &workers, &device, &mut |_| true);
+    let watcher = Watcher::stopping_after(0);
+    let report = Report { watch: &watcher, progress: &mut Silent };
+    let result = views::logits(&spec, &images(8), &vit(1), &spec.preprocess, &workers, &device, report);
     let error = result.unwrap_err();
-    assert!(matches!(error, DistillError::InterruptedStage), "{error:?}");
+    assert!(matches!(error, DistillError::Stopped(Stopped::StartsOver)), "{error:?}");
     let said = error.to_string();
     assert!(said.contains("starts over") && !said.contains("saved"), "{said}");
 }

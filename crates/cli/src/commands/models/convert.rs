@@ -13,9 +13,9 @@ use crate::console::{self, Console};
 use crate::{hub, network};
 
 /// Writes a checkpoint under another program's names.
-pub fn run(options: &ModelsConvert) -> anyhow::Result<()> {
+pub fn run(options: &ModelsConvert, console: &Console) -> anyhow::Result<()> {
     expect_folder_of(&options.output).with_context(|| options.output.display().to_string())?;
-    let source = Source::open(options)?;
+    let source = Source::open(options, console)?;
     ensure!(
         !same_file(&source.weights, &options.output),
         "{}: is the input, which is never written over; name another file",
@@ -72,14 +72,14 @@ struct Source {
 }
 
 impl Source {
-    fn open(options: &ModelsConvert) -> anyhow::Result<Self> {
+    fn open(options: &ModelsConvert, console: &Console) -> anyhow::Result<Self> {
         let model = options.model.as_deref().map(registry::find).transpose()?;
         let kind = match model {
             None => HubKind::Any,
             Some(entry) if entry.text.is_some() => HubKind::Clip,
             Some(_) => HubKind::Image,
         };
-        let input = hub::local(&options.input, kind, &Console::new(false))?;
+        let input = hub::local(&options.input, kind, console)?;
         let (weights, found) = if input.is_dir() {
             let folder = HubFolder::open_as(&input, kind)?;
             (folder.weights, Some(folder.model))

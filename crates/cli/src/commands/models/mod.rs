@@ -12,13 +12,14 @@ use robustify_zoo::clip::ClipConfig;
 use robustify_zoo::registry::Entry;
 
 use crate::args::Models;
+use crate::console::Console;
 
 /// Runs the subcommand.
-pub fn run(options: &Models) -> anyhow::Result<()> {
+pub fn run(options: &Models, console: &Console) -> anyhow::Result<()> {
     match options {
         Models::List(options) => list::run(options),
         Models::Show(options) => show::run(options),
-        Models::Convert(options) => convert::run(options),
+        Models::Convert(options) => convert::run(options, console),
         Models::Tokenize(options) => tokenize::run(options),
         Models::Verify(options) => verify::run(options),
     }
