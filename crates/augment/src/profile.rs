@@ -62,6 +62,13 @@ impl Profile {
             _ => 1.0,
         }
     }
+
+    /// What to say when a picture is not of the size that the constants were made for. `way_out` is what to set.
+    pub fn misfit(self, picture: &str, (width, height): (u32, u32), way_out: &str) -> Option<String> {
+        let side = self.native_side().filter(|&side| (width, height) != (side, side))?;
+        let made_for = format!("{self} was made for {side}x{side} pixels and {picture} has {width}x{height}");
+        Some(format!("{made_for}: not the official benchmark; see {way_out}"))
+    }
 }
 
 impl fmt::Display for Profile {
@@ -110,5 +117,18 @@ mod tests {
             assert_eq!(profile.to_string().parse::<Profile>().unwrap(), profile);
         }
         assert!("cifar10".parse::<Profile>().unwrap_err().to_string().contains("cifar-c, tiny-c"));
+    }
+
+    #[test]
+    fn a_picture_of_another_size_than_the_constants_are_for_is_named() {
+        assert!(
+            Profile::CifarC.misfit("a.png", (32, 32), "x").is_none()
+                && Profile::Scaled.misfit("a.png", (9, 7), "x").is_none()
+        );
+        let said = Profile::CifarC.misfit("a.png", (32, 30), "--profile").unwrap();
+        assert!(
+            said.contains("made for 32x32 pixels and a.png has 32x30") && said.ends_with("see --profile"),
+            "{said}"
+        );
     }
 }

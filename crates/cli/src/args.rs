@@ -1,12 +1,10 @@
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use robustify_device::Machine;
+use robustify_pictures::{DeepMethod, Files};
 use robustify_zoo::weights::Naming;
-
-use crate::commands::augment::Deep;
-use crate::offline::Format;
 
 /// Make a large pre-trained vision model robust to distribution shift without retraining it.
 #[derive(Debug, Parser)]
@@ -274,6 +272,73 @@ pub struct Offline {
     /// Print nothing but warnings and errors.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+impl Offline {
+    /// What the work on the pictures takes.
+    pub fn files(&self) -> Files {
+        Files {
+            input: self.input.clone(),
+            output: self.output.clone(),
+            seed: self.seed,
+            format: self.format.into(),
+            preprocess: self.preprocess.clone(),
+            jobs: self.jobs.and_then(|jobs| NonZeroUsize::new(usize::from(jobs))),
+            sheet: self.sheet.clone(),
+            prune: self.prune,
+            strict: self.strict,
+        }
+    }
+}
+
+/// The form of results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A tree of PNG files: nothing is lost. Transparency is kept as it was, if no step of --preprocess is given.
+    Png,
+    /// A tree of JPEG files of quality 85 with the extension JPEG, as ImageNet-C was published; RGB.
+    Jpeg85,
+    /// One array a corruption, severities one after the other, or a view, with the classes in labels.npy, as CIFAR-10-C was
+    /// published; RGB.
+    Npy,
+    /// One archive of PNG files a corruption and severity, or a view, in the order of their names, each with a .cls file of its class
+    /// (WebDataset).
+    Tar,
+}
+
+impl From<Format> for robustify_pictures::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Png => Self::Png,
+            Format::Jpeg85 => Self::Jpeg85,
+            Format::Npy => Self::Npy,
+            Format::Tar => Self::Tar,
+        }
+    }
+}
+
+/// A network of DeepAugment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Deep {
+    /// A small residual network with fresh random weights for every picture.
+    Noise2net,
+    /// A small autoencoder with disturbed weights; trained on the pictures of INPUT first, unless --deep-weights names one.
+    Autoencoder,
+    /// EDSR x4 with disturbed weights, which --deep-weights names.
+    Edsr,
+    /// The compressive autoencoder of DeepAugment's authors with disturbed weights, which --deep-weights names.
+    Cae,
+}
+
+impl From<Deep> for DeepMethod {
+    fn from(network: Deep) -> Self {
+        match network {
+            Deep::Noise2net => Self::Noise2net,
+            Deep::Autoencoder => Self::Autoencoder,
+            Deep::Edsr => Self::Edsr,
+            Deep::Cae => Self::Cae,
+        }
+    }
 }
 
 /// Options of `corrupt`.

@@ -7,45 +7,23 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
+use robustify_pictures::Ended;
 use robustify_watch::{Progress, Stopped, Watch};
 
-/// Whether an error is a stop that the user asked for.
-pub fn is_interruption(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.is::<Stopped>())
-}
+/// The user asked for a stop.
+const INTERRUPTED: u8 = 130;
+/// The work is done, but some of its inputs were unusable.
+const PARTIAL: u8 = 3;
 
-/// An end with an exit code of its own, and what is said then.
-#[derive(Debug)]
-pub struct End {
-    /// The exit code.
-    pub code: u8,
-    /// What is said.
-    pub text: String,
-}
-
-impl End {
-    /// The user asked for a stop.
-    pub const INTERRUPTED: u8 = 130;
-    /// The work is done, but some of its inputs were unusable.
-    pub const PARTIAL: u8 = 3;
-
-    /// The exit code for an error.
-    pub fn code(error: &anyhow::Error) -> u8 {
-        match error.downcast_ref::<Self>() {
-            Some(end) => end.code,
-            None if is_interruption(error) => Self::INTERRUPTED,
-            None => 1,
-        }
+/// The exit code for an error.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<Ended>() {
+        Some(Ended::Stopped(_)) => INTERRUPTED,
+        Some(Ended::Partial(_)) => PARTIAL,
+        None if error.chain().any(|cause| cause.is::<Stopped>()) => INTERRUPTED,
+        None => 1,
     }
 }
-
-impl std::fmt::Display for End {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl std::error::Error for End {}
 
 /// A line on standard error. A listener that went away is no reason to lose hours of work.
 pub fn message(text: &str) {
@@ -82,7 +60,7 @@ impl Console {
         let flag = Arc::clone(&console.stop);
         ctrlc::set_handler(move || {
             if flag.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
+                std::process::exit(INTERRUPTED.into());
             }
             message("stopping after this step; once more to stop at once");
         })?;

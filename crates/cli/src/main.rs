@@ -10,7 +10,6 @@ mod dataset;
 mod digest;
 mod hub;
 mod network;
-mod offline;
 mod results;
 mod rundir;
 mod sizes;
@@ -45,7 +44,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             console::message(&format!("error: {}", chain(&error)));
-            ExitCode::from(console::End::code(&error))
+            ExitCode::from(console::exit_code(&error))
         }
     }
 }

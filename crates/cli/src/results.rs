@@ -14,7 +14,7 @@ use robustify_report::{Results, Row, Style, Table, write_atomic, write_csv, writ
 use robustify_watch::{Stopped, Watch as _};
 
 use crate::stages::Context;
-use crate::{digest, sizes, summary};
+use crate::{digest, summary};
 
 /// Total time of every model, and images.
 pub type Timings = BTreeMap<&'static str, (Duration, usize)>;
@@ -30,9 +30,7 @@ pub fn measure(
     let suite = &context.config.benchmark;
     let machine = &context.machine;
     let side = context.config.original.network.image_size() as u32;
-    if let Some(warning) =
-        sizes::misfit(suite.profile()?, "the model's input", (side, side), "benchmark.profile=scaled")
-    {
+    if let Some(warning) = suite.profile()?.misfit("the model's input", (side, side), "benchmark.profile=scaled") {
         context.console.warn(&warning);
     }
     let suite_name = suite_name(&context.config.data.path);

@@ -2,7 +2,6 @@
 
 use anyhow::bail;
 use image::RgbImage;
-use robustify_augment::Profile;
 use robustify_data::{CleanView, Images, Preprocess};
 use robustify_rng::Key;
 use robustify_zoo::ModelConfig;
@@ -45,13 +44,6 @@ pub fn pretrain_faults(config: &PretrainConfig) -> Vec<String> {
         check_view(&mut faults, "training.clean_view", &config.training.clean_view, side);
     }
     faults
-}
-
-/// What to say when a picture is not of the size that a profile's constants were made for. `way_out` is what to set.
-pub fn misfit(profile: Profile, picture: &str, (width, height): (u32, u32), way_out: &str) -> Option<String> {
-    let side = profile.native_side().filter(|&side| (width, height) != (side, side))?;
-    let made_for = format!("{profile} was made for {side}x{side} pixels and {picture} has {width}x{height}");
-    Some(format!("{made_for}: not the official benchmark; see {way_out}"))
 }
 
 /// An error unless every image comes out of a preprocessing as the network beside it takes it. `section` is what their keys

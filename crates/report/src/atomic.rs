@@ -26,6 +26,15 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
     sync_folder(path).map_err(fault)
 }
 
+/// Fails unless the folder is there that a file is to be written into.
+///
+/// # Errors
+/// [`ReportError::NoFolder`].
+pub fn expect_folder_of(file: &Path) -> Result<(), ReportError> {
+    let folder = folder_of(file);
+    if folder.is_dir() { Ok(()) } else { Err(ReportError::NoFolder { folder: folder.to_owned() }) }
+}
+
 /// A name beside the file that no other thread or process uses.
 fn neighbour(path: &Path) -> io::Result<PathBuf> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -47,11 +56,11 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     if !cfg!(unix) {
         return Ok(());
     }
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    File::open(folder)?.sync_all()
+    File::open(folder_of(path))?.sync_all()
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -74,6 +83,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = write_atomic(&folder.path().join("missing/results.csv"), b"x").unwrap_err().to_string();
         assert!(error.starts_with("cannot write ") && error.contains("missing"), "{error}");
+        let error = expect_folder_of(&folder.path().join("missing/results.csv")).unwrap_err().to_string();
+        assert!(error.ends_with("missing; make it first"), "{error}");
+        assert!(
+            expect_folder_of(&folder.path().join("results.csv")).is_ok() && expect_folder_of(Path::new("x")).is_ok()
+        );
         // A folder cannot be replaced by a file, so here the rename fails, after the neighbour was written.
         let taken = folder.path().join("taken");
         std::fs::create_dir(&taken).unwrap();

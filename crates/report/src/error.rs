@@ -16,6 +16,12 @@ pub enum ReportError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The folder is not there that a file is to be written into.
+    #[error("there is no folder {}; make it first", folder.display())]
+    NoFolder {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// A row cannot be written, since it could not be read back as what it is.
     #[error("row {index}: {fault}")]
     Row {

@@ -6,24 +6,14 @@ pub mod bench_models;
 pub mod bench_robustness;
 pub mod corrupt;
 pub mod models;
-mod offline;
 pub mod pretrain;
 pub mod train;
-
-use std::path::Path;
 
 use robustify_data::{Images, Preprocess};
 use robustify_device::Machine;
 use robustify_distill::images::ImageTraining;
 
 use crate::config::ImageTrainingConfig;
-
-/// Fails unless the folder is there that a file is to be written into.
-fn expect_folder_of(file: &Path) -> anyhow::Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    anyhow::ensure!(folder.is_dir(), "there is no folder {}; make it first", folder.display());
-    Ok(())
-}
 
 /// The training that a section of a configuration describes.
 pub fn image_training(

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use robustify_report::expect_folder_of;
 use robustify_zoo::Model;
 use robustify_zoo::clip::{Clip, ClipConfig};
 use robustify_zoo::registry;
@@ -8,7 +9,6 @@ use robustify_zoo::weights::{self, Checkpoint, HubFolder, HubKind, HubModel, Loa
 
 use super::Network;
 use crate::args::ModelsConvert;
-use crate::commands::expect_folder_of;
 use crate::console::{self, Console};
 use crate::{hub, network};
 

@@ -14,13 +14,13 @@ use anyhow::{Context, ensure};
 use image::RgbImage;
 use npyz::WriterBuilder;
 use robustify_augment::Scratch;
+use robustify_report::digest;
 use robustify_watch::Watch;
 
-use super::manifest::{Record, Records};
-use super::output::{Format, neighbour, replace, sample};
-use super::run::{Options, each};
-use super::{Inputs, Variant};
-use crate::digest;
+use crate::manifest::{Record, Records};
+use crate::output::{Format, neighbour, replace, sample};
+use crate::run::{Options, each};
+use crate::{Inputs, Variant};
 
 const LABELS: &str = "labels.npy";
 

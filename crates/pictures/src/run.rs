@@ -13,9 +13,8 @@ use robustify_data::Preprocess;
 use robustify_watch::{Stopped, Watch};
 use serde_json::json;
 
-use super::output::{Format, NotWritten, Output};
-use super::{Inputs, Work};
-use crate::console::{self, End};
+use crate::output::{Format, NotWritten, Output};
+use crate::{Ended, Inputs, Work};
 
 /// How the work is done.
 pub struct Options {
@@ -121,7 +120,7 @@ fn name_missing(inputs: &Inputs, options: &Options, watch: &dyn Watch) -> anyhow
 
 /// Says of a stop by the user what it means here.
 pub fn stopped(error: anyhow::Error, what: impl FnOnce() -> String) -> anyhow::Error {
-    if console::is_interruption(&error) { End { code: End::INTERRUPTED, text: what() }.into() } else { error }
+    if error.is::<Stopped>() { Ended::Stopped(what()).into() } else { error }
 }
 
 /// How many pictures, for each thread, may be finished before one that was begun earlier.

@@ -1,4 +1,4 @@
-//! What `corrupt` and `augment` share.
+//! What corrupting and augmenting share: which pictures are read, and where their results go.
 
 use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
@@ -7,21 +7,61 @@ use anyhow::{Context, ensure};
 use image::RgbImage;
 use robustify_augment::Scratch;
 use robustify_data::{Normalize, Preprocess};
-use robustify_report::write_atomic;
+use robustify_report::{expect_folder_of, write_atomic};
 use robustify_watch::Watch;
 
-use crate::args::Offline;
-use crate::commands::expect_folder_of;
-use crate::console::End;
-use crate::offline::{Format, Inputs, Options, Work, check_names, encode, png, replace, run, sheet};
+use crate::output::{Format, check_names, encode, replace};
+use crate::picture::png;
+use crate::run::{Options, run};
+use crate::{Ended, Inputs, Work, sheet};
 
 /// Extensions that OUTPUT cannot have, since it would be taken for a file and become a folder.
 const NO_FOLDERS: [&str; 14] =
     ["webp", "gif", "bmp", "tif", "tiff", "avif", "jxl", "npy", "npz", "tar", "gz", "tgz", "zip", "jsonl"];
 
+/// Which pictures are read, and how and where their results are written.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// A JPEG, PNG or WebP file; a folder tree of them; or a `.npy` array of bytes, pictures x height x width x 3.
+    pub input: PathBuf,
+    /// A folder; or, for one picture and one result, a `.png`, `.jpg` or `.jpeg` file.
+    pub output: PathBuf,
+    /// Seed of all random draws.
+    pub seed: u64,
+    /// Form of the results.
+    pub format: Format,
+    /// What is done to every picture first, in the notation of [`Preprocess`]; empty for nothing.
+    pub preprocess: String,
+    /// Pictures worked on at a time; results do not depend on it. None: all cores.
+    pub jobs: Option<NonZeroUsize>,
+    /// Where to draw the first picture with everything that can happen to it, as one PNG file.
+    pub sheet: Option<PathBuf>,
+    /// Whether results, listed in the output's manifest, are deleted whose picture is gone or was another one.
+    pub prune: bool,
+    /// Whether an unusable picture, or a file that is passed over, is an error.
+    pub strict: bool,
+}
+
+impl Files {
+    /// PNG files of every picture, with seed 0.
+    pub fn new(input: impl Into<PathBuf>, output: impl Into<PathBuf>) -> Self {
+        Self {
+            input: input.into(),
+            output: output.into(),
+            seed: 0,
+            format: Format::Png,
+            preprocess: String::new(),
+            jobs: None,
+            sheet: None,
+            prune: false,
+            strict: false,
+        }
+    }
+}
+
 /// Pictures, and where their results go: everything about them is checked when it is opened, before any work.
-pub struct Job<'a> {
-    options: &'a Offline,
+pub(crate) struct Job<'a> {
+    options: &'a Files,
     pub inputs: Inputs,
     pub preprocess: Preprocess,
     /// The format of the file that OUTPUT names, if it names one.
@@ -33,7 +73,7 @@ impl<'a> Job<'a> {
     ///
     /// # Errors
     /// If there are none, or the places that are named do not fit together.
-    pub fn open(options: &'a Offline) -> anyhow::Result<Self> {
+    pub fn open(options: &'a Files) -> anyhow::Result<Self> {
         let preprocess: Preprocess = options.preprocess.parse().context("--preprocess")?;
         ensure!(
             preprocess.normalization() == Normalize::NONE,
@@ -112,7 +152,7 @@ impl<'a> Job<'a> {
             folder: options.output.clone(),
             format: options.format,
             preprocess: self.preprocess.clone(),
-            jobs: options.jobs.and_then(|jobs| NonZeroUsize::new(usize::from(jobs))),
+            jobs: options.jobs,
             strict: options.strict,
             prune: options.prune,
         };
@@ -143,7 +183,7 @@ impl<'a> Job<'a> {
             return Ok(());
         }
         let text = format!("{}; they are named above and left out, all others are done", left_out.join(" and "));
-        Err(End { code: End::PARTIAL, text }.into())
+        Err(Ended::Partial(text).into())
     }
 
     /// Fails if results would be read as pictures by the next run, or might take the place of INPUT.
@@ -193,7 +233,9 @@ fn plural(count: usize, what: &str) -> String {
 
 /// The path without links, `.` and `..`, as far as it exists.
 fn resolved(path: &Path) -> PathBuf {
-    let mut known = std::env::current_dir().unwrap_or_default();
+    // Behind a `.`, since the empty path stands for the working folder too.
+    let path = std::path::absolute(Path::new(".").join(path)).unwrap_or_else(|_| path.to_owned());
+    let mut known = PathBuf::new();
     for part in path.components() {
         match part {
             Component::ParentDir => {
@@ -210,7 +252,7 @@ fn resolved(path: &Path) -> PathBuf {
 }
 
 /// The format of the file that OUTPUT names, if it names one.
-fn single(options: &Offline) -> anyhow::Result<Option<Format>> {
+fn single(options: &Files) -> anyhow::Result<Option<Format>> {
     if options.output.is_dir() {
         return Ok(None);
     }
@@ -235,7 +277,7 @@ fn single(options: &Offline) -> anyhow::Result<Option<Format>> {
 }
 
 /// Draws and writes a sheet.
-pub fn save_sheet(path: &Path, columns: &[String], rows: &[(String, Vec<RgbImage>)]) -> anyhow::Result<()> {
+pub(crate) fn save_sheet(path: &Path, columns: &[String], rows: &[(String, Vec<RgbImage>)]) -> anyhow::Result<()> {
     let bytes = png(&sheet::draw(columns, rows)?, None)?;
     write_atomic(path, &bytes).context("--sheet")?;
     Ok(())

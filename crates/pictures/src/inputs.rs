@@ -9,9 +9,9 @@ use anyhow::{Context, bail, ensure};
 use image::RgbImage;
 use npyz::{DType, TypeChar};
 use robustify_data::Preprocess;
+use robustify_report::digest;
 
-use super::picture::Picture;
-use crate::digest;
+use crate::picture::Picture;
 
 const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 

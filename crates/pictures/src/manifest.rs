@@ -14,8 +14,6 @@ use robustify_report::write_atomic;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::digest;
-
 const NAME: &str = "manifest.jsonl";
 
 /// The first line.
@@ -70,8 +68,8 @@ impl Manifest {
     /// If the folder holds the results of other settings, another process works there, or a line is no record.
     pub fn open(folder: &Path, settings: serde_json::Value) -> anyhow::Result<Self> {
         let path = folder.join(NAME);
-        let (version, revision, _) = digest::PROGRAM;
-        let header = Header { program: format!("robustify {version}"), revision, settings };
+        let program = concat!("robustify ", env!("CARGO_PKG_VERSION")).to_owned();
+        let header = Header { program, revision: robustify_augment::REVISION, settings };
         if !path.exists() {
             fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made a folder", folder.display()))?;
             write_atomic(&path, text(&header, &Records::new())?.as_bytes())?;

@@ -6,21 +6,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use clap::ValueEnum;
 use image::{GrayImage, RgbImage};
 use robustify_augment::{Scratch, encode_jpeg};
 use robustify_data::Preprocess;
+use robustify_report::digest;
 use robustify_watch::Watch;
 
-use super::manifest::{Manifest, Record, Records};
-use super::packed::{self, Census, Packed};
-use super::picture::png;
-use super::run::Options;
-use super::{Inputs, Variant, Work};
-use crate::digest;
+use crate::manifest::{Manifest, Record, Records};
+use crate::packed::{self, Census, Packed};
+use crate::picture::png;
+use crate::run::Options;
+use crate::{Inputs, Variant, Work};
 
 /// The form of results.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// A tree of PNG files: nothing is lost. Transparency is kept as it was, if no step of --preprocess is given.
     Png,
