@@ -1,11 +1,12 @@
-//! Where the hub and its cache are, by the environment variables of Hugging Face's own programs.
+//! Where the hub and its cache are, by what Hugging Face's own programs read from the environment.
 //! Source: huggingface_hub's documentation, "Environment variables".
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::client::Client;
+use crate::Environment;
+use crate::client::Client;
 
 /// The hub, its cache, and who asks.
 pub struct Place {
@@ -20,15 +21,17 @@ pub struct Place {
 }
 
 impl Place {
-    /// Reads `HF_HUB_CACHE`, `HF_HOME`, `HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HF_TOKEN` and `HF_TOKEN_PATH`.
-    pub fn from_env() -> anyhow::Result<Self> {
+    /// Where Hugging Face's own programs would look in this environment.
+    pub fn of(environment: &Environment) -> anyhow::Result<Self> {
+        let Environment { user_home, .. } = environment;
+        let expanded = |path: &String| expanded(path, user_home.as_deref());
         let home = || {
-            let cache = variable("XDG_CACHE_HOME").map(PathBuf::from);
-            let cache = cache.or_else(|| Some(std::env::home_dir()?.join(".cache")));
-            let home = variable("HF_HOME").map(expanded).or_else(|| Some(cache?.join("huggingface")));
+            let cache = environment.user_caches.as_ref().map(PathBuf::from);
+            let cache = cache.or_else(|| Some(user_home.as_ref()?.join(".cache")));
+            let home = environment.home.as_ref().map(expanded).or_else(|| Some(cache?.join("huggingface")));
             home.context("there is no home folder for the cache of the Hugging Face hub; name a folder in HF_HOME")
         };
-        let cache = match variable("HF_HUB_CACHE") {
+        let cache = match &environment.hub_cache {
             Some(cache) => expanded(cache),
             None => home()?.join("hub"),
         };
@@ -40,15 +43,15 @@ impl Place {
                 file.display()
             );
         }
-        let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
-        let offline = variable("HF_HUB_OFFLINE")
-            .is_some_and(|value| ["1", "on", "yes", "true"].contains(&value.to_lowercase().as_str()));
-        let file = match variable("HF_TOKEN_PATH") {
+        let endpoint = environment.endpoint.clone().unwrap_or_else(|| "https://huggingface.co".into());
+        let offline = environment.offline.as_ref();
+        let offline = offline.is_some_and(|value| ["1", "on", "yes", "true"].contains(&value.to_lowercase().as_str()));
+        let file = match &environment.token_path {
             Some(path) => expanded(path),
             None => home()?.join("token"),
         };
         let stored = || std::fs::read_to_string(file).ok().map(|text| text.trim().to_owned());
-        let token = variable("HF_TOKEN").or_else(stored).filter(|token| !token.is_empty());
+        let token = environment.token.clone().or_else(stored).filter(|token| !token.is_empty());
         let is_printable = |token: &String| token.chars().all(|c| c.is_ascii_graphic());
         anyhow::ensure!(
             token.as_ref().is_none_or(is_printable),
@@ -69,14 +72,9 @@ impl Place {
     }
 }
 
-/// A variable that is set to something.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
-}
-
 /// A path with `~` for the user's home folder, which Hugging Face's programs take.
-fn expanded(path: String) -> PathBuf {
-    match (path.strip_prefix("~/"), std::env::home_dir()) {
+fn expanded(path: &str, user_home: Option<&Path>) -> PathBuf {
+    match (path.strip_prefix("~/"), user_home) {
         (Some(below), Some(home)) => home.join(below),
         _ => path.into(),
     }

@@ -9,17 +9,17 @@ use robustify_watch::Watch;
 use robustify_zoo::weights::{HubFolder, HubKind};
 use serde::Deserialize;
 
-use super::HubName;
-use super::client::Client;
-use super::place::Place;
-use super::transfer::Source;
+use crate::client::Client;
+use crate::place::Place;
+use crate::transfer::Source;
+use crate::{Environment, HubName};
 
 /// The local copy of a repository's model, as a folder, or of one file.
 ///
 /// # Errors
 /// What the hub refuses or does not have, and a copy that is not what the hub says it is.
-pub fn obtain(name: &HubName, kind: HubKind, watch: &dyn Watch) -> anyhow::Result<PathBuf> {
-    let place = Place::from_env()?;
+pub fn obtain(name: &HubName, kind: HubKind, environment: &Environment, watch: &dyn Watch) -> anyhow::Result<PathBuf> {
+    let place = Place::of(environment)?;
     let cached = Cached::open(&place, name);
     let copy = cached.find(kind);
     if let Some((path, true)) = &copy {

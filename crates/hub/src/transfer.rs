@@ -10,9 +10,8 @@ use hf_hub::CacheRepo;
 use ureq::Body;
 use ureq::http::{HeaderMap, Response, StatusCode, header};
 
-use super::client::Client;
-use crate::digest;
-use robustify_report::wait_for_lock;
+use crate::client::Client;
+use robustify_report::{digest, wait_for_lock};
 use robustify_watch::{Progress, Watch};
 
 const MEGABYTE: u64 = 1_000_000;

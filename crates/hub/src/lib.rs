@@ -1,17 +1,34 @@
 //! Names of the Hugging Face hub, which may stand wherever a checkpoint's path does: `hf-hub:OWNER/REPO`, as timm and
 //! open_clip write them, `hf-hub:OWNER/REPO/FILE` for one file, and either with `@REVISION` behind it.
 //!
-//! With the feature `hub` they are downloaded into the cache that Hugging Face's own programs use; without it they are an
-//! error that says so.
+//! [`local`] and [`image_weights`] turn either into a path. With the feature `download` a name is downloaded into the cache that Hugging
+//! Face's own programs use, by the [`Environment`] that those programs read; without it a name is an error that says so.
+//!
+//! ```
+//! use robustify_hub::{Environment, HubName, local};
+//! use robustify_watch::Silent;
+//! use robustify_zoo::weights::HubKind;
+//!
+//! let name: HubName = "timm/vit_small_patch16_224.augreg_in1k@main".parse()?;
+//! assert_eq!((name.repository.as_str(), name.revision.as_deref()), ("timm/vit_small_patch16_224.augreg_in1k", Some("main")));
+//! // A path stands for itself, and nothing is asked of the hub.
+//! let path = local("weights/model.safetensors".as_ref(), HubKind::Image, &Environment::default(), &Silent)?;
+//! assert_eq!(path.to_str(), Some("weights/model.safetensors"));
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+#![deny(missing_docs)]
 
-#[cfg(feature = "hub")]
+#[cfg(feature = "download")]
 mod client;
-#[cfg(feature = "hub")]
+mod environment;
+#[cfg(feature = "download")]
 mod fetch;
-#[cfg(feature = "hub")]
+#[cfg(feature = "download")]
 mod place;
-#[cfg(feature = "hub")]
+#[cfg(feature = "download")]
 mod transfer;
+
+pub use environment::Environment;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -24,9 +41,9 @@ use robustify_zoo::weights::{HubFolder, HubKind};
 ///
 /// # Errors
 /// A name that is none, or that cannot be downloaded.
-pub fn local(path: &Path, kind: HubKind, watch: &dyn Watch) -> anyhow::Result<PathBuf> {
+pub fn local(path: &Path, kind: HubKind, environment: &Environment, watch: &dyn Watch) -> anyhow::Result<PathBuf> {
     match path.to_str().and_then(name_of) {
-        Some(name) => obtain(&name.parse::<HubName>()?, kind, watch),
+        Some(name) => obtain(&name.parse::<HubName>()?, kind, environment, watch),
         None => Ok(path.to_owned()),
     }
 }
@@ -35,16 +52,16 @@ pub fn local(path: &Path, kind: HubKind, watch: &dyn Watch) -> anyhow::Result<Pa
 ///
 /// # Errors
 /// As [`local`], and a folder without a model.
-pub fn image_weights(path: &Path, watch: &dyn Watch) -> anyhow::Result<PathBuf> {
-    let path = local(path, HubKind::Image, watch)?;
+pub fn image_weights(path: &Path, environment: &Environment, watch: &dyn Watch) -> anyhow::Result<PathBuf> {
+    let path = local(path, HubKind::Image, environment, watch)?;
     Ok(if path.is_dir() { HubFolder::open_as(&path, HubKind::Image)?.weights } else { path })
 }
 
-#[cfg(feature = "hub")]
+#[cfg(feature = "download")]
 use fetch::obtain;
 
-#[cfg(not(feature = "hub"))]
-fn obtain(name: &HubName, _: HubKind, _: &dyn Watch) -> anyhow::Result<PathBuf> {
+#[cfg(not(feature = "download"))]
+fn obtain(name: &HubName, _: HubKind, _: &Environment, _: &dyn Watch) -> anyhow::Result<PathBuf> {
     anyhow::bail!(
         "{name}: this program was built without access to the Hugging Face hub. `cargo xtask SUBCOMMAND --hub …` builds it in; \
          or download the files of https://huggingface.co/{} and give their path",
