@@ -1,4 +1,5 @@
-//! `tidy`: the rules of the house that neither rustc nor clippy knows. It reports every fault at once.
+//! `tidy`: the rules of the house that neither rustc nor clippy knows. It prints the crates, from top to bottom with what each is built
+//! on, and reports every fault at once.
 
 mod borders;
 mod rust;
@@ -62,6 +63,7 @@ pub fn run(request: &Request) -> Result<ExitCode> {
         count += 1;
     }
     ensure!(count > 0, "git lists no file under {}; tidy must run in a checkout", root.display());
+    print!("{}", borders::table(|name| root.join("crates").join(name).is_dir()));
     Ok(report(faults, count))
 }
 

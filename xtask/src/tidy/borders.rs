@@ -5,43 +5,30 @@ use toml::{Table, Value};
 use super::Fault;
 use crate::args::BACKENDS;
 
-/// Which crates of the workspace a crate is built on. It may name directly whatever it can reach along these arrows.
+/// The crates from top to bottom, and which others each is built on: they all stand below it, since calls run downward only. A
+/// crate may name directly whatever it can reach along these arrows. A crate may be listed before its folder is there.
 ///
-/// Packages are named `robustify-<folder>`. `cli` stands on everything; `rng` serves everyone but `report`.
-const BUILT_ON: [(&str, &[&str]); 15] = [
-    ("rng", &[]),
-    ("augment", &["rng"]),
-    ("deepaugment", &["augment"]),
-    ("kernels", &[]),
-    ("device", &["kernels"]),
-    ("data", &["augment"]),
-    ("zoo", &["rng", "kernels"]),
+/// Packages are named `robustify-<folder>`; `cli` reaches everything.
+const BUILT_ON: [(&str, &[&str]); 19] = [
+    ("cli", &["experiment", "pictures", "tokenizer"]),
+    ("experiment", &["methods", "bench", "predict", "distill", "hub", "device", "report", "watch"]),
+    ("methods", &["distill", "bench", "predict", "hub", "device", "report", "watch"]),
+    ("pictures", &["data", "deepaugment", "device", "augment", "report", "watch", "rng"]),
+    ("distill", &["select", "data", "zoo", "device", "report", "watch"]),
+    ("bench", &["predict", "select", "data", "zoo", "device", "report"]),
+    ("predict", &["select", "data", "zoo", "device", "report"]),
     ("select", &["zoo"]),
-    ("distill", &["zoo", "select", "data", "device", "watch"]),
-    ("bench", &["report", "zoo", "select", "data", "device"]),
-    ("diagnose", &["zoo", "data"]),
-    ("report", &[]),
+    ("data", &["augment"]),
+    ("hub", &["zoo", "report", "watch"]),
+    ("zoo", &["kernels", "rng"]),
+    ("deepaugment", &["augment"]),
+    ("device", &["kernels"]),
+    ("kernels", &[]),
+    ("augment", &["rng"]),
     ("tokenizer", &[]),
+    ("report", &[]),
     ("watch", &[]),
-    (
-        "cli",
-        &[
-            "rng",
-            "augment",
-            "deepaugment",
-            "device",
-            "kernels",
-            "data",
-            "zoo",
-            "select",
-            "distill",
-            "bench",
-            "diagnose",
-            "report",
-            "tokenizer",
-            "watch",
-        ],
-    ),
+    ("rng", &[]),
 ];
 
 /// Crates that know no tensors: they build in seconds, and serve programs without Burn.
@@ -66,7 +53,11 @@ const BACKEND_CRATES: [&str; 11] = [
 const WITH_KERNELS: [&str; 2] = ["flex", "tch"];
 
 /// What the program alone may use: libraries print nothing, read no arguments and catch no signals.
-const PROGRAM_CRATES: [&str; 4] = ["anyhow", "clap", "ctrlc", "indicatif"];
+const PROGRAM_CRATES: [&str; 3] = ["clap", "ctrlc", "indicatif"];
+
+/// Crates that may use `anyhow`: what goes wrong in them is read by people, who need the whole chain of causes, and is not matched by
+/// code. Below them, errors have types, since callers tell them apart.
+const WITH_ANYHOW: [&str; 6] = ["cli", "experiment", "hub", "methods", "pictures", "xtask"];
 
 /// Checks one manifest: the root's, a crate's or xtask's.
 pub(super) fn check(path: &str, text: &str, table: &Table) -> Vec<Fault> {
@@ -151,7 +142,12 @@ impl Manifest<'_> {
             }
         }
         if PROGRAM_CRATES.contains(&name) && !dev && !matches!(self.folder, "cli" | "xtask") {
-            messages.push(format!("`{name}` is for the program; a library returns typed errors and takes arguments"));
+            messages.push(format!(
+                "`{name}` is for the program; a library prints nothing and takes its settings as values"
+            ));
+        }
+        if name == "anyhow" && !dev && !WITH_ANYHOW.contains(&self.folder) {
+            messages.push(format!("`anyhow`: errors of `{}` are told apart by code; give them a type", self.folder));
         }
         messages.into_iter().map(|message| self.fault(name, message)).collect()
     }
@@ -170,7 +166,8 @@ impl Manifest<'_> {
         let allowed: Vec<_> =
             BUILT_ON.iter().map(|(name, _)| *name).filter(|name| reaches(self.folder, name)).collect();
         let allowed = if allowed.is_empty() { "none".to_owned() } else { allowed.join(", ") };
-        Some(format!("`{}` may not use `{other}`; of this workspace it may use {allowed}", self.folder))
+        let above = if is_above(other, self.folder) { ", which stands above it: calls run downward only" } else { "" };
+        Some(format!("`{}` may not use `{other}`{above}; of this workspace it may use {allowed}", self.folder))
     }
 
     fn check_features(&self, table: &Table) -> Vec<Fault> {
@@ -229,6 +226,24 @@ fn built_on(folder: &str) -> Option<&'static [&'static str]> {
     BUILT_ON.iter().find(|(name, _)| *name == folder).map(|(_, others)| *others)
 }
 
+/// Whether a crate stands above another in the table.
+fn is_above(one: &str, other: &str) -> bool {
+    let place = |folder: &str| BUILT_ON.iter().position(|(name, _)| *name == folder);
+    matches!((place(one), place(other)), (Some(one), Some(other)) if one < other)
+}
+
+/// The crates that are there, from top to bottom, and what each is built on, a line each.
+pub(super) fn table(is_there: impl Fn(&str) -> bool) -> String {
+    let there = |name: &&&str| is_there(name);
+    let mut lines = String::new();
+    for (name, others) in BUILT_ON.iter().filter(|(name, _)| is_there(name)) {
+        let others: Vec<&str> = others.iter().filter(there).copied().collect();
+        lines += format!("{name:<12} {}", others.join(", ")).trim_end();
+        lines.push('\n');
+    }
+    lines
+}
+
 /// Whether a crate can be reached from another along the arrows of the table.
 fn reaches(from: &str, to: &str) -> bool {
     let mut next = built_on(from).unwrap_or_default().iter();
@@ -271,9 +286,47 @@ mod tests {
         let text = "[dependencies]\nburn.workspace = true\nrobustify-distill = { workspace = true }\n";
         assert_eq!(
             messages("crates/zoo/Cargo.toml", text),
-            ["crates/zoo/Cargo.toml:3: `zoo` may not use `distill`; of this workspace it may use rng, kernels"]
+            [
+                "crates/zoo/Cargo.toml:3: `zoo` may not use `distill`, which stands above it: calls run downward only; of this workspace \
+              it may use kernels, rng"
+            ]
         );
         assert!(messages("crates/cli/Cargo.toml", text).iter().all(|message| message.contains("has no feature")));
+    }
+
+    #[test]
+    fn the_table_runs_from_top_to_bottom() {
+        for (name, others) in BUILT_ON {
+            for other in others {
+                assert!(is_above(name, other), "`{name}` is built on `{other}`, which stands above it");
+            }
+        }
+        let beside = "[dependencies]\nrobustify-tokenizer.workspace = true\n";
+        assert_eq!(
+            messages("crates/report/Cargo.toml", beside)[0],
+            "crates/report/Cargo.toml:2: `report` may not use `tokenizer`, which stands above it: calls run downward only; of this \
+             workspace it may use none"
+        );
+        let below = "[dependencies]\nrobustify-report.workspace = true\n";
+        let said = &messages("crates/zoo/Cargo.toml", below)[0];
+        assert!(said.contains("may not use `report`; of this"), "{said}");
+    }
+
+    #[test]
+    fn the_table_shows_the_crates_that_are_there() {
+        let shown = table(|name| ["cli", "pictures", "augment", "rng"].contains(&name));
+        assert_eq!(shown, "cli          pictures\npictures     augment, rng\naugment      rng\nrng\n");
+    }
+
+    #[test]
+    fn anyhow_is_for_crates_whose_errors_people_read() {
+        let text = "[dependencies]\nanyhow.workspace = true\n";
+        assert_eq!(messages("crates/pictures/Cargo.toml", text), [""; 0]);
+        assert_eq!(messages("crates/hub/Cargo.toml", text), [""; 0]);
+        assert_eq!(
+            messages("crates/zoo/Cargo.toml", text),
+            ["crates/zoo/Cargo.toml:2: `anyhow`: errors of `zoo` are told apart by code; give them a type"]
+        );
     }
 
     #[test]
