@@ -9,6 +9,15 @@ pub enum BenchError {
     /// A name or number that names no corruption, profile or severity.
     #[error(transparent)]
     Augment(#[from] robustify_augment::AugmentError),
+    /// A model that cannot be asked.
+    #[error(transparent)]
+    Predict(#[from] robustify_predict::PredictError),
+    /// A file that cannot be written.
+    #[error(transparent)]
+    Report(#[from] robustify_report::ReportError),
+    /// The user asked to stop.
+    #[error(transparent)]
+    Stopped(#[from] robustify_watch::Stopped),
     /// A severity of zero, which is no corruption.
     #[error("severity 0 is the clean cell, which is always measured; severities are 1 to 5")]
     SeverityZero,
@@ -20,12 +29,30 @@ pub enum BenchError {
         /// The cause.
         source: std::io::Error,
     },
-    /// A stored cell that cannot be used.
-    #[error("{path}: not a usable benchmark cell ({reason})")]
-    Cell {
+    /// Stored answers that cannot be used.
+    #[error("{path}: not usable as stored answers ({reason})")]
+    Stored {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A model whose classes are not those of the data.
+    #[error("{model} cannot be measured on {suite}: {reason}; a model is measured on data with its own classes in its own order")]
+    Classes {
+        /// The model's name.
+        model: String,
+        /// The suite's name.
+        suite: String,
+        /// Where they differ.
+        reason: String,
+    },
+    /// Answers that are no finite numbers.
+    #[error("{model} answered with values that are no finite numbers in {cell}; its weights are damaged: train it again")]
+    NoNumbers {
+        /// The model's name.
+        model: String,
+        /// The cell's name.
+        cell: String,
     },
 }

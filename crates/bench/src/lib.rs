@@ -1,25 +1,30 @@
-//! Robustness benchmark: cells, metrics and result records.
+//! Robustness benchmark: suites, stored answers, metrics and result records.
 //!
-//! A *cell* is one corruption at one severity (or the clean images) of one suite. [`cells::compute`] corrupts the images on
-//! the fly, runs the frozen backbone once for all models that share it, and keeps what every model said; [`metrics::rows`]
-//! turns a finished set of cells into records. No metric needs a model again, so another selection rule costs nothing.
+//! A [`Suite`] is a benchmark data set, cut into [`Cell`]s: the clean images, and each shift of them. [`measure::measure`] asks
+//! every [`measure::Entrant`] about every cell and keeps the answers in an [`AnswerStore`], one file for each predictor and
+//! cell; [`metrics::judge`] turns them into records. No metric needs a model again, so another selection rule costs nothing,
+//! and another model computes its own answers alone.
 //!
 //! ```
-//! use robustify_bench::{Cell, CellId, SuiteConfig};
+//! use robustify_bench::suites::CorruptedConfig;
 //!
-//! let suite: SuiteConfig = serde_json::from_str(r#"{"profile": "cifar-c", "severities": [1, 5], "images": 100}"#)?;
-//! assert_eq!(suite.cells()?.len(), 1 + 15 * 2);
-//! assert_eq!(suite.cells()?[1].name(), "gaussian_noise-1");
+//! let config: CorruptedConfig = serde_json::from_str(r#"{"profile": "cifar-c", "severities": [1, 5], "images": 100}"#)?;
+//! assert_eq!(config.cells()?.len(), 1 + 15 * 2);
+//! assert_eq!(config.cells()?[1].name, "gaussian_noise-1");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![deny(missing_docs)]
 
-pub mod cells;
 mod error;
 pub mod evaluate;
+pub mod measure;
 pub mod metrics;
+mod store;
 mod suite;
+pub mod suites;
 
-pub use cells::{Cell, Entrants};
 pub use error::BenchError;
-pub use suite::{CellId, SuiteConfig};
+pub use measure::{Entrant, Measured, Timing, Timings};
+pub use metrics::{Judged, Outcome};
+pub use store::{AnswerStore, INFERENCE, Stored, TrunkFeatures};
+pub use suite::{Cell, Origin, Shift, Suite};

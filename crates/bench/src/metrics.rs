@@ -1,74 +1,119 @@
-//! From cells to numbers.
+//! From stored answers to numbers.
 
 use robustify_augment::Group;
+use robustify_predict::{Answers, HeadAnswer};
 use robustify_report::Row;
 use robustify_select::{Head, Route, SelectConfig};
 
-use crate::{Cell, CellId};
+use crate::evaluate::argmax_of;
+use crate::measure::Measured;
+use crate::store::Stored;
+use crate::suite::Shift;
 
 /// Route of a one-headed model in records.
 pub const SINGLE: &str = "single";
 /// Route of the configured selection rule in records.
 pub const SELECTED: &str = "selected";
 
+/// What became of a cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// Records.
+    pub rows: Vec<Row>,
+    /// Image by image, for every model and route, whether it was right.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Which images a model and route got right in a cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Model as in the records.
+    pub model: String,
+    /// Route as in the records.
+    pub route: String,
+    /// Of every image: identity, and whether the answer was the label.
+    pub right: Vec<(u64, bool)>,
+}
+
 /// Accuracy of every model and route in one cell; for routes that choose a head also `f_correct`, the part of the images
-/// sent to the head meant for the cell (clean for clean images, robust for corrupted ones), and `right_choice`, the part
+/// sent to the head meant for the cell (clean for clean images, robust for shifted ones), and `right_choice`, the part
 /// of right choices among images on which exactly one of the two heads is right.
 ///
 /// Values are fractions; `count` is the number of images they are of.
-pub fn rows(suite: &str, id: CellId, cell: &Cell, select: &SelectConfig) -> Vec<Row> {
-    let mut rows = Vec::new();
-    let mut push = |model: &str, route: &str, metric: &str, (value, count): (f64, usize)| {
-        rows.push(Row {
+pub fn judge(suite: &str, measured: &Measured, select: &SelectConfig) -> Judged {
+    let mut judge = Judge { suite, measured, judged: Judged { rows: Vec::new(), outcomes: Vec::new() } };
+    for (model, stored) in &measured.answers {
+        match &stored.answers {
+            Answers::Logits { classes, values } => {
+                let predictions = values.chunks_exact(*classes).map(argmax_of).collect();
+                judge.accuracy(model, SINGLE, stored, predictions);
+            }
+            Answers::Heads(heads) => judge.heads(model, stored, heads, select),
+        }
+    }
+    judge.judged
+}
+
+struct Judge<'a> {
+    suite: &'a str,
+    measured: &'a Measured,
+    judged: Judged,
+}
+
+impl Judge<'_> {
+    fn push(&mut self, model: &str, route: &str, metric: &str, (value, count): (f64, usize)) {
+        let (corruption, severity) = match self.measured.cell.shift {
+            Shift::Clean => (None, None),
+            Shift::Corrupted(corruption, severity) => (Some(corruption.to_string()), Some(severity.level())),
+        };
+        self.judged.rows.push(Row {
             model: model.into(),
-            suite: suite.into(),
-            corruption: id.0.map(|(corruption, _)| corruption.to_string()),
-            severity: id.0.map(|(_, severity)| severity.level()),
+            suite: self.suite.into(),
+            corruption,
+            severity,
             route: route.into(),
             metric: metric.into(),
             value,
             count: count as u64,
         });
-    };
-    for (model, predictions) in &cell.single {
-        let right = predictions.iter().zip(&cell.labels).map(|(prediction, label)| prediction == label);
-        push(model, SINGLE, "accuracy", share(right));
     }
-    if cell.heads.is_empty() {
-        return rows;
+
+    fn accuracy(&mut self, model: &str, route: &str, stored: &Stored, predictions: Vec<usize>) {
+        let right = predictions.iter().zip(&stored.labels).map(|(prediction, label)| prediction == label);
+        let right: Vec<(u64, bool)> = stored.ids.iter().copied().zip(right).collect();
+        self.push(model, route, "accuracy", share(right.iter().map(|(_, right)| *right)));
+        self.judged.outcomes.push(Outcome { model: model.into(), route: route.into(), right });
     }
-    let named = Route::ALL.into_iter().map(|route| (route.name(), route));
-    for (name, route) in [(SELECTED, select.rule)].into_iter().chain(named) {
-        let choices = choices(cell, route, select);
-        let predicted = || choices.iter().zip(&cell.heads).map(|(&head, sample)| sample.prediction(head));
-        push(
-            "robustify",
-            name,
-            "accuracy",
-            share(predicted().zip(&cell.labels).map(|(prediction, label)| prediction == *label)),
-        );
-        if route == Route::Combined {
-            continue;
+
+    /// Every route through three heads.
+    fn heads(&mut self, model: &str, stored: &Stored, heads: &[HeadAnswer], select: &SelectConfig) {
+        let named = Route::ALL.into_iter().map(|route| (route.name(), route));
+        for (name, route) in [(SELECTED, select.rule)].into_iter().chain(named) {
+            let samples = heads.iter().zip(&stored.labels).zip(&stored.ids);
+            let choices: Vec<Head> =
+                samples.map(|((head, &label), &id)| select.choose(route, &head.passes, label, id)).collect();
+            let predictions = choices.iter().zip(heads).map(|(&head, answer)| answer.passes.prediction(head));
+            self.accuracy(model, name, stored, predictions.collect());
+            if route != Route::Combined {
+                self.choices(model, name, stored, heads, &choices);
+            }
         }
-        let meant = if id.0.is_none() { Head::Clean } else { Head::Robust };
-        push("robustify", name, "f_correct", share(choices.iter().map(|&head| head == meant)));
-        let decisive = choices.iter().zip(&cell.heads).zip(&cell.labels).filter_map(|((&head, sample), &label)| {
-            let right = |head| sample.prediction(head) == label;
+    }
+
+    /// How well a route chose between the clean and the robust head.
+    fn choices(&mut self, model: &str, route: &str, stored: &Stored, heads: &[HeadAnswer], choices: &[Head]) {
+        let meant = if self.measured.cell.is_shifted() { Head::Robust } else { Head::Clean };
+        self.push(model, route, "f_correct", share(choices.iter().map(|&head| head == meant)));
+        let decisive = choices.iter().zip(heads).zip(&stored.labels).filter_map(|((&head, answer), &label)| {
+            let right = |head| answer.passes.prediction(head) == label;
             (right(Head::Clean) != right(Head::Robust)).then(|| right(head))
         });
         // Where the heads never differ there is nothing to choose.
         let right_choice = share(decisive);
         if right_choice.1 > 0 {
-            push("robustify", name, "right_choice", right_choice);
+            self.push(model, route, "right_choice", right_choice);
         }
     }
-    rows
-}
-
-/// The head that a route takes for every image of a cell.
-fn choices(cell: &Cell, route: Route, select: &SelectConfig) -> Vec<Head> {
-    let samples = cell.heads.iter().zip(&cell.labels).zip(&cell.ids);
-    samples.map(|((sample, &label), &id)| select.choose(route, sample, label, id)).collect()
 }
 
 /// Part that is true, and of how many; zero of none.
@@ -149,17 +194,22 @@ mod tests {
     use robustify_select::SampleStatistics;
 
     use super::*;
+    use crate::Cell;
 
     /// Heads (clean, combined, robust) that are sure of one class of two each.
-    fn sample(predictions: [usize; 3]) -> SampleStatistics {
+    fn sample(predictions: [usize; 3]) -> HeadAnswer {
         let probabilities = predictions.map(|class| if class == 0 { vec![0.9, 0.1] } else { vec![0.1, 0.9] });
-        SampleStatistics { probabilities, uncertainty: [[0.0; 5]; 3] }
+        let passes = SampleStatistics { probabilities: probabilities.clone(), uncertainty: [[0.0; 5]; 3] };
+        HeadAnswer { passes, deterministic: probabilities }
     }
 
     /// Four images of class 0: both heads right, only the clean one, only the robust one, neither.
-    fn cell() -> Cell {
+    fn measured(shift: Shift) -> Measured {
+        let stored = |answers| Stored { labels: vec![0; 4], ids: vec![1, 2, 3, 4], answers };
         let heads = [[0, 0, 0], [0, 1, 1], [1, 0, 0], [1, 1, 1]].map(sample).to_vec();
-        Cell { labels: vec![0; 4], ids: vec![1, 2, 3, 4], single: vec![("apt".into(), vec![0, 1, 1, 1])], heads }
+        let logits = Answers::Logits { classes: 2, values: vec![1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0] };
+        let answers = vec![("apt".into(), stored(logits)), ("robustify".into(), stored(Answers::Heads(heads)))];
+        Measured { cell: Cell::new(shift), answers }
     }
 
     fn value(rows: &[Row], route: &str, metric: &str) -> Option<(f64, u64)> {
@@ -168,9 +218,13 @@ mod tests {
 
     #[test]
     fn a_cells_numbers_are_those_counted_by_hand() {
-        let id = CellId(Some((Corruption::Fog, Severity::try_from(3).unwrap())));
-        let rows = rows("data-c", id, &cell(), &SelectConfig { rule: Route::Robust, ..SelectConfig::default() });
-        assert_eq!(value(&rows, SINGLE, "accuracy"), Some((0.25, 4)));
+        let fog = Shift::Corrupted(Corruption::Fog, Severity::try_from(3).unwrap());
+        let robust = SelectConfig { rule: Route::Robust, ..SelectConfig::default() };
+        let judged = judge("data-c", &measured(fog), &robust);
+        let rows = &judged.rows;
+        let selected = judged.outcomes.iter().find(|outcome| outcome.route == SELECTED).unwrap();
+        assert_eq!(selected.right, [(1, true), (2, false), (3, true), (4, false)]);
+        assert_eq!(value(rows, SINGLE, "accuracy"), Some((0.25, 4)));
         for (route, accuracy, f_correct, right_choice) in [
             ("clean", 0.5, 0.0, 0.5),
             ("robust", 0.5, 1.0, 0.5),
@@ -179,14 +233,14 @@ mod tests {
             // The combined head says what the robust one says, so the divergence takes that wherever the two differ.
             ("kl", 0.5, 0.5, 0.5),
         ] {
-            assert_eq!(value(&rows, route, "accuracy"), Some((accuracy, 4)), "{route}");
-            assert_eq!(value(&rows, route, "f_correct"), Some((f_correct, 4)), "{route}");
-            assert_eq!(value(&rows, route, "right_choice"), Some((right_choice, 2)), "{route}");
+            assert_eq!(value(rows, route, "accuracy"), Some((accuracy, 4)), "{route}");
+            assert_eq!(value(rows, route, "f_correct"), Some((f_correct, 4)), "{route}");
+            assert_eq!(value(rows, route, "right_choice"), Some((right_choice, 2)), "{route}");
         }
-        assert_eq!(value(&rows, "combined", "accuracy"), Some((0.5, 4)));
-        assert_eq!(value(&rows, "combined", "f_correct"), None);
+        assert_eq!(value(rows, "combined", "accuracy"), Some((0.5, 4)));
+        assert_eq!(value(rows, "combined", "f_correct"), None);
         // On clean images the clean head is the one that is meant.
-        let clean = super::rows("data-c", CellId(None), &cell(), &SelectConfig::default());
+        let clean = judge("data-c", &measured(Shift::Clean), &SelectConfig::default()).rows;
         assert_eq!(value(&clean, "clean", "f_correct"), Some((1.0, 4)));
     }
 

@@ -112,7 +112,13 @@ pub struct BenchRobustness {
     /// Folder of a finished run.
     #[arg(long, default_value = "runs/fashion-mini", value_name = "DIR")]
     pub run: PathBuf,
-    /// Where results and finished cells go. Default: `bench` in the run's folder.
+    /// Models of the run to measure, by name, as in `original,robustify`. Default: all.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub methods: Vec<String>,
+    /// A file of a further model to measure beside them, as `train` writes them; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub model: Vec<PathBuf>,
+    /// Where results go. Default: `bench` in the run's folder.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     #[command(flatten)]

@@ -4,17 +4,9 @@
 mod allocator;
 mod args;
 mod commands;
-mod config;
 mod console;
-mod dataset;
-mod digest;
 mod hub;
-mod network;
-mod results;
-mod rundir;
-mod sizes;
-mod stages;
-mod summary;
+mod settings;
 
 use std::process::ExitCode;
 

@@ -9,6 +9,9 @@ use crate::Images;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
+    /// Settings that make no sense together, or not for these images.
+    #[error("{0}")]
+    Settings(String),
     /// The file system refused.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {

@@ -47,6 +47,7 @@ mod parse;
 mod preprocess;
 mod set;
 pub mod split;
+pub mod splits;
 mod view;
 
 pub use burn_dataset::Dataset;
@@ -58,4 +59,5 @@ pub use loader::{Job, Loader, epoch_order};
 pub use memory::{MemorySet, Split};
 pub use preprocess::{Normalize, Preprocess, Step};
 pub use set::{ImageSet, Images, Sample, Skipped, Subset};
+pub use splits::{DataConfig, DataFormat, Splits};
 pub use view::CleanView;

@@ -124,6 +124,25 @@ impl Preprocess {
         Ok(())
     }
 
+    /// The pixel steps without the normalisation.
+    #[must_use]
+    pub fn geometry(&self) -> Self {
+        Self { steps: self.steps.clone(), normalize: None }
+    }
+
+    /// The normalisation without the pixel steps.
+    #[must_use]
+    pub fn normalisation_only(&self) -> Self {
+        Self { steps: Vec::new(), normalize: self.normalize }
+    }
+
+    /// These pixel steps, then those of `other` and its normalisation.
+    #[must_use]
+    pub fn then(&self, other: &Self) -> Self {
+        let steps = self.steps.iter().chain(&other.steps).copied().collect();
+        Self { steps, normalize: other.normalize }
+    }
+
     /// The pixel steps in order.
     pub fn steps(&self) -> &[Step] {
         &self.steps

@@ -1,6 +1,6 @@
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::{Int, Tensor};
-use robustify_zoo::{CutPoint, Features, Model, Pass, Segment, ZooError};
+use robustify_zoo::{CutPoint, Features, Model, Pass, Segment, ZooError, weights};
 use serde::{Deserialize, Serialize};
 
 /// One of the three heads.
@@ -159,6 +159,25 @@ impl OneHead {
             tail: owned(model.segment(head_start, model.last_cut())),
             dropout_from: split.dropout_from,
         })
+    }
+
+    /// The whole network that `model` and this part make together: everything before the cut as `model` has it.
+    ///
+    /// # Errors
+    /// More tunable blocks than the model has.
+    pub fn into_model(self, model: Model, split: SplitConfig) -> Result<Model, ZooError> {
+        let (start, head_start, end) =
+            (split.backbone_end(&model)?, model.cut_before_last(split.head_blocks)?, model.last_cut());
+        let mut state = weights::state(&model);
+        for (tuned, part) in
+            [(&self.shared, model.segment(start, head_start)), (&self.tail, model.segment(head_start, end))]
+        {
+            let names = weights::names_in(&model, &part);
+            let tuned = weights::state(tuned);
+            state.extend(tuned.into_iter().filter_map(|(name, entry)| Some((names.get(&name)?.clone(), entry))));
+        }
+        let misfit = |faults: Vec<String>| ZooError::Config(faults.join("; "));
+        weights::with_state(model, state).map_err(misfit)
     }
 
     /// # Shapes

@@ -36,10 +36,12 @@ mod pass;
 pub mod registry;
 pub mod resize;
 pub mod resnet;
+mod setting;
 pub mod swin;
 pub mod vit;
 pub mod weights;
 
 pub use error::ZooError;
 pub use model::{CutPoint, Features, Model, ModelConfig, Segment, Unit};
+pub use setting::network;
 pub use pass::{BatchStatistics, Masks, Pass, Trace};

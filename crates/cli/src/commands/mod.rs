@@ -9,30 +9,16 @@ pub mod models;
 pub mod pretrain;
 pub mod train;
 
-use robustify_data::{Images, Preprocess};
-use robustify_device::Machine;
-use robustify_distill::images::ImageTraining;
+use std::path::PathBuf;
 
-use crate::config::ImageTrainingConfig;
+use anyhow::Context as _;
+use robustify_methods::Config;
 
-/// The training that a section of a configuration describes.
-pub fn image_training(
-    machine: &Machine,
-    config: &ImageTrainingConfig,
-    images: Images,
-    preprocess: Preprocess,
-    seed: u64,
-) -> anyhow::Result<ImageTraining> {
-    Ok(ImageTraining {
-        images,
-        preprocess,
-        clean_view: config.clean_view.parse()?,
-        policy: config.policy.as_deref().map(str::parse).transpose()?,
-        batch_size: config.batch_size,
-        shard_rows: machine.shard_rows,
-        label_smoothing: config.label_smoothing,
-        seed,
-        loader_threads: machine.workers.threads(),
-        device: machine.device.clone(),
-    })
+use crate::console::Console;
+use crate::hub;
+
+/// The file or folder that `original.weights` names; what a name of the hub means is downloaded.
+fn original_weights(config: &Config, console: &Console) -> anyhow::Result<PathBuf> {
+    let named = &config.original.weights;
+    hub::image_weights(named, console).with_context(|| format!("original.weights `{}`", named.display()))
 }

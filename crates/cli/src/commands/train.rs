@@ -1,16 +1,17 @@
-//! `train`: the main job. Teacher, views, heads, rival, benchmark, table.
+//! `train`: the main job. Fits methods, measures, prints the table.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
-use robustify_watch::Watch as _;
+use anyhow::bail;
+use robustify_experiment::run::{self, Started};
+use robustify_experiment::settings as files;
+use robustify_experiment::train::{self, Job};
+use robustify_methods::Config;
 
 use crate::args::Train;
-use crate::config::{self, Config};
+use crate::commands::original_weights;
 use crate::console::{self, Console};
-use crate::dataset::Splits;
-use crate::rundir::Started;
-use crate::{results, rundir, stages, summary};
+use crate::settings;
 
 /// Runs every stage that is not done yet, for one or several seeds, and prints what came of it.
 pub fn run(options: &Train, console: &Console) -> anyhow::Result<()> {
@@ -25,34 +26,13 @@ pub fn run(options: &Train, console: &Console) -> anyhow::Result<()> {
     let seeds = options.seeds.or(before.as_ref().map(|before| before.seeds)).unwrap_or(1);
     let cache = options.cache_dir.clone().or(before.map(|before| before.cache).filter(|cache| cache.is_dir()));
     let cache = cache.unwrap_or_else(|| usual_cache(options, &folder));
-    let _lock = robustify_report::lock_folder(&folder)?;
     let machine = options.common.machine()?;
-    let splits = Splits::open(&config.data, console)?;
-    let mut context = stages::Context { config, machine, cache, console: console.clone(), fresh: options.fresh };
-
-    let opened = stages::open(&context, &splits)?;
-    // What cannot be written to is found before anything of the run's folder is touched.
-    std::fs::create_dir_all(&context.cache).with_context(|| format!("cache folder {}", context.cache.display()))?;
-    let started = Started { seeds, cache: std::path::absolute(&context.cache)? };
+    let weights = original_weights(&config, console)?;
+    let job = Job { config, weights, folder, cache, seeds, fresh: options.fresh };
+    let runs = train::train(&job, &machine, console)?;
+    console::result(&runs.table())?;
     if seeds > 1 {
-        rundir::write_config(&folder, &context.config)?;
-        started.write(&folder)?;
-    }
-    let first = context.config.tuning.seed;
-    let mut all = Vec::new();
-    for seed in first..first + seeds {
-        context.config.tuning.seed = seed;
-        let run = if seeds == 1 { folder.clone() } else { folder.join(format!("seed-{seed}")) };
-        Started { seeds: 1, ..started.clone() }.write(&run)?;
-        all.push(one_seed(&context, &splits, opened.clone(), &run).with_context(|| format!("run {}", run.display()))?);
-    }
-    let summary = summary::Runs::new(&all.iter().map(Vec::as_slice).collect::<Vec<_>>());
-    if seeds > 1 {
-        summary.write(&folder.join(summary::SEEDS))?;
-    }
-    console::result(&summary.table())?;
-    if seeds > 1 {
-        console::result(&summary.verdict())?;
+        console::result(&runs.verdict())?;
     }
     Ok(())
 }
@@ -69,7 +49,7 @@ fn usual_cache(options: &Train, folder: &Path) -> PathBuf {
 
 /// The configuration of the file with its overrides, or the stored one of a run that is continued.
 fn configuration(options: &Train) -> anyhow::Result<Config> {
-    let stored = options.resume.as_ref().and_then(Option::as_ref).map(|folder| folder.join(rundir::CONFIG));
+    let stored = options.resume.as_ref().and_then(Option::as_ref).map(|folder| folder.join(run::CONFIG));
     if let (Some(stored), Some(other)) = (&stored, &options.config) {
         bail!("--resume continues with {}; leave out --config {}", stored.display(), other.display());
     }
@@ -79,23 +59,5 @@ fn configuration(options: &Train) -> anyhow::Result<Config> {
     if options.strict {
         overrides.push("data.strict=true".into());
     }
-    config::load(&file, &overrides)
-}
-
-/// All stages for one seed of the heads; writes the run's folder.
-fn one_seed(
-    context: &stages::Context,
-    splits: &Splits,
-    opened: stages::Original,
-    run: &Path,
-) -> anyhow::Result<Vec<robustify_report::Row>> {
-    rundir::write_config(run, &context.config)?;
-    let trained = stages::train(context, splits, opened)?;
-    trained.write(run)?;
-    let cells: PathBuf = context.cache.join(format!("cells-{}", &trained.identity[..16]));
-    let (rows, timings) = results::measure(context, &trained.entrants, &trained.identity, &splits.test, &cells)?;
-    results::write(run, context, &trained.identity, &rows)?;
-    results::write_timings(run, &timings)?;
-    context.console.say(&results::timing_table(&timings));
-    Ok(rows)
+    files::load(&file, &settings::given(&overrides)?)
 }

@@ -32,7 +32,7 @@ pub use checkpoint::Checkpoint;
 pub use convert::convert;
 pub use folder::{HubFolder, HubKind, HubModel};
 pub use load::{LoadOptions, Loaded, Partial, classes, load, load_from};
-pub use module::{ParameterPath, parameters, shapes, state, with_state};
+pub use module::{ParameterPath, names_in, parameters, shapes, state, with_state};
 pub use names::{Naming, Shapes, passed_over, recognised, renamed};
 pub use raw::{Dtype, RawTensor};
 pub use resize::Resized;

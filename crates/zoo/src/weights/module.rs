@@ -1,6 +1,8 @@
 //! Parameters of a module by path, out and in.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use std::collections::{BTreeMap, HashMap};
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Tensor, TensorData};
 
 use super::names::Shapes as NamedShapes;
@@ -18,6 +20,16 @@ pub fn shapes<M: Module>(module: &M) -> NamedShapes {
     let mut reader = Shapes::default();
     module.visit(&mut reader);
     reader.shapes
+}
+
+/// The names in a whole of the parameters of a part that was cloned from it, by their names in the part.
+pub fn names_in<M: Module, P: Module>(whole: &M, part: &P) -> BTreeMap<String, String> {
+    let mut all = Identities::default();
+    whole.visit(&mut all);
+    let names: HashMap<ParamId, String> = all.found.into_iter().map(|(name, id)| (id, name)).collect();
+    let mut own = Identities::default();
+    part.visit(&mut own);
+    own.found.into_iter().filter_map(|(name, id)| Some((name, names.get(&id)?.clone()))).collect()
 }
 
 /// Number of scalars in the weights of a module, as PyTorch counts parameters: without BatchNorm's running statistics.
@@ -125,6 +137,24 @@ impl ModuleVisitor for Shapes {
     }
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.shapes.insert(self.path.name(), param.lazy_shape().to_vec());
+    }
+}
+
+#[derive(Default)]
+struct Identities {
+    path: ParameterPath,
+    found: Vec<(String, ParamId)>,
+}
+
+impl ModuleVisitor for Identities {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.found.push((self.path.name(), param.id));
     }
 }
 

@@ -10,7 +10,7 @@ use robustify_zoo::weights::{self, Checkpoint, HubFolder, HubKind, HubModel, Loa
 use super::Network;
 use crate::args::ModelsConvert;
 use crate::console::{self, Console};
-use crate::{hub, network};
+use crate::hub;
 
 /// Writes a checkpoint under another program's names.
 pub fn run(options: &ModelsConvert, console: &Console) -> anyhow::Result<()> {
@@ -28,7 +28,7 @@ pub fn run(options: &ModelsConvert, console: &Console) -> anyhow::Result<()> {
         Network::Image(config) => {
             let classes = match source.classes {
                 Some(classes) => classes,
-                None => network::classes_for(config, &checkpoint, from, &device)?,
+                None => config.classes_in(&checkpoint, from, &device)?,
             };
             let module = Model::blank(&config.with_classes(classes), &device)?;
             weights::convert(&module, &checkpoint, from, to, out)?

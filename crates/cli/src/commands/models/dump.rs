@@ -21,7 +21,6 @@ use robustify_zoo::weights::{self, Checkpoint, Entry, LoadOptions, Partial};
 use robustify_zoo::{Features, Model, ModelConfig, Pass, Trace, registry};
 
 use super::Network;
-use crate::network;
 
 /// An open dump.
 pub struct Dump {
@@ -135,7 +134,7 @@ impl Network {
         let (kind, rest) = spec.split_once(':').unwrap_or((spec, ""));
         let side = checkpoint.shape("in.x").and_then(|shape| shape.get(3)).copied().context("there is no `in.x`")?;
         let image = |config: ModelConfig| -> anyhow::Result<Self> {
-            let classes = network::classes_for(&config, checkpoint, WEIGHTS.from, device)?;
+            let classes = config.classes_in(checkpoint, WEIGHTS.from, device)?;
             Ok(Self::Image(config.with_image_size(side).with_classes(classes)))
         };
         match kind {

@@ -6,7 +6,7 @@ use robustify_data::{CleanView, Images, Preprocess};
 use robustify_rng::Key;
 use robustify_zoo::ModelConfig;
 
-use crate::config::{Config, PretrainConfig, check};
+use super::config::{Config, check};
 
 /// Largest side of a network's input in pixels; no step of a preprocessing gives images beyond it.
 const MAX_SIDE: usize = 16_384;
@@ -37,17 +37,20 @@ pub fn faults(config: &Config) -> Vec<String> {
     faults
 }
 
-/// The same of a pre-training's settings.
-pub fn pretrain_faults(config: &PretrainConfig) -> Vec<String> {
+/// The same of training one network by itself: `key` is that of the network, `view` the setting of its random views.
+pub fn training_faults(key: &str, network: &ModelConfig, view_key: &str, view: &str) -> Vec<String> {
     let mut faults = Vec::new();
-    if let Some(side) = side(&mut faults, "network", &config.network) {
-        check_view(&mut faults, "training.clean_view", &config.training.clean_view, side);
+    if let Some(side) = side(&mut faults, key, network) {
+        check_view(&mut faults, view_key, view, side);
     }
     faults
 }
 
 /// An error unless every image comes out of a preprocessing as the network beside it takes it. `section` is what their keys
 /// begin with, `original.` or nothing. No image is decoded for it.
+///
+/// # Errors
+/// The first image that does not fit, and how many others.
 pub fn check_images(section: &str, text: &str, network: &ModelConfig, images: &Images) -> anyhow::Result<()> {
     let preprocess: Preprocess = text.parse()?;
     let side = network.image_size();

@@ -13,33 +13,30 @@ pub const RUN: &str = "summary.json";
 /// The summary over the seeds, in the folder that has theirs.
 pub const SEEDS: &str = "seeds.json";
 
-/// The lines of the table: a name for people, model and route.
-const LINES: [(&str, &str, &str); 15] = [
-    ("original", "original", SINGLE),
-    ("teacher", "teacher", SINGLE),
-    ("APT", "apt", SINGLE),
-    ("robustify", "robustify", SELECTED),
-    ("· product", "robustify", "product"),
-    ("· KL only", "robustify", "kl"),
-    ("· uncertainty only", "robustify", "uncertainty"),
-    ("· max prob", "robustify", "max_prob"),
-    ("· entropy", "robustify", "entropy"),
-    ("· combined head", "robustify", "combined"),
-    ("· always clean", "robustify", "clean"),
-    ("· always robust", "robustify", "robust"),
-    ("· random", "robustify", "random"),
-    ("· oracle", "robustify", "oracle"),
-    ("· weighted sum", "robustify", "sum"),
+/// The routes below a model with three heads: a name for people, and the one in records. The selection rules come first, then
+/// what they choose between.
+const ROUTES: [(&str, &str); 11] = [
+    ("· product", "product"),
+    ("· KL only", "kl"),
+    ("· uncertainty only", "uncertainty"),
+    ("· max prob", "max_prob"),
+    ("· entropy", "entropy"),
+    ("· combined head", "combined"),
+    ("· always clean", "clean"),
+    ("· always robust", "robust"),
+    ("· random", "random"),
+    ("· oracle", "oracle"),
+    ("· weighted sum", "sum"),
 ];
 
-/// Lines before which the table has a rule: the selection rules, and what they choose between.
-const RULED: [&str; 2] = ["· product", "· combined head"];
+/// Routes before which the table has a rule.
+const RULED: [&str; 2] = ["product", "combined"];
 
 /// A model and route over all runs.
 struct Line {
-    name: &'static str,
-    model: &'static str,
-    route: &'static str,
+    name: String,
+    model: String,
+    route: String,
     /// Column and value, a fraction; none where the model has no such number.
     columns: Vec<(&'static str, Option<Spread>)>,
 }
@@ -55,10 +52,29 @@ impl Line {
             value.map(|value| json!({"mean": value.mean, "deviation": value.deviation, "runs": value.count}))
         };
         let columns = self.columns.iter().map(|(name, value)| (name.to_string(), json!(number(value))));
-        let mut line = Map::from_iter([("model".into(), self.model.into()), ("route".into(), self.route.into())]);
+        let mut line = Map::from_iter([("model".into(), self.model.clone().into()), ("route".into(), self.route.clone().into())]);
         line.extend(columns);
         line.into()
     }
+}
+
+/// Name for people, model and route of every line, models in the order of the records.
+fn lines(accuracy: &[Summary]) -> Vec<(String, String, String)> {
+    let mut lines = Vec::new();
+    let mut models: Vec<&str> = Vec::new();
+    for summary in accuracy {
+        if models.contains(&summary.model.as_str()) {
+            continue;
+        }
+        let (model, title) = (summary.model.as_str(), robustify_methods::title(&summary.model));
+        models.push(model);
+        let single = summary.route == SINGLE;
+        lines.push((title, model.to_owned(), if single { SINGLE } else { SELECTED }.to_owned()));
+        if !single {
+            lines.extend(ROUTES.map(|(name, route)| (name.to_owned(), model.to_owned(), route.to_owned())));
+        }
+    }
+    lines
 }
 
 /// What several runs of the same models, or one, came to.
@@ -66,10 +82,11 @@ pub struct Runs(Vec<Line>);
 
 impl Runs {
     /// From the records of each run.
+    #[must_use]
     pub fn new(runs: &[&[Row]]) -> Self {
         let of = |metric: &str| runs.iter().flat_map(|rows| metrics::summaries(rows, metric)).collect::<Vec<_>>();
         let (accuracy, f_correct, right_choice) = (of("accuracy"), of("f_correct"), of("right_choice"));
-        let lines = LINES.into_iter().filter_map(|(name, model, route)| {
+        let lines = lines(&accuracy).into_iter().filter_map(|(name, model, route)| {
             let spread = |summaries: &[Summary], value: &dyn Fn(&Summary) -> f64| {
                 let own = summaries.iter().filter(|summary| summary.model == model && summary.route == route);
                 Spread::of(own.map(value).filter(|value| value.is_finite()))
@@ -97,12 +114,12 @@ impl Runs {
         let columns = self.0.first().into_iter().flat_map(|line| line.columns.iter().map(|(column, _)| title(column)));
         let mut table = Table::new(std::iter::once("accuracy, %").chain(columns)).left(0);
         for line in &self.0 {
-            if RULED.contains(&line.name) {
+            if RULED.contains(&line.route.as_str()) {
                 table.separator();
             }
             let percent = |value: Option<Spread>| value.map_or_else(|| "–".to_owned(), |value| value.percent(1));
             let values = line.columns.iter().map(|(_, value)| percent(*value));
-            table.row(std::iter::once(line.name.to_owned()).chain(values));
+            table.row(std::iter::once(line.name.clone()).chain(values));
         }
         table.render(Style::Box)
     }

@@ -1,0 +1,297 @@
+//! Asking predictors about the cells of a suite: what is stored already is read, what is missing is computed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use burn::tensor::{Tensor, TensorData};
+use robustify_device::Machine;
+use robustify_predict::{Answered, Answers, PredictError, Predictor, Rows};
+use robustify_watch::{Stopped, Watch};
+use robustify_zoo::Features;
+
+use crate::evaluate::chunks;
+use crate::store::{AnswerStore, Stored, TrunkFeatures};
+use crate::{BenchError, Cell, Suite};
+
+/// A predictor under its name in tables and records.
+pub struct Entrant {
+    /// As in `original`, `apt` or `wise_ft-0.5`.
+    pub name: String,
+    /// What is asked.
+    pub predictor: Box<dyn Predictor>,
+}
+
+/// Time that an entrant took for a number of images on one thread, with and without Monte Carlo passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Timing {
+    /// Whole time.
+    pub time: Duration,
+    /// Of it, the time without Monte Carlo passes.
+    pub deterministic: Option<Duration>,
+    /// Images.
+    pub images: usize,
+}
+
+impl Timing {
+    fn add(&mut self, answered: &Answered) {
+        self.time += answered.time;
+        self.images += answered.answers.len();
+        if let Some(time) = answered.deterministic_time {
+            *self.deterministic.get_or_insert_default() += time;
+        }
+    }
+}
+
+/// Times by entrant, of the cells that were computed.
+pub type Timings = BTreeMap<String, Timing>;
+
+/// Bytes of trunk features that are kept for one suite, so that other heads or passes need no corruption and no trunk.
+pub const TRUNK_LIMIT: u64 = 4 << 30;
+
+/// What all entrants said about a cell, in their order.
+pub struct Measured {
+    /// The cell.
+    pub cell: Cell,
+    /// Answers with their entrants' names.
+    pub answers: Vec<(String, Stored)>,
+}
+
+/// Measures `entrants` on `suite`, cell after cell, and hands each finished cell to `take`.
+///
+/// # Errors
+/// Classes that are not the suite's, images that cannot be read, files that cannot be written, answers that are no numbers,
+/// or an interruption.
+pub fn measure(
+    suite: &dyn Suite,
+    entrants: &[Entrant],
+    store: &AnswerStore,
+    machine: &Machine,
+    watch: &dyn Watch,
+    mut take: impl FnMut(Measured),
+) -> Result<Timings, BenchError> {
+    for entrant in entrants {
+        expect_classes(suite, entrant)?;
+    }
+    let mut run = Run { suite, entrants, store, machine, watch, timings: Timings::new() };
+    let cells = suite.cells();
+    let mut progress = watch.progress("benchmark", cells.len());
+    for (done, cell) in cells.iter().enumerate() {
+        watch.check(Stopped::Saved)?;
+        take(run.cell(cell)?);
+        progress.set(done + 1, &cell.name);
+    }
+    progress.finish(&format!("{} cells", cells.len()));
+    Ok(run.timings)
+}
+
+fn expect_classes(suite: &dyn Suite, Entrant { name, predictor }: &Entrant) -> Result<(), BenchError> {
+    let (wanted, found) = (suite.classes(), predictor.classes());
+    if wanted == found {
+        return Ok(());
+    }
+    let differs = wanted.iter().zip(found).position(|(wanted, found)| wanted != found);
+    Err(BenchError::Classes {
+        model: name.clone(),
+        suite: suite.name().to_owned(),
+        reason: match differs {
+            Some(at) => format!("class {at} is `{}` in the data and `{}` in the model", wanted[at], found[at]),
+            None => format!("the data has {} classes, the model {}", wanted.len(), found.len()),
+        },
+    })
+}
+
+struct Run<'a> {
+    suite: &'a dyn Suite,
+    entrants: &'a [Entrant],
+    store: &'a AnswerStore,
+    machine: &'a Machine,
+    watch: &'a dyn Watch,
+    timings: Timings,
+}
+
+/// What was computed of some images: answers of the asked entrants, and features of their trunks.
+#[derive(Default)]
+struct Part {
+    answered: Vec<Answered>,
+    trunks: BTreeMap<String, TrunkFeatures>,
+}
+
+impl Run<'_> {
+    fn cell(&mut self, cell: &Cell) -> Result<Measured, BenchError> {
+        let mut found = Vec::with_capacity(self.entrants.len());
+        for entrant in self.entrants {
+            found.push(self.stored(cell, entrant)?);
+        }
+        let missing: Vec<usize> = (0..found.len()).filter(|&index| found[index].is_none()).collect();
+        if !missing.is_empty() {
+            for (index, stored) in missing.iter().zip(self.compute(cell, &missing)?) {
+                found[*index] = Some(stored);
+            }
+        }
+        let names = self.entrants.iter().map(|entrant| entrant.name.clone());
+        Ok(Measured { cell: cell.clone(), answers: names.zip(found.into_iter().flatten()).collect() })
+    }
+
+    /// Answers that were kept before; damaged ones are computed again, with a warning.
+    fn stored(&self, cell: &Cell, entrant: &Entrant) -> Result<Option<Stored>, BenchError> {
+        self.or_again(self.store.answers(self.suite, cell, entrant.predictor.identity()))
+    }
+
+    fn or_again<T>(&self, read: Result<Option<T>, BenchError>) -> Result<Option<T>, BenchError> {
+        match read {
+            Err(error @ BenchError::Stored { .. }) => {
+                self.watch.warn(&format!("{error}; this cell is computed again"));
+                Ok(None)
+            }
+            read => read,
+        }
+    }
+
+    /// Asks the entrants at `missing`, and keeps what they say.
+    fn compute(&mut self, cell: &Cell, missing: &[usize]) -> Result<Vec<Stored>, BenchError> {
+        let images = self.suite.images(cell);
+        let asked: Vec<&Entrant> = missing.iter().map(|&index| &self.entrants[index]).collect();
+        let mut known = BTreeMap::new();
+        for trunk in asked.iter().filter_map(|entrant| entrant.predictor.trunk()) {
+            if !known.contains_key(trunk)
+                && let Some(features) = self.or_again(self.store.trunk(self.suite, cell, trunk))?
+            {
+                known.insert(trunk.to_owned(), features);
+            }
+        }
+        let parts = self.machine.workers.map(chunks(images.len()), |range| self.ask(cell, &asked, range, &known));
+        let mut whole = Part::default();
+        for part in parts {
+            whole.append(part?);
+        }
+        self.keep_trunks(cell, whole.trunks, &known)?;
+        let labelled: Vec<(usize, u64)> =
+            images.iter().map(|&index| self.suite.label(index)).collect::<Result<_, _>>()?;
+        let (labels, ids): (Vec<usize>, Vec<u64>) = labelled.into_iter().unzip();
+        let mut all = Vec::with_capacity(asked.len());
+        for (entrant, answered) in asked.iter().zip(whole.answered) {
+            if !answered.answers.is_finite() {
+                let (model, cell) = (entrant.name.clone(), cell.name.clone());
+                return Err(BenchError::NoNumbers { model, cell });
+            }
+            self.timings.entry(entrant.name.clone()).or_default().add(&answered);
+            let stored = Stored { labels: labels.clone(), ids: ids.clone(), answers: answered.answers };
+            self.store.keep(self.suite, cell, entrant.predictor.identity(), &stored)?;
+            all.push(stored);
+        }
+        Ok(all)
+    }
+
+    /// Asks some entrants about some images of a cell.
+    fn ask(
+        &self,
+        cell: &Cell,
+        asked: &[&Entrant],
+        range: std::ops::Range<usize>,
+        known: &BTreeMap<String, TrunkFeatures>,
+    ) -> Result<Part, BenchError> {
+        let indices = &self.suite.images(cell)[range.clone()];
+        let ids = indices.iter().map(|&index| Ok(self.suite.label(index)?.1)).collect::<Result<_, BenchError>>()?;
+        let device = &self.machine.device;
+        let pixels = || {
+            let each = indices.iter().map(|&index| self.suite.pixels(cell, index));
+            Ok(each.collect::<Result<Vec<_>, _>>()?)
+        };
+        let mut rows = Rows::new(ids, device, pixels);
+        for (trunk, features) in known {
+            rows = rows.with_trunk(trunk, features.rows(range.clone(), device)?);
+        }
+        let mut part = Part::default();
+        for entrant in asked {
+            part.answered.push(entrant.predictor.answer(&rows)?);
+        }
+        for trunk in asked.iter().filter_map(|entrant| entrant.predictor.trunk()) {
+            if !known.contains_key(trunk)
+                && let Some(features) = rows.known_trunk(trunk)
+            {
+                part.trunks.insert(trunk.to_owned(), TrunkFeatures::of(features));
+            }
+        }
+        Ok(part)
+    }
+
+    /// Keeps new features, unless those of the whole suite would be too many.
+    fn keep_trunks(
+        &self,
+        cell: &Cell,
+        new: BTreeMap<String, TrunkFeatures>,
+        known: &BTreeMap<String, TrunkFeatures>,
+    ) -> Result<(), BenchError> {
+        let images: usize = self.suite.cells().iter().map(|cell| self.suite.images(cell).len()).sum();
+        let elements = |features: &TrunkFeatures| features.dims.iter().product::<usize>();
+        let each: usize = new.values().chain(known.values()).map(elements).sum();
+        if 4 * (each * images) as u64 > TRUNK_LIMIT {
+            return Ok(());
+        }
+        for (trunk, features) in new {
+            self.store.keep_trunk(self.suite, cell, &trunk, features)?;
+        }
+        Ok(())
+    }
+}
+
+impl Part {
+    fn append(&mut self, other: Self) {
+        if self.answered.is_empty() {
+            *self = other;
+            return;
+        }
+        for (own, more) in self.answered.iter_mut().zip(other.answered) {
+            own.answers.append(more.answers);
+            own.time += more.time;
+            own.deterministic_time = own.deterministic_time.zip(more.deterministic_time).map(|(own, more)| own + more);
+        }
+        for (trunk, more) in other.trunks {
+            if let Some(own) = self.trunks.get_mut(&trunk) {
+                own.values.extend(more.values);
+            }
+        }
+    }
+}
+
+impl TrunkFeatures {
+    fn of(features: Features) -> Self {
+        let dims = features.dims()[1..].to_vec();
+        let values = features.flatten().into_data().convert::<f32>().try_to_vec().expect("converted to f32");
+        Self { dims, values }
+    }
+
+    /// Some images' features as tensors.
+    fn rows(&self, range: std::ops::Range<usize>, device: &burn::tensor::Device) -> Result<Features, PredictError> {
+        let elements: usize = self.dims.iter().product();
+        let (count, values) = (range.len(), &self.values[range.start * elements..range.end * elements]);
+        let tensor = Tensor::from_data(TensorData::new(values.to_vec(), [count, elements]), device);
+        Ok(Features::unflatten(tensor, &self.dims).expect("the dimensions that were kept"))
+    }
+}
+
+/// Answers of one predictor about some pixels, for callers without a suite.
+///
+/// # Errors
+/// Pixels that do not fit the network.
+pub fn answers(
+    predictor: &dyn Predictor,
+    ids: Vec<u64>,
+    machine: &Machine,
+    pixels: impl Fn(usize) -> Result<image::RgbImage, PredictError> + Sync,
+) -> Result<Answers, BenchError> {
+    let parts = machine.workers.map(chunks(ids.len()), |range| {
+        let own = ids[range.clone()].to_vec();
+        let rows = Rows::new(own, &machine.device, || range.clone().map(&pixels).collect());
+        predictor.answer(&rows)
+    });
+    let mut whole: Option<Answers> = None;
+    for part in parts {
+        let answers = part?.answers;
+        match &mut whole {
+            Some(whole) => whole.append(answers),
+            None => whole = Some(answers),
+        }
+    }
+    Ok(whole.unwrap_or(Answers::Logits { classes: 1, values: Vec::new() }))
+}

@@ -1,0 +1,5 @@
+//! The benchmark data sets, one file each.
+
+mod corrupted;
+
+pub use corrupted::{Corrupted, CorruptedConfig};

@@ -1,0 +1,112 @@
+//! Measuring the models of a finished run, or of files, again.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+use robustify_data::Splits;
+use robustify_device::Machine;
+use robustify_methods::Config;
+use robustify_predict::{Made, RobustModel};
+use robustify_report::{lock_folder, write_atomic};
+use robustify_watch::Watch;
+
+use crate::run::{self, Started};
+use crate::summary::Runs;
+use crate::{results, settings, train};
+
+/// What to measure.
+pub struct Job {
+    /// Folder of a finished run, whose configuration and models are taken.
+    pub run: PathBuf,
+    /// Names of the run's models to measure; all if empty.
+    pub models: Vec<String>,
+    /// Files of further models.
+    pub files: Vec<PathBuf>,
+    /// Where results go.
+    pub out: PathBuf,
+    /// Settings that replace those of the run.
+    pub settings: Vec<String>,
+}
+
+/// Measures, and writes results into the job's folder.
+///
+/// # Errors
+/// A folder that is no finished run, settings that have no effect on one, files that are no models or are of other classes
+/// than the data, images that cannot be read, or an interruption.
+pub fn benchmark(job: &Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<Runs> {
+    let file = job.run.join(run::CONFIG);
+    let config: Config = settings::load(&file, &job.settings)?;
+    expect_effect(&file, &config)?;
+    let _lock = lock_folder(&job.out)?;
+    let models = models(job, &config, machine)?;
+    let images = Splits::open(&config.data, watch)?.test;
+    train::check_images(&config, &images)?;
+    // The answers that training kept are of use here, and the other way round.
+    let cache = Started::read(&job.run)?.map(|started| started.cache).filter(|cache| cache.is_dir());
+    let store = train::answers(cache.as_deref().unwrap_or(&job.out));
+    let measurement = results::measure(&config, &models, &images, &store, machine, watch)?;
+    write_atomic(&job.out.join("benchmark.toml"), toml::to_string_pretty(&config)?.as_bytes())?;
+    measurement.write(&job.out, &config, machine)?;
+    train::say_times(&measurement, watch);
+    Ok(Runs::new(&[&measurement.rows]))
+}
+
+/// The run's models, sampled as the configuration says now, and those of files.
+fn models(job: &Job, config: &Config, machine: &Machine) -> anyhow::Result<Vec<RobustModel>> {
+    let mut models = run::read_models(&job.run, &job.models, &machine.device)?;
+    for file in &job.files {
+        let mut model = RobustModel::read(file, &machine.device)?;
+        let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        // Two files may have been made by the same method.
+        if models.iter().any(|other| other.method == model.method) {
+            model.method = name;
+        }
+        ensure!(
+            models.iter().all(|other| other.method != model.method),
+            "{}: another model is called `{}` in this table; rename the file",
+            file.display(),
+            model.method
+        );
+        models.push(model);
+    }
+    for model in &mut models {
+        if let Made::ThreeHeads(_, mc) = &mut model.made {
+            mc.passes = config.select.passes;
+            mc.seed = config.select.mask_seed;
+        }
+    }
+    Ok(models)
+}
+
+/// Where settings are that a finished run can be measured with; the others were used up in training.
+const EFFECTIVE: [&str; 5] = ["name", "data", "benchmark", "select", "checkpoint_seconds"];
+
+/// An error if a setting was replaced that changes nothing: its value would stand beside results that it has no part in.
+fn expect_effect(file: &Path, given: &Config) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let mut changed = Vec::new();
+    differences("", &toml::from_str(&text)?, &toml::Table::try_from(given)?, &mut changed);
+    let within =
+        |key: &str, part: &str| key.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    changed.retain(|key| !EFFECTIVE.iter().any(|part| within(key, part)));
+    ensure!(
+        changed.is_empty(),
+        "{} without effect on a finished run: it is measured as it was trained; `cargo xtask train` trains with other settings",
+        changed.join(", ")
+    );
+    Ok(())
+}
+
+/// The keys, by their paths, under which two tables differ.
+fn differences(path: &str, one: &toml::Table, other: &toml::Table, found: &mut Vec<String>) {
+    let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    for key in keys {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match (one.get(key), other.get(key)) {
+            (Some(toml::Value::Table(one)), Some(toml::Value::Table(other))) => differences(&path, one, other, found),
+            (one, other) if one != other => found.push(path),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The main job: fit methods, measure what they made, compare.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use robustify_data::{Images, Splits};
+use robustify_device::Machine;
+use robustify_methods::lab::{Pretrained, read_original, sizes};
+use robustify_methods::{Config, Fitted, Lab, wanted};
+use robustify_predict::RobustModel;
+use robustify_report::{Row, lock_folder};
+use robustify_watch::Watch;
+
+use crate::results::{self, Measurement, milliseconds};
+use crate::run::{self, Started};
+use crate::summary::{self, Runs};
+
+/// What to train, and where.
+pub struct Job {
+    /// The merged configuration.
+    pub config: Config,
+    /// The file, or folder, that `original.weights` names; a name of the hub has become a path.
+    pub weights: PathBuf,
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// Where stages and answers are kept, which runs may share.
+    pub cache: PathBuf,
+    /// How many seeds, from `tuning.seed` on; each has a folder of its own when there are several.
+    pub seeds: u64,
+    /// Whether to start unfinished stages over instead of continuing them.
+    pub fresh: bool,
+}
+
+/// Fits every method that is not fitted yet, for one or several seeds, measures, and writes the run's folder.
+///
+/// # Errors
+/// Whatever keeps a stage from being computed: images, weights, settings, files, another program at work, an interruption.
+pub fn train(job: &Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<Runs> {
+    let _lock = lock_folder(&job.folder)?;
+    let splits = Splits::open(&job.config.data, watch)?;
+    let opened = open(job, &splits, machine, watch)?;
+    // What cannot be written to is found before anything of the run's folder is touched.
+    std::fs::create_dir_all(&job.cache).with_context(|| format!("cache folder {}", job.cache.display()))?;
+    let started = Started { seeds: job.seeds, cache: std::path::absolute(&job.cache)?, models: Vec::new() };
+    if job.seeds > 1 {
+        run::write_config(&job.folder, &job.config)?;
+        started.write(&job.folder)?;
+    }
+    let first = job.config.tuning.seed;
+    let mut all: Vec<Vec<Row>> = Vec::new();
+    for seed in first..first + job.seeds {
+        let mut config = job.config.clone();
+        config.tuning.seed = seed;
+        let folder = if job.seeds == 1 { job.folder.clone() } else { job.folder.join(format!("seed-{seed}")) };
+        let one = One { job, config, folder: &folder, started: Started { seeds: 1, ..started.clone() } };
+        let measurement = one.run(&splits, opened.clone(), machine, watch);
+        all.push(measurement.with_context(|| format!("run {}", folder.display()))?.rows);
+    }
+    let runs = Runs::new(&all.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    if job.seeds > 1 {
+        runs.write(&job.folder.join(summary::SEEDS))?;
+    }
+    Ok(runs)
+}
+
+/// Checks what can be checked before anything is computed, and reads the large model.
+fn open(job: &Job, splits: &Splits, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<Pretrained> {
+    for part in [&splits.train, &splits.validation, &splits.test] {
+        check_images(&job.config, part)?;
+    }
+    let classes = splits.train.classes();
+    anyhow::ensure!(
+        classes.len() > 1,
+        "{}: one class, `{}`, is nothing to tell apart; a folder for each class is expected",
+        job.config.data.path.display(),
+        classes.join("")
+    );
+    read_original(&job.config, &job.weights, &machine.device, watch)
+}
+
+/// An error unless all images come out of the preprocessing at the size that the model takes.
+pub(crate) fn check_images(config: &Config, images: &Images) -> anyhow::Result<()> {
+    sizes::check_images("original.", &config.original.preprocess, &config.original.network, images)
+}
+
+/// One seed.
+struct One<'a> {
+    job: &'a Job,
+    config: Config,
+    folder: &'a Path,
+    started: Started,
+}
+
+impl One<'_> {
+    fn run(
+        self,
+        splits: &Splits,
+        opened: Pretrained,
+        machine: &Machine,
+        watch: &dyn Watch,
+    ) -> anyhow::Result<Measurement> {
+        let Self { job, config, folder, started } = self;
+        run::write_config(folder, &config)?;
+        if Started::read(folder)?.is_none() {
+            started.write(folder)?;
+        }
+        let methods = wanted(&config.methods)?;
+        let lab = Lab::new(config, splits, machine, watch, job.cache.clone(), job.fresh, opened);
+        let mut fitted: Vec<Fitted> = Vec::new();
+        for method in methods {
+            fitted.extend(method.fit(&lab).with_context(|| format!("method {}", method.name()))?);
+        }
+        run::write_models(folder, &started, &fitted)?;
+        let models: Vec<RobustModel> = fitted.into_iter().map(|fitted| fitted.model).collect();
+        say_validation(&models[0], splits, machine, watch)?;
+        let measurement =
+            results::measure(&lab.config, &models, &splits.test, &answers(&job.cache), machine, watch)?;
+        measurement.write(folder, &lab.config, machine)?;
+        say_times(&measurement, watch);
+        Ok(measurement)
+    }
+}
+
+/// Where answers are, beside the stages.
+pub(crate) fn answers(cache: &Path) -> PathBuf {
+    cache.join("answers")
+}
+
+/// Settings are chosen on these numbers, never on the test images.
+fn say_validation(
+    original: &RobustModel,
+    splits: &Splits,
+    machine: &Machine,
+    watch: &dyn Watch,
+) -> anyhow::Result<()> {
+    let images = &splits.validation;
+    let accuracy = robustify_bench::evaluate::accuracy(
+        &original.model,
+        images,
+        &original.preprocess,
+        &machine.workers,
+        &machine.device,
+    )?;
+    watch.say(&format!(
+        "validation: the original model is right on {:.1} % of {} clean images",
+        100.0 * accuracy,
+        images.len()
+    ));
+    Ok(())
+}
+
+/// Time an image, on one thread, of the cells that were computed; nothing when all were there already.
+pub(crate) fn say_times(measurement: &Measurement, watch: &dyn Watch) {
+    if measurement.timings.is_empty() {
+        return;
+    }
+    let mut table = robustify_report::Table::new(["inference", "ms an image"]).left(0);
+    for (model, time) in milliseconds(&measurement.timings) {
+        table.row([robustify_methods::title(&model), format!("{time:.3}")]);
+    }
+    watch.say(&table.render(robustify_report::Style::Box));
+}

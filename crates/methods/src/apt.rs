@@ -1,0 +1,36 @@
+//! APT, augmentation-based partial tuning: one head on the same layers and the same cached views as Robustify, cross-entropy
+//! alone, no teacher.
+//!
+//! Source: Jain et al. 2023, arXiv:2309.07499, section 4, where it is the rival that shows what the teachers add.
+
+use anyhow::Result;
+use robustify_distill::student;
+use robustify_select::OneHead;
+
+use crate::{Fitted, Lab, Method};
+
+/// One tuned head.
+pub(crate) struct Apt;
+
+impl Method for Apt {
+    fn name(&self) -> &'static str {
+        "apt"
+    }
+
+    fn title(&self) -> &'static str {
+        "APT"
+    }
+
+    fn about(&self) -> &'static str {
+        "one head on the tunable part, cross-entropy on clean and augmented views"
+    }
+
+    fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {
+        let split = lab.config.split;
+        let (original, views) = (lab.original()?, lab.views()?);
+        let head = OneHead::new(&original.model, split)?;
+        let (head, hash) = lab.tune(self.name(), &views, &student::Apt(lab.pairs(&views)), head)?;
+        let model = head.into_model(original.model.clone(), split)?;
+        Ok(vec![lab.fitted(self.name(), model, hash)?])
+    }
+}

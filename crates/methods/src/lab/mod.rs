@@ -1,0 +1,226 @@
+//! What methods work with: data, machine, the pre-trained model, the teacher, cached views, and stages that keep results.
+
+pub mod config;
+mod pretrained;
+pub mod sizes;
+mod stage;
+mod taught;
+mod views;
+
+use std::cell::OnceCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use anyhow::{Context as _, Result};
+use robustify_data::{Images, Preprocess, Splits};
+use robustify_device::Machine;
+use robustify_distill::images::ImageTraining;
+use robustify_distill::student::CachedPairs;
+use robustify_distill::trainer::Objective;
+use robustify_predict::{Made, RobustModel};
+use robustify_select::McConfig;
+use robustify_watch::Watch;
+use robustify_zoo::Model;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use config::{Config, ImageTrainingConfig};
+
+pub use pretrained::{Pretrained, read_original};
+pub use stage::{Cost, PROGRAM, Stage};
+pub use taught::TrainedTeacher;
+pub use views::Views;
+
+/// What methods work with. Everything that several of them need is made once, by whoever asks first.
+pub struct Lab<'a> {
+    /// The merged configuration.
+    pub config: Config,
+    /// The images.
+    pub splits: &'a Splits,
+    /// What to compute on.
+    pub machine: &'a Machine,
+    /// Who hears how it goes.
+    pub watch: &'a dyn Watch,
+    /// Where stages are kept.
+    pub cache: PathBuf,
+    /// Whether to start unfinished stages over instead of continuing them.
+    pub fresh: bool,
+    /// The large model as its file has it.
+    opened: Pretrained,
+    original: OnceCell<Pretrained>,
+    teacher: OnceCell<TrainedTeacher>,
+    views: OnceCell<Rc<Views>>,
+}
+
+/// A model that a method made.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    /// The model, under its name in tables.
+    pub model: RobustModel,
+    /// Hash of everything that determined it.
+    pub hash: String,
+}
+
+impl<'a> Lab<'a> {
+    /// A lab for one configuration; `opened` is the large model as its file has it, see [`read_original`].
+    pub fn new(
+        config: Config,
+        splits: &'a Splits,
+        machine: &'a Machine,
+        watch: &'a dyn Watch,
+        cache: PathBuf,
+        fresh: bool,
+        opened: Pretrained,
+    ) -> Self {
+        let (original, teacher, views) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { config, splits, machine, watch, cache, fresh, opened, original, teacher, views }
+    }
+
+    /// The training images.
+    pub fn images(&self) -> &Images {
+        &self.splits.train
+    }
+
+    /// Names of the classes.
+    pub fn classes(&self) -> &[String] {
+        self.splits.train.classes()
+    }
+
+    /// The large model, with a probed classifier if the data has other classes than the weights.
+    ///
+    /// # Errors
+    /// A probe that cannot be trained.
+    pub fn original(&self) -> Result<&Pretrained> {
+        self.once(&self.original, || pretrained::with_classes(self))
+    }
+
+    /// The teacher, trained.
+    ///
+    /// # Errors
+    /// A teacher that cannot be trained.
+    pub fn teacher(&self) -> Result<&TrainedTeacher> {
+        self.once(&self.teacher, || taught::teacher(self))
+    }
+
+    /// The cached views: features of the backbone, and logits of the original model and of the teacher.
+    ///
+    /// # Errors
+    /// Images that cannot be read, or files that cannot be written.
+    pub fn views(&self) -> Result<Rc<Views>> {
+        self.once(&self.views, || views::cached(self).map(Rc::new)).cloned()
+    }
+
+    fn once<'b, T>(&self, place: &'b OnceCell<T>, make: impl FnOnce() -> Result<T>) -> Result<&'b T> {
+        if let Some(made) = place.get() {
+            return Ok(made);
+        }
+        let made = make()?;
+        Ok(place.get_or_init(|| made))
+    }
+
+    /// The stage that `inputs` determine, beside program and backend.
+    ///
+    /// # Errors
+    /// A folder that cannot be made, or that another program works in.
+    pub fn stage(&self, name: &str, inputs: &impl Serialize) -> Result<Stage> {
+        Stage::open(self, name, inputs)
+    }
+
+    /// A method's own settings, from `[method.NAME]`; the defaults without such a table.
+    ///
+    /// # Errors
+    /// Settings that are not those of the method.
+    pub fn settings<T: DeserializeOwned + Default>(&self, method: &str) -> Result<T> {
+        self.config.settings(method)
+    }
+
+    /// Cached views in batches of pairs, as methods on the frozen backbone read them.
+    pub fn pairs<'b>(&'b self, views: &'b Views) -> CachedPairs<'b> {
+        CachedPairs {
+            cache: &views.cache,
+            config: &self.config.tuning,
+            shard_pairs: self.machine.shard_rows,
+            device: &self.machine.device,
+        }
+    }
+
+    /// Trains on cached views, with the settings of `tuning`; returns what came out, and its hash.
+    ///
+    /// # Errors
+    /// As [`Stage::trained`].
+    pub fn tune<O: Objective>(
+        &self,
+        name: &str,
+        views: &Views,
+        objective: &O,
+        model: O::Model,
+    ) -> Result<(O::Model, String)> {
+        let (config, split) = (&self.config.tuning, &self.config.split);
+        let stage = self.stage(name, &((&views.hash, split), config, self.machine.shard_rows))?;
+        let model = stage.trained(self, objective, model, config.epochs, &config.optimizer)?;
+        Ok((model, stage.hash))
+    }
+
+    /// A network of the large model's shape as a fitted model of one head, which shares the trunk with all others that have
+    /// the same weights before the cut.
+    ///
+    /// # Errors
+    /// A preprocessing that is none.
+    pub fn fitted(&self, name: &str, model: Model, hash: String) -> Result<Fitted> {
+        let preprocess: Preprocess = self.config.original.preprocess.parse()?;
+        let model = RobustModel {
+            method: name.into(),
+            network: self.config.original.network.with_classes(model.classes()),
+            seen: preprocess.normalisation_only(),
+            preprocess,
+            model,
+            classes: self.classes().to_vec(),
+            cut: Some(self.config.split),
+            made: Made::Classifier,
+        };
+        Ok(Fitted { model, hash })
+    }
+}
+
+impl Config {
+    /// A method's own settings, from `[method.NAME]`; the defaults without such a table.
+    ///
+    /// # Errors
+    /// Settings that are not those of the method.
+    pub fn settings<T: DeserializeOwned + Default>(&self, method: &str) -> Result<T> {
+        match self.method.get(method) {
+            None => Ok(T::default()),
+            Some(table) => table.clone().try_into().with_context(|| format!("method.{method}")),
+        }
+    }
+
+    /// How three heads are sampled.
+    pub fn monte_carlo(&self) -> McConfig {
+        McConfig { passes: self.select.passes, dropout: self.tuning.dropout, seed: self.select.mask_seed }
+    }
+}
+
+/// The training that a section of a configuration describes.
+///
+/// # Errors
+/// A view or policy that is none.
+pub fn image_training(
+    machine: &Machine,
+    config: &ImageTrainingConfig,
+    images: Images,
+    preprocess: Preprocess,
+    seed: u64,
+) -> Result<ImageTraining> {
+    Ok(ImageTraining {
+        images,
+        preprocess,
+        clean_view: config.clean_view.parse()?,
+        policy: config.policy.as_deref().map(str::parse).transpose()?,
+        batch_size: config.batch_size,
+        shard_rows: machine.shard_rows,
+        label_smoothing: config.label_smoothing,
+        seed,
+        loader_threads: machine.workers.threads(),
+        device: machine.device.clone(),
+    })
+}

@@ -1,0 +1,130 @@
+//! Stages: pieces of work whose results are kept in a folder named by a hash of everything that determines them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use cpu_time::ProcessTime;
+use robustify_distill::optimizer::AdamWConfig;
+use robustify_distill::trainer::{self, EpochRecord, Objective, Plan};
+use robustify_report::{Lock, digest, lock_folder, write_atomic};
+use robustify_zoo::weights;
+use serde::{Deserialize, Serialize};
+
+use super::Lab;
+
+/// What results depend on besides their inputs: the version of the program, of the pixels that it makes, and of its training.
+pub const PROGRAM: (&str, u32, u32) = (env!("CARGO_PKG_VERSION"), robustify_augment::REVISION, TRAINING);
+
+/// Grows by one whenever training gives other weights for the same settings.
+const TRAINING: u32 = 2;
+
+/// A stage's folder: its hash, and what it is made from.
+pub struct Stage {
+    /// What it is called in messages.
+    pub name: String,
+    /// Hash of what determines it.
+    pub hash: String,
+    folder: PathBuf,
+    /// Keeps other runs that share the cache out of the stage.
+    _lock: Lock,
+}
+
+/// What a training cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Seconds of processor time, over all threads.
+    pub cpu_seconds: f64,
+    /// Seconds by the clock.
+    pub seconds: f64,
+    /// Rows that it was trained on: images times views times epochs.
+    pub rows: u64,
+}
+
+impl Stage {
+    /// Makes the folder of the stage that `inputs` determine.
+    pub(super) fn open(lab: &Lab<'_>, name: &str, inputs: &impl Serialize) -> Result<Self> {
+        let backend = robustify_device::backend_of(&lab.machine.device);
+        let hash = digest::of(&(PROGRAM, name, backend, inputs))?;
+        let folder = lab.cache.join(format!("{name}-{}", &hash[..16]));
+        std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        let lock = lock_folder(&folder)?;
+        let stage = Self { name: name.into(), hash, folder, _lock: lock };
+        write_atomic(&stage.path("inputs.json"), serde_json::to_string_pretty(inputs)?.as_bytes())?;
+        if lab.fresh && stage.checkpoint().exists() {
+            std::fs::remove_file(stage.checkpoint()).with_context(|| stage.checkpoint().display().to_string())?;
+        }
+        Ok(stage)
+    }
+
+    /// The path of a file of the stage.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.folder.join(file)
+    }
+
+    /// Where the stage is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn checkpoint(&self) -> PathBuf {
+        self.path("checkpoint.safetensors")
+    }
+
+    /// Trains, or reads what an earlier run trained.
+    ///
+    /// # Errors
+    /// As [`trainer::train`], and files that cannot be written.
+    pub fn trained<O: Objective>(
+        &self,
+        lab: &Lab<'_>,
+        objective: &O,
+        model: O::Model,
+        epochs: usize,
+        optimizer: &AdamWConfig,
+    ) -> Result<O::Model> {
+        let weights_file = self.path("weights.safetensors");
+        if weights_file.exists() {
+            match weights::load(model.clone(), &weights_file) {
+                Ok(model) => {
+                    lab.watch.say(&format!("{}: done before, from {}", self.name, self.folder.display()));
+                    return Ok(model);
+                }
+                Err(error) => lab.watch.warn(&format!("{error}; this stage is computed again")),
+            }
+        }
+        let plan = Plan {
+            name: self.name.clone(),
+            epochs,
+            optimizer: optimizer.clone(),
+            checkpoint: self.checkpoint(),
+            identity: self.hash.clone(),
+            config: serde_json::to_value(&lab.config)?,
+            checkpoint_every: Duration::from_secs(lab.config.checkpoint_seconds),
+        };
+        let (clock, processor) = (std::time::Instant::now(), ProcessTime::now());
+        let trained = trainer::train(objective, model, &plan, &lab.machine.workers, &lab.machine.device, lab.watch);
+        self.add_cost(clock.elapsed(), processor.elapsed())?;
+        let (model, history): (_, Vec<EpochRecord>) = trained?;
+        write_atomic(&self.path("history.json"), serde_json::to_string_pretty(&history)?.as_bytes())?;
+        write_atomic(&weights_file, &weights::to_bytes(&weights::state(&model)))?;
+        let checkpoint = self.checkpoint();
+        if checkpoint.exists() {
+            std::fs::remove_file(&checkpoint).with_context(|| checkpoint.display().to_string())?;
+        }
+        Ok(model)
+    }
+
+    /// Adds the time of this process to that of earlier ones which worked on the stage.
+    fn add_cost(&self, clock: Duration, processor: Duration) -> Result<()> {
+        let mut cost = self.cost().unwrap_or_default();
+        cost.seconds += clock.as_secs_f64();
+        cost.cpu_seconds += processor.as_secs_f64();
+        Ok(write_atomic(&self.path("cost.json"), serde_json::to_string_pretty(&cost)?.as_bytes())?)
+    }
+
+    /// What the stage cost so far; none if nobody wrote it down.
+    pub fn cost(&self) -> Option<Cost> {
+        serde_json::from_slice(&std::fs::read(self.path("cost.json")).ok()?).ok()
+    }
+}

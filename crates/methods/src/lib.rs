@@ -1,0 +1,113 @@
+//! Ways to make a model robust, one file each.
+//!
+//! A [`Method`] turns what a [`Lab`] offers (the pre-trained model, images, cached views, other methods' results) into one or
+//! more [`Fitted`] models, rows of every table. [`METHODS`] is the one list of them: a new method is a file, a line there, and,
+//! if it has settings of its own, a table `[method.NAME]` in a configuration.
+//!
+//! ```
+//! let names: Vec<&str> = robustify_methods::METHODS.iter().map(|method| method.name()).collect();
+//! assert!(names.contains(&"robustify") && names.contains(&"apt"));
+//! assert_eq!(robustify_methods::find("apt")?.title(), "APT");
+//! assert!(robustify_methods::find("robustfy").is_err_and(|error| error.to_string().contains("robustify")));
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+#![deny(missing_docs)]
+
+mod apt;
+pub mod lab;
+mod original;
+mod robustify;
+mod teacher;
+
+use anyhow::Result;
+
+pub use lab::config::{self, Config};
+pub use lab::{Fitted, Lab};
+
+/// A way to make a model robust: a row of every table, or several.
+pub trait Method: Sync {
+    /// The name in configurations and results.
+    fn name(&self) -> &'static str;
+
+    /// The name for people, in tables.
+    fn title(&self) -> &'static str {
+        self.name()
+    }
+
+    /// What it does, in one sentence.
+    fn about(&self) -> &'static str;
+
+    /// Methods whose results it starts from, as WiSE-FT from full fine-tuning.
+    fn needs(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Faults of its settings, each with the key it is under.
+    fn faults(&self, _: &Config) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Trains it, or reads what an earlier run trained.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being trained, or an interruption.
+    fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>>;
+}
+
+/// Every method, in the order of tables.
+pub static METHODS: &[&dyn Method] =
+    &[&original::Original, &teacher::Teacher, &apt::Apt, &robustify::Robustify];
+
+/// The method of a name.
+///
+/// # Errors
+/// A name that no method has; the message lists all.
+pub fn find(name: &str) -> Result<&'static dyn Method> {
+    METHODS.iter().find(|method| method.name() == name).copied().ok_or_else(|| {
+        let names: Vec<&str> = METHODS.iter().map(|method| method.name()).collect();
+        anyhow::anyhow!("there is no method `{name}`; methods are {}", names.join(", "))
+    })
+}
+
+/// The name for people of a fitted model: that of its method, and what follows a dash in its name.
+pub fn title(model: &str) -> String {
+    let of = |name: &str| METHODS.iter().find(|method| method.name() == name).map(|method| method.title());
+    match model.split_once('-') {
+        Some((method, variant)) if of(model).is_none() => {
+            of(method).map_or_else(|| model.to_owned(), |title| format!("{title}, {variant}"))
+        }
+        _ => of(model).unwrap_or(model).to_owned(),
+    }
+}
+
+/// Methods that a configuration asks for, with what they need, in the order of [`METHODS`]; the original comes first always.
+///
+/// # Errors
+/// A name that no method has.
+pub fn wanted(names: &[String]) -> Result<Vec<&'static dyn Method>> {
+    let mut wanted = vec!["original"];
+    let mut open: Vec<&str> = names.iter().map(String::as_str).collect();
+    while let Some(name) = open.pop() {
+        let method = find(name)?;
+        if !wanted.contains(&method.name()) {
+            wanted.push(method.name());
+            open.extend(method.needs());
+        }
+    }
+    Ok(METHODS.iter().filter(|method| wanted.contains(&method.name())).copied().collect())
+}
+
+/// Faults of the list of methods, of their settings, and of settings for methods that do not exist.
+pub(crate) fn faults(config: &Config) -> Vec<String> {
+    let mut faults = Vec::new();
+    match wanted(&config.methods) {
+        Ok(methods) => faults.extend(methods.iter().flat_map(|method| method.faults(config))),
+        Err(error) => faults.push(format!("methods: {error}")),
+    }
+    for name in config.method.keys() {
+        if let Err(error) = find(name) {
+            faults.push(format!("method.{name}: {error}"));
+        }
+    }
+    faults
+}

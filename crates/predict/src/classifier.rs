@@ -1,0 +1,87 @@
+use std::time::Instant;
+
+use burn::tensor::Tensor;
+use robustify_data::{Preprocess, batch};
+use robustify_zoo::{CutPoint, Features, Model, Pass, Segment};
+
+use crate::{Answered, Answers, PredictError, Predictor, Rows};
+
+/// The part of a network before a cut, which several predictors may share.
+pub(crate) struct Trunk {
+    pub identity: String,
+    pub model: Model,
+    pub cut: CutPoint,
+    pub seen: Preprocess,
+}
+
+impl Trunk {
+    /// The features at the cut, computed once for all predictors with this trunk.
+    pub fn features(&self, rows: &Rows<'_>) -> Result<(Features, std::time::Duration), PredictError> {
+        rows.trunk(&self.identity, || {
+            let input = input(rows, &self.seen)?;
+            Ok(self.model.features(input, self.cut))
+        })
+    }
+}
+
+/// The network's input from the pixels of some rows.
+pub(crate) fn input(rows: &Rows<'_>, seen: &Preprocess) -> Result<Tensor<4>, PredictError> {
+    let pixels = rows.pixels()?;
+    if seen.steps().is_empty() {
+        return Ok(batch::normalised(pixels, seen, rows.device())?);
+    }
+    let own = pixels.iter().map(|image| seen.pixels(image)).collect::<Result<Vec<_>, _>>()?;
+    Ok(batch::normalised(&own, seen, rows.device())?)
+}
+
+pub(crate) fn host(tensor: Tensor<2>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().try_to_vec().expect("converted to f32")
+}
+
+/// A model with one head.
+pub(crate) struct Classifier {
+    pub identity: String,
+    pub classes: Vec<String>,
+    pub body: Body,
+}
+
+pub(crate) enum Body {
+    /// A network that shares nothing.
+    Whole(Model, Preprocess),
+    /// A trunk, and what comes behind it.
+    Tail(Trunk, Segment),
+}
+
+impl Predictor for Classifier {
+    fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn trunk(&self) -> Option<&str> {
+        match &self.body {
+            Body::Whole(..) => None,
+            Body::Tail(trunk, _) => Some(&trunk.identity),
+        }
+    }
+
+    fn answer(&self, rows: &Rows<'_>) -> Result<Answered, PredictError> {
+        let (logits, time) = match &self.body {
+            Body::Whole(model, seen) => {
+                rows.pixels()?;
+                let clock = Instant::now();
+                (host(model.forward(input(rows, seen)?, &Pass::eval())), clock.elapsed())
+            }
+            Body::Tail(trunk, tail) => {
+                let (features, before) = trunk.features(rows)?;
+                let clock = Instant::now();
+                (host(tail.forward(features, &Pass::eval()).logits()), before + clock.elapsed())
+            }
+        };
+        let answers = Answers::Logits { classes: self.classes.len(), values: logits };
+        Ok(Answered { answers, time, deterministic_time: None })
+    }
+}

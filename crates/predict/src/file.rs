@@ -1,0 +1,124 @@
+//! The file of a robust model: safetensors whose metadata holds, under `robustify`, what the tensors mean, as JSON.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use burn::tensor::Device;
+use robustify_data::Preprocess;
+use robustify_report::write_atomic;
+use robustify_select::{McConfig, SplitConfig, ThreeHeads};
+use robustify_zoo::weights::{self, Checkpoint, State};
+use robustify_zoo::{Model, ModelConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::{Made, PredictError, RobustModel};
+
+/// The key of the description in the metadata.
+const KEY: &str = "robustify";
+/// The version of the format.
+const FORMAT: u32 = 1;
+/// What the names of the tensors of three heads begin with.
+const HEADS: [&str; 4] = ["shared.", "clean.", "combined.", "robust."];
+
+/// What the tensors mean.
+#[derive(Serialize, Deserialize)]
+struct Description {
+    format: u32,
+    method: String,
+    network: ModelConfig,
+    preprocess: Preprocess,
+    seen: Preprocess,
+    classes: Vec<String>,
+    cut: Option<SplitConfig>,
+    /// Present for three heads.
+    mc: Option<McConfig>,
+}
+
+impl RobustModel {
+    /// The bytes of its file: equal models give equal bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mc = match &self.made {
+            Made::Classifier => None,
+            Made::ThreeHeads(_, mc) => Some(*mc),
+        };
+        let description = Description {
+            format: FORMAT,
+            method: self.method.clone(),
+            network: self.network.clone(),
+            preprocess: self.preprocess.clone(),
+            seen: self.seen.clone(),
+            classes: self.classes.clone(),
+            cut: self.cut,
+            mc,
+        };
+        let text = serde_json::to_string(&description).expect("settings and strings have a JSON form");
+        let metadata = HashMap::from([(KEY.to_owned(), text)]);
+        safetensors::serialize(&self.state(), Some(metadata)).expect("names are unique and sizes match the shapes")
+    }
+
+    /// Writes the file; it is the old or the new one at any moment, whole.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), PredictError> {
+        Ok(write_atomic(path, &self.to_bytes())?)
+    }
+
+    /// Whether a file is one of a robust model, and not just a checkpoint of a network.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no checkpoint.
+    pub fn is_one(path: &Path) -> Result<bool, PredictError> {
+        Ok(Checkpoint::open(path)?.metadata().contains_key(KEY))
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is not of this format, or whose tensors are not those that it describes.
+    pub fn read(path: &Path, device: &Device) -> Result<Self, PredictError> {
+        let broken = |reason: String| PredictError::Format { path: path.into(), reason };
+        let checkpoint = Checkpoint::open(path)?;
+        let text = checkpoint.metadata().get(KEY).ok_or_else(|| {
+            broken("no description in its header; `train` writes such files into the folder `models` of a run".into())
+        })?;
+        let said: Description = serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
+        if said.format != FORMAT {
+            return Err(broken(format!("format {}, this program reads format {FORMAT}", said.format)));
+        }
+        if said.network.classes() != said.classes.len() {
+            let (network, names) = (said.network.classes(), said.classes.len());
+            return Err(broken(format!("a network of {network} classes, and names of {names}")));
+        }
+        let names: Vec<String> = checkpoint.names().map(str::to_owned).collect();
+        let (mut body, mut tuned) = (State::new(), State::new());
+        for name in names {
+            let entry = checkpoint.read(&name)?;
+            if entry.values.iter().any(|value| !value.is_finite()) {
+                return Err(broken(format!("tensor {name} has values that are no finite numbers; train it again")));
+            }
+            let part = if HEADS.iter().any(|prefix| name.starts_with(prefix)) { &mut tuned } else { &mut body };
+            part.insert(name, entry);
+        }
+        let misfit = |faults: Vec<String>| broken(faults.join("; "));
+        let model = weights::with_state(Model::blank(&said.network, device)?, body).map_err(misfit)?;
+        let made = match (said.mc, said.cut) {
+            (None, _) => Made::Classifier,
+            (Some(mc), Some(cut)) => {
+                let heads = weights::with_state(ThreeHeads::new(&model, cut)?, tuned).map_err(misfit)?;
+                Made::ThreeHeads(heads, mc)
+            }
+            (Some(_), None) => return Err(broken("three heads without the place of their cut".into())),
+        };
+        Ok(Self {
+            method: said.method,
+            network: said.network,
+            model,
+            preprocess: said.preprocess,
+            seen: said.seen,
+            classes: said.classes,
+            cut: said.cut,
+            made,
+        })
+    }
+}

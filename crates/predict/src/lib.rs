@@ -1,0 +1,64 @@
+//! What a benchmark, a prediction, a service or an export asks: a [`Predictor`].
+//!
+//! A [`RobustModel`] is everything that answers for an image, in one file: the tensors of the backbone, of the shared part
+//! and of the heads under timm's names, and beside them network, cut, preprocessing, classes, Monte Carlo settings and rule.
+//! [`RobustModel::predictor`] makes a [`Predictor`] of it. Predictors are asked about [`Rows`]; those with equal trunks (the
+//! frozen backbone that several methods tune on) share one computation of it.
+//!
+//! ```
+//! use robustify_predict::{Answers, Made, RobustModel, Rows};
+//! use robustify_zoo::Model;
+//!
+//! let network = serde_json::from_str(
+//!     r#"{"architecture": "vit", "image_size": 16, "patch_size": 8, "width": 8, "depth": 1, "heads": 2, "classes": 2}"#,
+//! )?;
+//! let device = robustify_device::open(Some("flex"))?;
+//! let model = RobustModel {
+//!     method: "original".into(),
+//!     model: Model::new(&network, 1, &device)?,
+//!     network,
+//!     preprocess: "resize(16,16)|normalize(half)".parse()?,
+//!     seen: "normalize(half)".parse()?,
+//!     classes: vec!["cat".into(), "dog".into()],
+//!     cut: None,
+//!     made: Made::Classifier,
+//! };
+//! let pixels = vec![image::RgbImage::new(16, 16); 3];
+//! let rows = Rows::new(vec![1, 2, 3], &device, || Ok(pixels.clone()));
+//! let answered = model.predictor()?.answer(&rows)?;
+//! assert_eq!(answered.answers.len(), 3);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![deny(missing_docs)]
+
+mod answers;
+mod classifier;
+mod error;
+mod file;
+mod model;
+mod rows;
+mod three_heads;
+
+pub use answers::{Answered, Answers, HeadAnswer};
+pub use error::PredictError;
+pub use model::{Made, RobustModel};
+pub use rows::Rows;
+
+/// What can be asked about images.
+pub trait Predictor: Send + Sync {
+    /// Hash of everything that determines its answers: weights, preprocessing, and how heads are sampled. The rule that
+    /// chooses between heads is no part of it, since rules work on stored answers.
+    fn identity(&self) -> &str;
+
+    /// Names of the classes, in the order of its logits.
+    fn classes(&self) -> &[String];
+
+    /// Hash of the trunk, the part that it may share with other predictors; none if it has no such part.
+    fn trunk(&self) -> Option<&str>;
+
+    /// What it says about some images.
+    ///
+    /// # Errors
+    /// Pixels that cannot be had, or that do not fit the network.
+    fn answer(&self, rows: &Rows<'_>) -> Result<Answered, PredictError>;
+}

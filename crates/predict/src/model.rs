@@ -1,0 +1,115 @@
+use robustify_data::Preprocess;
+use robustify_report::digest;
+use robustify_select::{McConfig, SplitConfig, ThreeHeads};
+use robustify_zoo::weights::{self, State};
+use robustify_zoo::{Model, ModelConfig};
+
+use crate::classifier::{Body, Classifier, Trunk};
+use crate::three_heads::ThreeHeaded;
+use crate::{PredictError, Predictor};
+
+/// Everything that answers for an image: what [`RobustModel::write`] puts into one file.
+#[derive(Clone, Debug)]
+pub struct RobustModel {
+    /// Name of the method that made it, as in tables: `original`, `robustify`, `wise_ft-0.5`.
+    pub method: String,
+    /// The network of `model`.
+    pub network: ModelConfig,
+    /// The network with all its weights; under three heads, the frozen backbone's with the original classifier.
+    pub model: Model,
+    /// From a picture to the network's input.
+    pub preprocess: Preprocess,
+    /// From pixels that a benchmark has already cropped (and corrupted) to the network's input.
+    pub seen: Preprocess,
+    /// Names of the classes, in the order of the logits.
+    pub classes: Vec<String>,
+    /// Where the part begins that was tuned; what lies before it can be shared with other models that have the same weights there.
+    pub cut: Option<SplitConfig>,
+    /// What comes behind the cut.
+    pub made: Made,
+}
+
+/// What answers behind the trunk.
+#[derive(Clone, Debug)]
+pub enum Made {
+    /// The network itself.
+    Classifier,
+    /// Three heads on the network's backbone; needs a cut.
+    ThreeHeads(ThreeHeads, McConfig),
+}
+
+impl RobustModel {
+    /// All tensors: the network's under timm's names, and those of three heads under `shared.`, `clean.`, `combined.` and
+    /// `robust.`.
+    pub fn state(&self) -> State {
+        let mut state = weights::state(&self.model);
+        if let Made::ThreeHeads(heads, _) = &self.made {
+            state.extend(weights::state(heads));
+        }
+        state
+    }
+
+    /// Hash of everything that determines its answers.
+    pub fn identity(&self) -> String {
+        self.identity_of(&self.state())
+    }
+
+    fn identity_of(&self, state: &State) -> String {
+        let mc = match &self.made {
+            Made::Classifier => None,
+            Made::ThreeHeads(_, mc) => Some(mc),
+        };
+        digest_of(&(tensors(state), &self.network, self.seen.to_string(), self.cut, mc))
+    }
+
+    /// The model as something to ask.
+    ///
+    /// # Errors
+    /// A cut that the network does not have.
+    pub fn predictor(&self) -> Result<Box<dyn Predictor>, PredictError> {
+        let (identity, classes) = (self.identity(), self.classes.clone());
+        Ok(match (&self.made, self.cut) {
+            (Made::Classifier, None) => {
+                let body = Body::Whole(self.model.clone(), self.seen.clone());
+                Box::new(Classifier { identity, classes, body })
+            }
+            (Made::Classifier, Some(split)) => {
+                let trunk = self.trunk(split)?;
+                let tail = self.model.segment(trunk.cut, self.model.last_cut());
+                Box::new(Classifier { identity, classes, body: Body::Tail(trunk, tail) })
+            }
+            (Made::ThreeHeads(heads, mc), split) => {
+                let split = split.ok_or_else(|| {
+                    robustify_zoo::ZooError::Config(format!("{}: three heads without the place of their cut", self.method))
+                })?;
+                let trunk = self.trunk(split)?;
+                Box::new(ThreeHeaded { identity, classes, trunk, heads: heads.clone(), mc: *mc })
+            }
+        })
+    }
+
+    /// The part before the cut. Its identity is of its own weights alone, so that models which tuned different things behind
+    /// the same backbone share it.
+    fn trunk(&self, split: SplitConfig) -> Result<Trunk, PredictError> {
+        let cut = split.backbone_end(&self.model)?;
+        let behind = weights::names_in(&self.model, &self.model.segment(cut, self.model.last_cut()));
+        let mut state = weights::state(&self.model);
+        for name in behind.values() {
+            state.remove(name);
+        }
+        // The classifier's width is no part of the trunk.
+        let network = self.network.with_classes(0);
+        let depth = split.shared_blocks + split.head_blocks;
+        let identity = digest_of(&("trunk", tensors(&state), network, self.seen.to_string(), depth));
+        Ok(Trunk { identity, model: self.model.clone(), cut, seen: self.seen.clone() })
+    }
+}
+
+/// Hash of named tensors.
+fn tensors(state: &State) -> String {
+    digest::of_bytes(&weights::to_bytes(state))
+}
+
+fn digest_of<T: serde::Serialize>(value: &T) -> String {
+    digest::of(value).expect("settings and strings have a JSON form")
+}

@@ -1,0 +1,95 @@
+//! A network in a configuration: its sizes, or the name of a model of the registry.
+//!
+//! ```toml
+//! [original.network]
+//! model = "vit_small_patch16_224.augreg_in21k_ft_in1k"   # `models list` has the names
+//! image_size = 384                                       # optional: another size of the input
+//! classes = 10                                           # optional: what the weights have, where it is not 1000
+//! ```
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use burn::tensor::Device;
+
+use crate::weights::{self, Checkpoint};
+use crate::{Model, ModelConfig, ZooError, registry};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    model: String,
+    image_size: Option<usize>,
+    classes: Option<usize>,
+}
+
+impl Named {
+    fn config(self) -> Result<ModelConfig, String> {
+        let entry = registry::find(&self.model).map_err(|error| error.to_string())?;
+        let mut config = (entry.config)();
+        if let Some(image_size) = self.image_size {
+            config = config.with_image_size(image_size);
+        }
+        Ok(self.classes.map_or(config.clone(), |classes| config.with_classes(classes)))
+    }
+}
+
+/// Reads either form, for `#[serde(deserialize_with)]`; what is written back is always the sizes.
+///
+/// # Errors
+/// A name that the registry does not have, or sizes that are no network's.
+pub fn network<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ModelConfig, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    if value.get("model").is_none() {
+        return serde_json::from_value(value).map_err(D::Error::custom);
+    }
+    let named: Named = serde_json::from_value(value).map_err(D::Error::custom)?;
+    named.config().map_err(D::Error::custom)
+}
+
+impl ModelConfig {
+    /// As many classes as the classifier has that a file holds for this network, under whatever names; none if it has no
+    /// classifier. `from` is the key of a state dict.
+    ///
+    /// # Errors
+    /// A file that holds no state dict for the network.
+    pub fn classes_in(
+        &self,
+        checkpoint: &Checkpoint,
+        from: Option<&str>,
+        device: &Device,
+    ) -> Result<usize, ZooError> {
+        // With a classifier, so that one beside a backbone is not passed over.
+        let model = Model::blank(&self.with_classes(self.classes().max(1)), device)?;
+        weights::classes(checkpoint, &weights::shapes(&model), from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<ModelConfig, serde_json::Error> {
+        network(&mut serde_json::Deserializer::from_str(json))
+    }
+
+    #[test]
+    fn a_name_stands_for_its_sizes() {
+        let small = read(r#"{"model": "vit_small_patch16_224", "image_size": 32, "classes": 10}"#).unwrap();
+        let written = serde_json::to_string(&small).unwrap();
+        assert_eq!(read(&written).unwrap(), small);
+        assert_eq!((small.classes(), small.feature_width()), (10, 384));
+        let unknown = read(r#"{"model": "vit_smal_patch16_224"}"#).unwrap_err().to_string();
+        assert!(unknown.contains("vit_small_patch16_224"), "{unknown}");
+        assert!(read(r#"{"model": "resnet18", "width": 3}"#).is_err(), "a name and sizes contradict each other");
+    }
+
+    /// The configuration in the documentation of `SwinConfig::giant`.
+    #[test]
+    fn the_giant_is_reached_by_its_sizes() {
+        let giant = r#"{"architecture": "swin", "version": "v2", "image_size": 192, "width": 512, "depths": [2, 2, 42, 4],
+            "heads": [16, 32, 64, 128], "windows": [12, 12, 12, 12], "norm_every": 6, "classes": 1000}"#;
+        assert_eq!(read(giant).unwrap(), ModelConfig::Swin(crate::swin::SwinConfig::giant()));
+    }
+}
