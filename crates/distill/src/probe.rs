@@ -10,7 +10,7 @@ use robustify_zoo::{BatchStatistics, Pass};
 use crate::DistillError;
 use crate::losses::{cross_entropy, right};
 use crate::optimizer::Group;
-use crate::student::labels;
+use crate::pairs::labels;
 use crate::trainer::{BatchSource, Batches, Objective, Outcome};
 use crate::views::ViewCache;
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use robustify_data::{Images, Preprocess, Subset, batch, split};
-use robustify_distill::student::{Apt, CachedPairs, Robustify};
 use robustify_distill::trainer::{self, Event, Objective, Plan, Watch};
-use robustify_distill::views::{self, ViewCache, ViewSpec};
+use robustify_distill::views;
+use robustify_distill::{Apt, CachedPairs, Robustify, ViewCache, ViewSpec};
 use robustify_report::{Style, Table};
 use robustify_rng::Key;
 use robustify_select::{McConfig, OneHead, ThreeHeads, mc};

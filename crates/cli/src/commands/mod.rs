@@ -14,7 +14,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use robustify_data::{Images, Preprocess};
-use robustify_distill::images::ImageTraining;
+use robustify_distill::ImageTraining;
 use robustify_zoo::Workers;
 
 use crate::args::Common;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use robustify_bench::evaluate;
 use robustify_data::Preprocess;
-use robustify_distill::images::ImageTraining;
+use robustify_distill::ImageTraining;
 use robustify_distill::trainer::{self, Objective, Plan};
 use robustify_report::write_atomic;
 use robustify_zoo::{Model, weights};

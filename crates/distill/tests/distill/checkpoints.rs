@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use burn::module::Module;
-use robustify_distill::DistillError;
 use robustify_distill::checkpoint::{self, Found, Position};
 use robustify_distill::optimizer::AdamW;
-use robustify_distill::student::Robustify;
 use robustify_distill::trainer;
+use robustify_distill::{DistillError, Robustify};
 use robustify_select::{OneHead, SplitConfig, ThreeHeads};
 use robustify_zoo::Workers;
 use robustify_zoo::weights::{self, Entry, State};

@@ -2,9 +2,7 @@
 
 use burn::tensor::Tensor;
 use robustify_distill::losses;
-use robustify_distill::probe::Probe;
-use robustify_distill::student::{Apt, CachedPairs, CombinedTeacher, Robustify, TuningConfig};
-use robustify_distill::views::ViewCache;
+use robustify_distill::{Apt, CachedPairs, CombinedTeacher, Probe, Robustify, TuningConfig, ViewCache};
 use robustify_select::{OneHead, SplitConfig, ThreeHeads};
 use robustify_zoo::weights::{self, State};
 use robustify_zoo::{Model, Pass};
@@ -199,14 +197,14 @@ fn by_definition(cached: &Cached, heads: &ThreeHeads, config: &TuningConfig, tea
 
 #[test]
 fn the_loss_is_its_definition_for_every_teacher_of_the_combined_head() {
-    use CombinedTeacher::{Initial, Matched, Mean, None, Robust};
+    use CombinedTeacher::{Matched, Mean, None, Original, Robust};
     let cached = Cached::new(stirred(vit(1)), [1, 1], 1);
     let heads = stirred(ThreeHeads::new(&cached.original, cached.split).unwrap());
     let (original, robust) = ([1.0, 0.0], [0.0, 1.0]);
     let cases = [
         (Matched, original, robust),
         (Robust, robust, robust),
-        (Initial, original, original),
+        (Original, original, original),
         (Mean, [0.5; 2], [0.5; 2]),
         (None, [0.0; 2], [0.0; 2]),
     ];
@@ -222,6 +220,13 @@ fn the_loss_is_its_definition_for_every_teacher_of_the_combined_head() {
         (1..losses.len()).all(|index| (losses[index] - losses[0]).abs() > 1e-4),
         "teachers change nothing: {losses:?}"
     );
+}
+
+#[test]
+fn the_original_as_teacher_goes_by_its_former_name_too() {
+    let read = |name: &str| serde_json::from_value::<CombinedTeacher>(serde_json::json!(name)).unwrap();
+    assert_eq!([read("original"), read("initial")], [CombinedTeacher::Original; 2]);
+    assert_eq!(serde_json::json!(CombinedTeacher::Original), "original");
 }
 
 #[test]

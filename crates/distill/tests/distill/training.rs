@@ -2,11 +2,9 @@
 
 use burn::tensor::Device;
 use robustify_data::{Preprocess, epoch_order};
-use robustify_distill::DistillError;
-use robustify_distill::images::ImageTraining;
-use robustify_distill::student::{Apt, Robustify};
 use robustify_distill::trainer::{self, Objective};
-use robustify_distill::views::{self, ViewSpec};
+use robustify_distill::views;
+use robustify_distill::{Apt, DistillError, ImageTraining, Robustify, ViewSpec};
 use robustify_select::{OneHead, ThreeHeads};
 use robustify_zoo::weights;
 use robustify_zoo::{Model, Pass, Workers};
