@@ -145,7 +145,7 @@ pub fn train(
     let robustify = Robustify(pairs());
     let (heads, heads_hash) =
         tune(context, "robustify", &inputs, &robustify, ThreeHeads::new(&original, *cut_config)?)?;
-    warn_of_weak_teacher(context, &cache, &heads);
+    warn_of_weak_teacher(context, &cache, &heads)?;
 
     let mc = McConfig { passes: select.passes, dropout: tuning.dropout, seed: select.mask_seed };
     let identity = digest::of(&(&original_hash, &teacher_hash, &apt_hash, &heads_hash, &mc))?;
@@ -283,8 +283,8 @@ fn original(context: &Context, images: &Images, (model, hash): Original) -> anyh
         context.interrupt.is_set()
     };
     let (path, cut) = (stage.path("features.f16"), model.cut_before_last(0)?);
-    let (said, dims) = views::write_features(&spec, images, &model, cut, &path, workers, device, &mut report)?;
-    let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims, [said.clone(), said])?;
+    let (_, dims) = views::write_features(&spec, images, &model, cut, &path, workers, device, &mut report)?;
+    let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims, [])?;
     let objective = Probe { cache: &cache, batch_size: 256, shard_rows: *shard_rows, seed: *seed, device };
     let tail =
         OneHead::new(&model, SplitConfig { shared_blocks: 0, head_blocks: 0, dropout_from: DropoutFrom::Heads })?;
@@ -394,7 +394,8 @@ fn cached_views(
         progress.finish(&format!("{rows} views"));
     }
     let said = weights::read(&path)?.remove("logits").with_context(|| format!("{}: no logits", path.display()))?.values;
-    let cache = ViewCache::read(&features, &spec, images.labels().to_vec(), dims, [own, said])?;
+    let logits = [(Teacher::Original, own), (Teacher::Robust, said)];
+    let cache = ViewCache::read(&features, &spec, images.labels().to_vec(), dims, logits)?;
     Ok((cache, taught.hash))
 }
 
@@ -441,7 +442,7 @@ fn tune<O: Objective>(
 }
 
 /// A teacher that knows less than its pupil teaches it nothing: miniature experiments lose 3 to 4 points to APT then.
-fn warn_of_weak_teacher(context: &Context, cache: &ViewCache, heads: &ThreeHeads) {
+fn warn_of_weak_teacher(context: &Context, cache: &ViewCache, heads: &ThreeHeads) -> anyhow::Result<()> {
     let rows: Vec<usize> = cache.augmented_rows().collect();
     let step = (rows.len() / 4096).max(1);
     let rows: Vec<usize> = rows.into_iter().step_by(step).collect();
@@ -457,7 +458,7 @@ fn warn_of_weak_teacher(context: &Context, cache: &ViewCache, heads: &ThreeHeads
         .into_iter()
         .sum();
     let robust = right as f64 / rows.len().max(1) as f64;
-    let teacher = cache.teacher_accuracy(Teacher::Robust, rows.iter().copied());
+    let teacher = cache.teacher_accuracy(Teacher::Robust, rows.iter().copied())?;
     let text = format!("augmented tuning views: teacher {:.1} %, robust head {:.1} %", 100.0 * teacher, 100.0 * robust);
     if teacher < robust {
         context
@@ -466,4 +467,5 @@ fn warn_of_weak_teacher(context: &Context, cache: &ViewCache, heads: &ThreeHeads
     } else {
         context.console.say(&text);
     }
+    Ok(())
 }

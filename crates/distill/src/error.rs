@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use crate::Teacher;
+
 /// What can go wrong while training.
 #[derive(Debug, thiserror::Error)]
 pub enum DistillError {
@@ -25,6 +27,9 @@ pub enum DistillError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A teacher is asked for that the cached views were not given.
+    #[error("the cached views have no logits of the {0}, which distillation asks for; give them to `ViewCache::read`")]
+    NoTeacher(Teacher),
     /// Settings that make no sense together.
     #[error("{0}")]
     Config(String),

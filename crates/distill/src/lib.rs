@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 
 pub mod apt;
+pub mod cache;
 pub mod checkpoint;
 mod error;
 pub mod losses;
@@ -15,10 +16,11 @@ pub mod tuning;
 pub mod views;
 
 pub use apt::Apt;
+pub use cache::{Teacher, ViewCache};
 pub use error::DistillError;
 pub use pairs::CachedPairs;
 pub use probe::Probe;
 pub use robustify::Robustify;
 pub use supervised::ImageTraining;
 pub use tuning::{CombinedTeacher, TuningConfig};
-pub use views::{Teacher, ViewCache, ViewSpec};
+pub use views::ViewSpec;

@@ -8,10 +8,10 @@ use robustify_rng::Key;
 use robustify_select::KeyedMasks;
 
 use crate::DistillError;
+use crate::cache::ViewCache;
 use crate::optimizer::Group;
 use crate::trainer::{BatchSource, Batches};
 use crate::tuning::TuningConfig;
-use crate::views::ViewCache;
 
 /// What both methods read: cached views in batches of pairs.
 pub struct CachedPairs<'a> {

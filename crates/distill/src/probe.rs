@@ -8,11 +8,11 @@ use robustify_select::OneHead;
 use robustify_zoo::{BatchStatistics, Pass};
 
 use crate::DistillError;
+use crate::cache::ViewCache;
 use crate::losses::{cross_entropy, right};
 use crate::optimizer::Group;
 use crate::pairs::labels;
 use crate::trainer::{BatchSource, Batches, Objective, Outcome};
-use crate::views::ViewCache;
 
 /// Cross-entropy of the classifier alone on cached clean views.
 pub struct Probe<'a> {

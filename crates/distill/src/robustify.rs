@@ -10,26 +10,31 @@ use robustify_select::ThreeHeads;
 use robustify_zoo::{BatchStatistics, Pass};
 
 use crate::DistillError;
+use crate::cache::Teacher;
 use crate::losses::{cross_entropy, distillation, right};
 use crate::optimizer::Group;
 use crate::pairs::{CachedPairs, PairShard};
 use crate::trainer::{Batches, Objective, Outcome};
 use crate::tuning::CombinedTeacher;
-use crate::views::Teacher;
 
 /// Robustify's objective.
 pub struct Robustify<'a>(pub CachedPairs<'a>);
 
 impl Robustify<'_> {
     /// `w_ce CE + w_kd tau^2 KL` of one head on some rows, summed.
-    fn head_loss(&self, logits: Tensor<2>, rows: &[usize], teachers: &[(Teacher, f64)]) -> Tensor<1> {
+    fn head_loss(
+        &self,
+        logits: Tensor<2>,
+        rows: &[usize],
+        teachers: &[(Teacher, f64)],
+    ) -> Result<Tensor<1>, DistillError> {
         let CachedPairs { cache, config, device, .. } = &self.0;
         let mut loss = cross_entropy(logits.clone(), self.0.labels(rows)) * config.ce_weight;
         for &(teacher, share) in teachers {
-            let target = cache.teacher_logits(teacher, rows, device);
+            let target = cache.teacher_logits(teacher, rows, device)?;
             loss = loss + distillation(logits.clone(), target, config.temperature) * (config.kd_weight * share);
         }
-        loss
+        Ok(loss)
     }
 
     fn combined_teachers(&self, augmented: bool) -> Vec<(Teacher, f64)> {
@@ -74,10 +79,10 @@ impl Objective for Robustify<'_> {
         let [clean_weight, combined_weight, robust_weight] = config.head_weights;
         let clean_rows = combined.clone().narrow(0, 0, pairs);
         let augmented_rows = combined.narrow(0, pairs, pairs);
-        let of_combined = self.head_loss(clean_rows, &shard.clean, &self.combined_teachers(false))
-            + self.head_loss(augmented_rows, &shard.augmented, &self.combined_teachers(true));
-        let of_clean = self.head_loss(clean, &shard.clean, &self.own_teacher(Teacher::Original));
-        let of_robust = self.head_loss(robust, &shard.augmented, &self.own_teacher(Teacher::Robust));
+        let of_combined = self.head_loss(clean_rows, &shard.clean, &self.combined_teachers(false))?
+            + self.head_loss(augmented_rows, &shard.augmented, &self.combined_teachers(true))?;
+        let of_clean = self.head_loss(clean, &shard.clean, &self.own_teacher(Teacher::Original))?;
+        let of_robust = self.head_loss(robust, &shard.augmented, &self.own_teacher(Teacher::Robust))?;
         let loss = of_clean * clean_weight + of_combined * combined_weight + of_robust * robust_weight;
         let loss = loss / (2 * shard.batch_pairs) as f64;
         Ok(Outcome { loss, rows: rows.len(), right: correct, statistics: BatchStatistics::default() })

@@ -1,19 +1,19 @@
-//! Fixed views of the tuning images, the frozen backbone's features of each, and what the two teachers say about them.
+//! Fixed views of the tuning images, the frozen backbone's features of each, and what a model says about them.
 //!
-//! The backbone never changes, so its output for a view is computed once, stored as 16-bit floats, and read in every epoch.
+//! The backbone never changes, so its output for a view is computed once, written to a file, and read in every epoch: see
+//! [`ViewCache`](crate::ViewCache).
 
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 use image::RgbImage;
 use robustify_augment::Policy;
 use robustify_data::{CleanView, Images, Preprocess, batch};
 use robustify_rng::Key;
-use robustify_zoo::{CutPoint, Features, Model, Pass, Workers};
+use robustify_zoo::{CutPoint, Model, Pass, Workers};
 
 use crate::DistillError;
 
@@ -164,129 +164,4 @@ pub fn logits(
 
 fn host(tensor: Tensor<2>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().try_to_vec().expect("converted to f32")
-}
-
-/// Cached views: what a tuning step reads instead of images.
-pub struct ViewCache {
-    /// Clean views an image.
-    pub clean: usize,
-    /// Augmented views an image.
-    pub augmented: usize,
-    /// Label of every image.
-    pub labels: Vec<usize>,
-    /// The original model's logits, `[rows * classes]`.
-    pub original: Vec<f32>,
-    /// The robust teacher's logits, `[rows * classes]`.
-    pub teacher: Vec<f32>,
-    /// Number of classes.
-    pub classes: usize,
-    /// Dimensions of one row of features.
-    pub dims: Vec<usize>,
-    features: Vec<f16>,
-}
-
-impl ViewCache {
-    /// Reads what [`write_features`] wrote.
-    ///
-    /// # Errors
-    /// A file that cannot be read or is of another size than the views need; logits that are not as many for both teachers,
-    /// or too few for the labels.
-    pub fn read(
-        path: &Path,
-        spec: &ViewSpec,
-        labels: Vec<usize>,
-        dims: Vec<usize>,
-        [original, teacher]: [Vec<f32>; 2],
-    ) -> Result<Self, DistillError> {
-        let io = |source| DistillError::Io { path: path.into(), source };
-        let rows = labels.len() * spec.count();
-        let elements = rows * dims.iter().product::<usize>();
-        let mut file = File::open(path).map_err(io)?;
-        let found = file.metadata().map_err(io)?.len();
-        if found != 2 * elements as u64 {
-            let reason = format!("features of {rows} views take {} bytes, the file has {found}", 2 * elements);
-            return Err(DistillError::Checkpoint { path: path.into(), reason });
-        }
-        let mut features = vec![f16::ZERO; elements];
-        let mut bytes = vec![0; 1 << 20];
-        for part in features.chunks_mut(bytes.len() / 2) {
-            let bytes = &mut bytes[..2 * part.len()];
-            file.read_exact(bytes).map_err(io)?;
-            for (half, pair) in part.iter_mut().zip(bytes.chunks_exact(2)) {
-                *half = f16::from_le_bytes([pair[0], pair[1]]);
-            }
-        }
-        let classes = original.len() / rows.max(1);
-        if original.len() != rows * classes
-            || teacher.len() != original.len()
-            || labels.iter().any(|&label| label >= classes)
-        {
-            let reason = format!(
-                "{rows} views with labels up to {} need as many logits of one number of classes from the original model and \
-                 from the teacher; they gave {} and {}",
-                labels.iter().max().unwrap_or(&0),
-                original.len(),
-                teacher.len()
-            );
-            return Err(DistillError::Config(reason));
-        }
-        Ok(Self { clean: spec.clean, augmented: spec.augmented, labels, original, teacher, classes, dims, features })
-    }
-
-    /// Views an image.
-    pub fn views(&self) -> usize {
-        self.clean + self.augmented
-    }
-
-    /// The features of some rows.
-    pub fn features(&self, rows: &[usize], device: &Device) -> Features {
-        let elements: usize = self.dims.iter().product();
-        let mut values = vec![0.0; rows.len() * elements];
-        for (&row, out) in rows.iter().zip(values.chunks_exact_mut(elements)) {
-            self.features[row * elements..(row + 1) * elements].convert_to_f32_slice(out);
-        }
-        let tensor = Tensor::from_data(TensorData::new(values, [rows.len(), elements]), device);
-        Features::unflatten(tensor, &self.dims).expect("the dimensions of these rows")
-    }
-
-    /// A teacher's logits of some rows, `[rows, classes]`.
-    pub fn teacher_logits(&self, of: Teacher, rows: &[usize], device: &Device) -> Tensor<2> {
-        let all = match of {
-            Teacher::Original => &self.original,
-            Teacher::Robust => &self.teacher,
-        };
-        let values: Vec<f32> =
-            rows.iter().flat_map(|row| &all[row * self.classes..(row + 1) * self.classes]).copied().collect();
-        Tensor::from_data(TensorData::new(values, [rows.len(), self.classes]), device)
-    }
-
-    /// Part of the given rows that a teacher gets right.
-    pub fn teacher_accuracy(&self, of: Teacher, rows: impl Iterator<Item = usize>) -> f64 {
-        let all = match of {
-            Teacher::Original => &self.original,
-            Teacher::Robust => &self.teacher,
-        };
-        let (mut right, mut count) = (0, 0);
-        for row in rows {
-            let logits = &all[row * self.classes..(row + 1) * self.classes];
-            let best = (1..logits.len()).fold(0, |best, class| if logits[class] > logits[best] { class } else { best });
-            right += usize::from(best == self.labels[row / self.views()]);
-            count += 1;
-        }
-        right as f64 / f64::from(count.max(1))
-    }
-
-    /// The rows of augmented views.
-    pub fn augmented_rows(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.labels.len() * self.views()).filter(|row| row % self.views() >= self.clean)
-    }
-}
-
-/// Whose knowledge a head is distilled from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Teacher {
-    /// The untouched large model, `M0`.
-    Original,
-    /// The small robust model, `Mt`.
-    Robust,
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use robustify_data::{Images, Preprocess, Subset, batch, split};
 use robustify_distill::trainer::{self, Event, Objective, Plan, Watch};
 use robustify_distill::views;
-use robustify_distill::{Apt, CachedPairs, Robustify, ViewCache, ViewSpec};
+use robustify_distill::{Apt, CachedPairs, Robustify, Teacher, ViewCache, ViewSpec};
 use robustify_report::{Style, Table};
 use robustify_rng::Key;
 use robustify_select::{McConfig, OneHead, ThreeHeads, mc};
@@ -71,7 +71,8 @@ fn training(
     let (said, dims) =
         views::write_features(&spec, images, original, cut, &path, &machine.workers, &machine.device, &mut go_on)?;
     let caching = clock.elapsed();
-    let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims, [said.clone(), said])?;
+    let logits = [(Teacher::Original, said.clone()), (Teacher::Robust, said)];
+    let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims, logits)?;
     let pairs = || CachedPairs {
         cache: &cache,
         config: &config.tuning,

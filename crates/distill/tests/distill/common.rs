@@ -11,7 +11,7 @@ use robustify_data::{Images, MemorySet};
 use robustify_distill::optimizer::{self, AdamWConfig};
 use robustify_distill::trainer::{self, EpochRecord, Event, Objective, Plan, Watch};
 use robustify_distill::views;
-use robustify_distill::{CachedPairs, CombinedTeacher, DistillError, TuningConfig, ViewCache, ViewSpec};
+use robustify_distill::{CachedPairs, CombinedTeacher, DistillError, Teacher, TuningConfig, ViewCache, ViewSpec};
 use robustify_rng::Key;
 use robustify_select::SplitConfig;
 use robustify_zoo::weights::{self, Entry, State};
@@ -135,7 +135,8 @@ impl Cached {
         let taught =
             views::logits(&spec, &images, &teacher, &spec.preprocess, &workers, &device, &mut |_| false).unwrap();
         let logits = [own, taught];
-        let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims.clone(), logits.clone()).unwrap();
+        let said = teachers(logits.clone());
+        let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims.clone(), said).unwrap();
         Self { original, split, cache, spec, images, dims, logits, folder }
     }
 
@@ -156,8 +157,27 @@ impl Cached {
             logits.iter_mut().for_each(|all| all[row * CLASSES..(row + 1) * CLASSES].reverse());
         }
         std::fs::write(&other, bytes).unwrap();
-        ViewCache::read(&other, &self.spec, self.images.labels().to_vec(), self.dims.clone(), logits).unwrap()
+        self.reread(&other, teachers(logits)).unwrap()
     }
+
+    /// The cache with other teachers.
+    pub fn with_teachers(&self, said: &[(Teacher, Vec<f32>)]) -> Result<ViewCache, DistillError> {
+        self.reread(&self.folder.path().join("features.f16"), said.to_vec())
+    }
+
+    /// The cache whose teachers say nothing but that they do not know.
+    pub fn untaught(&self) -> ViewCache {
+        self.with_teachers(&teachers(self.logits.each_ref().map(|logits| vec![f32::NAN; logits.len()]))).unwrap()
+    }
+
+    fn reread(&self, path: &Path, said: Vec<(Teacher, Vec<f32>)>) -> Result<ViewCache, DistillError> {
+        ViewCache::read(path, &self.spec, self.images.labels().to_vec(), self.dims.clone(), said)
+    }
+}
+
+/// Logits by who gave them.
+pub fn teachers([original, robust]: [Vec<f32>; 2]) -> Vec<(Teacher, Vec<f32>)> {
+    vec![(Teacher::Original, original), (Teacher::Robust, robust)]
 }
 
 /// The summed gradients of an epoch's first batch by name, and its loss.

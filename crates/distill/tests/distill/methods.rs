@@ -1,8 +1,12 @@
 //! What makes Robustify Robustify: which rows and teachers reach which head, and where every method begins.
 
+use burn::module::Module;
 use burn::tensor::Tensor;
 use robustify_distill::losses;
-use robustify_distill::{Apt, CachedPairs, CombinedTeacher, Probe, Robustify, TuningConfig, ViewCache};
+use robustify_distill::trainer::Objective;
+use robustify_distill::{
+    Apt, CachedPairs, CombinedTeacher, DistillError, Probe, Robustify, Teacher, TuningConfig, ViewCache,
+};
 use robustify_select::{OneHead, SplitConfig, ThreeHeads};
 use robustify_zoo::weights::{self, State};
 use robustify_zoo::{Model, Pass};
@@ -52,9 +56,9 @@ fn every_head_begins_as_the_original() {
         let apt = values(OneHead::new(&cached.original, cached.split).unwrap().forward(features, &Pass::eval()));
         assert!(logits.iter().all(|head| *head == logits[0]), "{split:?}: the heads differ");
         assert!(apt.iter().zip(&logits[0]).all(|(a, b)| (a - b).abs() < 1e-5), "{split:?}: APT begins elsewhere");
-        let largest = cached.cache.original.iter().fold(0.0_f32, |max, logit| max.max(logit.abs()));
+        let largest = cached.logits[0].iter().fold(0.0_f32, |max, logit| max.max(logit.abs()));
         assert!(largest > 0.3, "{split:?}: logits say nothing: {largest}");
-        for (ours, original) in logits[0].iter().zip(&cached.cache.original) {
+        for (ours, original) in logits[0].iter().zip(&cached.logits[0]) {
             // Features have eleven significant bits.
             assert!((ours - original).abs() < 4e-3 * largest, "{split:?}: {ours}, the original says {original}");
         }
@@ -184,7 +188,7 @@ fn by_definition(cached: &Cached, heads: &ThreeHeads, config: &TuningConfig, tea
         let labels: Vec<usize> = rows.iter().map(|row| cache.labels[row / cache.views()]).collect();
         let labels = robustify_data::batch::labels(&labels, &device);
         total += config.ce_weight * f64::from(losses::cross_entropy(logits(head, rows), labels).into_scalar::<f32>());
-        for (all, weight) in [&cache.original, &cache.teacher].into_iter().zip(teachers[index]) {
+        for (all, weight) in cached.logits.iter().zip(teachers[index]) {
             let values: Vec<f32> =
                 rows.iter().flat_map(|row| &all[row * CLASSES..(row + 1) * CLASSES]).copied().collect();
             let teacher = Tensor::<1>::from_data(values.as_slice(), &device).reshape([rows.len(), CLASSES]);
@@ -230,6 +234,45 @@ fn the_original_as_teacher_goes_by_its_former_name_too() {
 }
 
 #[test]
+fn only_a_method_that_is_taught_needs_teachers() {
+    let (device, config) = (flex(), tuning());
+    let mut cached = Cached::new(stirred(vit(1)), [0, 1], 1);
+    let heads = ThreeHeads::new(&cached.original, cached.split).unwrap();
+    let shard = |cached: &Cached| {
+        let robustify = Robustify(cached.pairs(&config, 4, &device));
+        let shard = robustify.epoch(0, 0).unwrap().next_batch().unwrap().unwrap().remove(0);
+        robustify.loss(&heads.clone().train(), shard).map(|outcome| outcome.rows)
+    };
+    assert_eq!(shard(&cached).unwrap(), 8);
+    cached.cache = cached.with_teachers(&[(Teacher::Original, cached.logits[0].clone())]).unwrap();
+    let error = shard(&cached).unwrap_err();
+    assert!(matches!(error, DistillError::NoTeacher(Teacher::Robust)), "{error:?}");
+    assert!(error.to_string().contains("no logits of the robust teacher"), "{error}");
+    assert!(cached.cache.teacher_accuracy(Teacher::Robust, 0..4).is_err());
+
+    cached.cache = cached.with_teachers(&[]).unwrap();
+    let head = OneHead::new(&cached.original, cached.split).unwrap();
+    train(&Apt(cached.pairs(&config, 4, &device)), &head, 1, &[]);
+}
+
+#[test]
+fn teachers_of_other_classes_or_views_are_refused() {
+    let cached = Cached::new(stirred(vit(1)), [0, 1], 1);
+    let [original, robust] = &cached.logits;
+    let refusal = |robust: &[f32]| {
+        let said = [(Teacher::Original, original.clone()), (Teacher::Robust, robust.to_vec())];
+        cached.with_teachers(&said).err().expect("accepted").to_string()
+    };
+    let said = refusal(&robust[..robust.len() / 2]);
+    let [of_original, of_robust] = [original.len(), robust.len() / 2];
+    assert!(
+        said.contains(&format!("{of_original} of the original model and {of_robust} of the robust teacher")),
+        "{said}"
+    );
+    assert!(cached.with_teachers(&[(Teacher::Robust, robust[..robust.len() / 4].to_vec())]).is_err(), "labels beyond");
+}
+
+#[test]
 fn without_distillation_the_teachers_do_not_matter() {
     let config = one_batch(TuningConfig { kd_weight: 0.0, ..tuning() });
     let cached = Cached::new(stirred(vit(1)), [0, 1], 1);
@@ -238,8 +281,7 @@ fn without_distillation_the_teachers_do_not_matter() {
     let expected = by_definition(&cached, &heads, &config, [[0.0; 2]; 4]);
     assert!((loss - expected).abs() < 1e-5 * expected, "{loss} against {expected}");
     let mut untaught = Cached::new(stirred(vit(1)), [0, 1], 1);
-    untaught.cache.original.fill(f32::NAN);
-    untaught.cache.teacher.fill(f32::NAN);
+    untaught.cache = untaught.untaught();
     assert_eq!(gradients(&Robustify(untaught.pairs(&config, 5, &flex())), &heads).0, state);
 }
 
