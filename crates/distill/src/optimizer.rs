@@ -132,10 +132,20 @@ pub fn sum(shards: Vec<Gradients>) -> Gradients {
     total
 }
 
+/// Norm of all gradients together. The sums of squares of all parameters are read in one go, since every read waits until
+/// the device has done what it was told before.
+fn norm(gradients: &Gradients) -> f64 {
+    let squares: Vec<Tensor<1>> = gradients.values().map(|g| (g.clone() * g.clone()).sum()).collect();
+    if squares.is_empty() {
+        return 0.0;
+    }
+    let squares = Tensor::cat(squares, 0).into_data().convert::<f32>().try_to_vec::<f32>().expect("converted to f32");
+    squares.into_iter().map(f64::from).sum::<f64>().sqrt()
+}
+
 /// Scales gradients down to a global norm of at most `limit`; returns the norm before.
 pub fn clip(gradients: Gradients, limit: f64) -> (Gradients, f64) {
-    let squares: f64 = gradients.values().map(|g| f64::from((g.clone() * g.clone()).sum().into_scalar::<f32>())).sum();
-    let norm = squares.sqrt();
+    let norm = norm(&gradients);
     if norm <= limit {
         return (gradients, norm);
     }

@@ -4,4 +4,5 @@ mod checkpoints;
 mod common;
 mod goldens;
 mod methods;
+mod optimizer;
 mod training;
