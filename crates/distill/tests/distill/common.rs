@@ -8,7 +8,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use image::RgbImage;
 use robustify_data::{Images, MemorySet};
-use robustify_distill::optimizer::{self, AdamWConfig};
+use robustify_distill::optimizer::{self, AdamWConfig, DecayTo};
 use robustify_distill::trainer::{self, EpochRecord, Event, Objective, Plan, Watch};
 use robustify_distill::views;
 use robustify_distill::{CachedPairs, CombinedTeacher, DistillError, Teacher, TuningConfig, ViewCache, ViewSpec};
@@ -76,6 +76,7 @@ pub fn adamw() -> AdamWConfig {
     AdamWConfig {
         learning_rate: 0.01,
         weight_decay: 0.05,
+        decay_to: DecayTo::Zero,
         betas: [0.9, 0.999],
         eps: 1e-8,
         warmup_fraction: 0.1,
@@ -258,8 +259,19 @@ pub struct Trained {
 
 /// Trains for two epochs, interrupted after each of `stops` steps of a process; `fresh` is the model every process begins with.
 pub fn train<O: Objective>(objective: &O, fresh: &O::Model, threads: usize, stops: &[usize]) -> Trained {
+    train_with(&adamw(), objective, fresh, threads, stops)
+}
+
+/// The same with other settings of the optimizer.
+pub fn train_with<O: Objective>(
+    optimizer: &AdamWConfig,
+    objective: &O,
+    fresh: &O::Model,
+    threads: usize,
+    stops: &[usize],
+) -> Trained {
     let (device, folder, workers) = (flex(), TempDir::new().unwrap(), Workers::new(threads).unwrap());
-    let plan = plan(2, &folder.path().join("checkpoint.safetensors"));
+    let plan = Plan { optimizer: optimizer.clone(), ..plan(2, &folder.path().join("checkpoint.safetensors")) };
     let mut before = 0;
     for &stop in stops {
         let mut watcher = Watcher::stopping_after(stop);

@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
 use robustify_distill::losses;
-use robustify_distill::optimizer::{self, AdamW, AdamWConfig, Gradients, Group};
+use robustify_distill::optimizer::{self, AdamW, AdamWConfig, DecayTo, Gradients, Group};
 use robustify_zoo::layers::{Init, Linear};
 use robustify_zoo::weights::{self, Entry, State};
 
@@ -48,6 +48,7 @@ fn adamw_takes_pytorchs_steps() {
     let config = AdamWConfig {
         learning_rate: 0.02,
         weight_decay: 0.1,
+        decay_to: DecayTo::Zero,
         betas: [0.9, 0.98],
         eps: 1e-6,
         warmup_fraction: 0.4,
