@@ -29,10 +29,11 @@ impl Robustify<'_> {
         teachers: &[(Teacher, f64)],
     ) -> Result<Tensor<1>, DistillError> {
         let CachedPairs { cache, config, device, .. } = &self.0;
-        let mut loss = cross_entropy(logits.clone(), self.0.labels(rows)) * config.ce_weight;
+        let [ce_weight, kd_weight] = config.loss_weights();
+        let mut loss = cross_entropy(logits.clone(), self.0.labels(rows)) * ce_weight;
         for &(teacher, share) in teachers {
             let target = cache.teacher_logits(teacher, rows, device)?;
-            loss = loss + distillation(logits.clone(), target, config.temperature) * (config.kd_weight * share);
+            loss = loss + distillation(logits.clone(), target, config.temperature) * (kd_weight * share);
         }
         Ok(loss)
     }

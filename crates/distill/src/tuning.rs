@@ -33,9 +33,9 @@ pub struct TuningConfig {
     pub pairs: usize,
     /// Dropout rate from the first tunable layer on, in `[0, 1)`.
     pub dropout: f64,
-    /// Weight of cross-entropy.
+    /// Weight of cross-entropy; see [`Self::loss_weights`].
     pub ce_weight: f64,
-    /// Weight of distillation.
+    /// Weight of distillation; see [`Self::loss_weights`].
     pub kd_weight: f64,
     /// Temperature tau of distillation.
     pub temperature: f64,
@@ -50,6 +50,13 @@ pub struct TuningConfig {
 }
 
 impl TuningConfig {
+    /// Weights of cross-entropy and of distillation, divided by their sum: without distillation (`kd_weight = 0`) the loss, and
+    /// with it the gradients that are clipped, keep their scale. A head without a teacher keeps cross-entropy at its weight.
+    pub fn loss_weights(&self) -> [f64; 2] {
+        let sum = self.ce_weight + self.kd_weight;
+        [self.ce_weight / sum, self.kd_weight / sum]
+    }
+
     /// Faults of the settings, as sentences.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = self.optimizer.faults();

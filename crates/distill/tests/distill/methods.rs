@@ -196,7 +196,8 @@ fn by_definition(cached: &Cached, heads: &ThreeHeads, config: &TuningConfig, tea
             total += config.kd_weight * weight * f64::from(kd);
         }
     }
-    total / (clean.len() + augmented.len()) as f64
+    // The two weights are divided by their sum.
+    total / (config.ce_weight + config.kd_weight) / (clean.len() + augmented.len()) as f64
 }
 
 #[test]
@@ -231,6 +232,22 @@ fn the_original_as_teacher_goes_by_its_former_name_too() {
     let read = |name: &str| serde_json::from_value::<CombinedTeacher>(serde_json::json!(name)).unwrap();
     assert_eq!([read("original"), read("initial")], [CombinedTeacher::Original; 2]);
     assert_eq!(serde_json::json!(CombinedTeacher::Original), "original");
+}
+
+#[test]
+fn leaving_distillation_out_keeps_the_scale_of_the_loss() {
+    let cached = Cached::new(stirred(vit(1)), [0, 1], 1);
+    let heads = ThreeHeads::new(&cached.original, cached.split).unwrap();
+    let without = |ce_weight: f64| {
+        let config = one_batch(TuningConfig { ce_weight, kd_weight: 0.0, ..tuning() });
+        gradients(&Robustify(cached.pairs(&config, 5, &flex())), &heads)
+    };
+    assert_eq!(without(0.1), without(1.0));
+    // Weights of sum one stay as they are, to the bit.
+    for weights in [[0.1, 0.9], [0.5, 0.5]] {
+        let [ce_weight, kd_weight] = weights;
+        assert_eq!(TuningConfig { ce_weight, kd_weight, ..tuning() }.loss_weights(), weights);
+    }
 }
 
 #[test]
