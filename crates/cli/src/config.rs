@@ -7,8 +7,8 @@ use config::{File, FileFormat};
 use robustify_augment::Policy;
 use robustify_bench::SuiteConfig;
 use robustify_data::{CleanView, Preprocess};
-use robustify_distill::TuningConfig;
 use robustify_distill::optimizer::AdamWConfig;
+use robustify_distill::{Precision, TuningConfig};
 use robustify_select::{SelectConfig, SplitConfig};
 use robustify_zoo::ModelConfig;
 use serde::de::DeserializeOwned;
@@ -195,6 +195,9 @@ pub struct ViewsConfig {
     pub clean: usize,
     /// Augmented views an image.
     pub augmented: usize,
+    /// How the backbone's features of the views are stored: `f16`, or `f32` where a feature is beyond 65504.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 /// How a head is chosen at test time.

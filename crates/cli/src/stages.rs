@@ -267,7 +267,8 @@ fn original(context: &Context, images: &Images, (model, hash): Original) -> anyh
     let model = model.with_classifier(classes, device);
     let optimizer = AdamWConfig { learning_rate: 1e-2, ..tuning.optimizer.clone() };
     let training = (config.probe_epochs, &optimizer, seed);
-    let inputs = (&hash, classes, training, views.clean, &views.clean_view, images.fingerprint(), shard_rows);
+    let views = (views.clean, &views.clean_view, views.precision);
+    let inputs = (&hash, classes, training, views, images.fingerprint(), shard_rows);
     let stage = Stage::open(context, "probe", &inputs)?;
     let text =
         format!("the {classes} classes of the data are not those of the weights: a linear probe makes the classifier");
@@ -282,7 +283,7 @@ fn original(context: &Context, images: &Images, (model, hash): Original) -> anyh
         progress.set(done, "");
         context.interrupt.is_set()
     };
-    let (path, cut) = (stage.path("features.f16"), model.cut_before_last(0)?);
+    let (path, cut) = (stage.path("features"), model.cut_before_last(0)?);
     let (_, dims) = views::write_features(&spec, images, &model, cut, &path, workers, device, &mut report)?;
     let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims, [])?;
     let objective = Probe { cache: &cache, batch_size: 256, shard_rows: *shard_rows, seed: *seed, device };
@@ -309,6 +310,7 @@ fn view_spec(context: &Context) -> anyhow::Result<ViewSpec> {
         clean: views.clean,
         augmented: views.augmented,
         seed: *seed,
+        precision: views.precision,
     })
 }
 
@@ -355,8 +357,8 @@ fn cached_views(
     let rows = images.len() * spec.count();
     let depth = split.shared_blocks + split.head_blocks;
     let stage = Stage::open(context, "features", &(original_hash, config, seed, depth, images.fingerprint()))?;
-    let (features, said) = (stage.path("features.f16"), stage.path("original.safetensors"));
-    if !is_whole(context, &features, &said, rows) {
+    let (features, said) = (stage.path("features"), stage.path("original.safetensors"));
+    if !is_whole(context, &features, &said, rows * spec.precision.bytes()) {
         let mut progress = context.console.progress("features of views", rows);
         let mut report = |done: usize| {
             progress.set(done, "");
@@ -399,14 +401,15 @@ fn cached_views(
     Ok((cache, taught.hash))
 }
 
-/// Whether the features and logits of `rows` views are there; damaged ones are computed again, with a warning.
-fn is_whole(context: &Context, features: &Path, said: &Path, rows: usize) -> bool {
+/// Whether the logits are there, and features of `bytes` for all that stand at one place of their rows; damaged ones are computed
+/// again, with a warning.
+fn is_whole(context: &Context, features: &Path, said: &Path, bytes: usize) -> bool {
     if !is_readable(context, said) {
         return false;
     }
     let dims = weights::read(said).ok().and_then(|mut state| state.remove("dims")).map(|entry| entry.values);
     let elements: f32 = dims.unwrap_or_default().iter().product();
-    let expected = 2 * rows as u64 * elements as u64;
+    let expected = bytes as u64 * elements as u64;
     let found = std::fs::metadata(features).map_or(0, |metadata| metadata.len());
     if found != expected {
         let text = format!("{}: {found} bytes instead of {expected}; this stage is computed again", features.display());

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
+use std::ops::Range;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use robustify_zoo::Features;
+use serde::{Deserialize, Serialize};
 
 use crate::DistillError;
 use crate::views::ViewSpec;
@@ -32,6 +34,81 @@ impl fmt::Display for Teacher {
     }
 }
 
+/// How features are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 16-bit floats: eleven significant bits, up to 65504.
+    #[default]
+    F16,
+    /// 32-bit floats, as they were computed, in twice the space.
+    F32,
+}
+
+impl Precision {
+    /// Bytes of a feature.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F16 => 2,
+            Self::F32 => 4,
+        }
+    }
+
+    /// The first value that cannot be stored, and where it stands.
+    pub(crate) fn misfit(self, values: &[f32]) -> Option<(usize, f32)> {
+        let largest = match self {
+            Self::F16 => f16::MAX.to_f32(),
+            Self::F32 => f32::MAX,
+        };
+        // No number is at most anything.
+        let fits = |value: f32| value.abs() <= largest;
+        values.iter().copied().enumerate().find(|(_, value)| !fits(*value))
+    }
+
+    /// The values as they are written, little-endian.
+    pub(crate) fn encode(self, values: &[f32]) -> Vec<u8> {
+        match self {
+            Self::F16 => values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect(),
+            Self::F32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        }
+    }
+}
+
+/// Features of all rows, one after the other.
+enum Stored {
+    F16(Vec<f16>),
+    F32(Vec<f32>),
+}
+
+impl Stored {
+    fn read(file: &mut impl Read, precision: Precision, elements: usize) -> io::Result<Self> {
+        Ok(match precision {
+            Precision::F16 => Self::F16(values(file, elements, f16::from_le_bytes)?),
+            Precision::F32 => Self::F32(values(file, elements, f32::from_le_bytes)?),
+        })
+    }
+
+    fn copy(&self, range: Range<usize>, out: &mut [f32]) {
+        match self {
+            Self::F16(all) => all[range].convert_to_f32_slice(out),
+            Self::F32(all) => out.copy_from_slice(&all[range]),
+        }
+    }
+}
+
+/// `count` numbers of `N` bytes.
+fn values<T, const N: usize>(file: &mut impl Read, count: usize, decode: impl Fn([u8; N]) -> T) -> io::Result<Vec<T>> {
+    let mut values = Vec::with_capacity(count);
+    let mut bytes = vec![0; (1 << 20) * N];
+    while values.len() < count {
+        let part = N * (count - values.len()).min(1 << 20);
+        file.read_exact(&mut bytes[..part])?;
+        let numbers = bytes[..part].chunks_exact(N).map(|bytes| bytes.try_into().expect("chunks of N"));
+        values.extend(numbers.map(&decode));
+    }
+    Ok(values)
+}
+
 /// Cached views: what a tuning step reads instead of images.
 pub struct ViewCache {
     /// Clean views an image.
@@ -42,7 +119,7 @@ pub struct ViewCache {
     pub labels: Vec<usize>,
     /// Dimensions of one row of features.
     pub dims: Vec<usize>,
-    features: Vec<f16>,
+    features: Stored,
     /// `[rows * classes]` of every teacher there is.
     logits: BTreeMap<Teacher, Vec<f32>>,
 }
@@ -68,19 +145,12 @@ impl ViewCache {
         let io = |source| DistillError::Io { path: path.into(), source };
         let mut file = File::open(path).map_err(io)?;
         let found = file.metadata().map_err(io)?.len();
-        if found != 2 * elements as u64 {
-            let reason = format!("features of {rows} views take {} bytes, the file has {found}", 2 * elements);
+        let expected = (spec.precision.bytes() * elements) as u64;
+        if found != expected {
+            let reason = format!("features of {rows} views take {expected} bytes, the file has {found}");
             return Err(DistillError::Checkpoint { path: path.into(), reason });
         }
-        let mut features = vec![f16::ZERO; elements];
-        let mut bytes = vec![0; 1 << 20];
-        for part in features.chunks_mut(bytes.len() / 2) {
-            let bytes = &mut bytes[..2 * part.len()];
-            file.read_exact(bytes).map_err(io)?;
-            for (half, pair) in part.iter_mut().zip(bytes.chunks_exact(2)) {
-                *half = f16::from_le_bytes([pair[0], pair[1]]);
-            }
-        }
+        let features = Stored::read(&mut file, spec.precision, elements).map_err(io)?;
         Ok(Self { clean: spec.clean, augmented: spec.augmented, labels, dims, features, logits })
     }
 
@@ -94,7 +164,7 @@ impl ViewCache {
         let elements: usize = self.dims.iter().product();
         let mut values = vec![0.0; rows.len() * elements];
         for (&row, out) in rows.iter().zip(values.chunks_exact_mut(elements)) {
-            self.features[row * elements..(row + 1) * elements].convert_to_f32_slice(out);
+            self.features.copy(row * elements..(row + 1) * elements, out);
         }
         let tensor = Tensor::from_data(TensorData::new(values, [rows.len(), elements]), device);
         Features::unflatten(tensor, &self.dims).expect("the dimensions of these rows")

@@ -27,6 +27,18 @@ pub enum DistillError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A feature that cannot be stored.
+    #[error("{origin}: view {view} has a feature of {value}: {remedy}")]
+    Feature {
+        /// The image.
+        origin: String,
+        /// Which of its views, from 0.
+        view: usize,
+        /// The feature.
+        value: f32,
+        /// What to do about it.
+        remedy: &'static str,
+    },
     /// A teacher is asked for that the cached views were not given.
     #[error("the cached views have no logits of the {0}, which distillation asks for; give them to `ViewCache::read`")]
     NoTeacher(Teacher),

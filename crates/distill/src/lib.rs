@@ -16,7 +16,7 @@ pub mod tuning;
 pub mod views;
 
 pub use apt::Apt;
-pub use cache::{Teacher, ViewCache};
+pub use cache::{Precision, Teacher, ViewCache};
 pub use error::DistillError;
 pub use pairs::CachedPairs;
 pub use probe::Probe;

@@ -5,17 +5,17 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
-use half::f16;
 use image::RgbImage;
 use robustify_augment::Policy;
 use robustify_data::{CleanView, Images, Preprocess, batch};
 use robustify_rng::Key;
 use robustify_zoo::{CutPoint, Model, Pass, Workers};
 
-use crate::DistillError;
+use crate::{DistillError, Precision};
 
 /// Rows that one thread computes at a time.
 const ROWS: usize = 64;
@@ -35,6 +35,8 @@ pub struct ViewSpec {
     pub augmented: usize,
     /// Seed of geometry and augmentations.
     pub seed: u64,
+    /// How the features of the views are stored.
+    pub precision: Precision,
 }
 
 impl ViewSpec {
@@ -65,7 +67,7 @@ pub type Report<'a> = &'a mut dyn FnMut(usize) -> bool;
 
 /// Computes something for every view of every image, in order: row `image * views + view`.
 ///
-/// `work` gets the pixels of some consecutive rows; `take` gets its results in order.
+/// `work` gets some consecutive rows and their pixels; `take` gets its results in order.
 ///
 /// # Errors
 /// An image that cannot be read, what `take` says, or an interruption.
@@ -74,7 +76,7 @@ pub fn each<R: Send>(
     images: &Images,
     workers: &Workers,
     report: Report<'_>,
-    work: impl Fn(&[RgbImage]) -> Result<R, DistillError> + Sync,
+    work: impl Fn(Range<usize>, &[RgbImage]) -> Result<R, DistillError> + Sync,
     mut take: impl FnMut(R) -> Result<(), DistillError>,
 ) -> Result<(), DistillError> {
     let rows = images.len() * spec.count();
@@ -83,8 +85,8 @@ pub fn each<R: Send>(
         let end = (start + wave).min(rows);
         let chunks: Vec<_> = (start..end).step_by(ROWS).map(|first| first..(first + ROWS).min(end)).collect();
         let results = workers.map(chunks, |chunk| {
-            let pixels = chunk.map(|row| spec.pixels(images, row / spec.count(), row % spec.count()));
-            work(&pixels.collect::<Result<Vec<_>, _>>()?)
+            let pixels = chunk.clone().map(|row| spec.pixels(images, row / spec.count(), row % spec.count()));
+            work(chunk, &pixels.collect::<Result<Vec<_>, _>>()?)
         });
         for result in results {
             take(result?)?;
@@ -96,11 +98,11 @@ pub fn each<R: Send>(
     Ok(())
 }
 
-/// Writes the features of all views at `cut`, row after row as little-endian 16-bit floats, and returns the original
-/// model's logits of all views, `[rows * classes]`.
+/// Writes the features of all views at `cut`, row after row as little-endian floats of the spec's precision, and returns the
+/// original model's logits of all views, `[rows * classes]`.
 ///
 /// # Errors
-/// As [`each`], and a file that cannot be written.
+/// As [`each`], a feature that is no number or too large for the precision, and a file that cannot be written.
 #[allow(clippy::too_many_arguments)]
 pub fn write_features(
     spec: &ViewSpec,
@@ -117,15 +119,19 @@ pub fn write_features(
     let temporary = path.with_extension("tmp");
     let mut file = BufWriter::new(File::create(&temporary).map_err(io)?);
     let (mut logits, mut dims) = (Vec::new(), Vec::new());
-    let work = |pixels: &[RgbImage]| {
+    let work = |rows: Range<usize>, pixels: &[RgbImage]| {
         let features = original.features(batch::normalised(pixels, &spec.preprocess, device)?, cut);
         let dims = features.dims()[1..].to_vec();
         let own = host(tail.forward(features.clone(), &Pass::eval()).logits());
-        let halves: Vec<f16> = host(features.flatten()).into_iter().map(f16::from_f32).collect();
-        Ok((halves, own, dims))
+        let values = host(features.flatten());
+        if let Some((at, value)) = spec.precision.misfit(&values) {
+            let row = rows.start + at / dims.iter().product::<usize>();
+            let (origin, view) = (images.origin(row / spec.count()), row % spec.count());
+            return Err(DistillError::Feature { origin, view, value, remedy: remedy(value) });
+        }
+        Ok((spec.precision.encode(&values), own, dims))
     };
-    each(spec, images, workers, report, work, |(halves, own, row_dims)| {
-        let bytes: Vec<u8> = halves.iter().flat_map(|half| half.to_le_bytes()).collect();
+    each(spec, images, workers, report, work, |(bytes, own, row_dims)| {
         file.write_all(&bytes).map_err(io)?;
         logits.extend(own);
         dims = row_dims;
@@ -134,6 +140,15 @@ pub fn write_features(
     file.into_inner().map_err(|error| io(error.into_error()))?.sync_all().map_err(io)?;
     std::fs::rename(&temporary, path).map_err(io)?;
     Ok((logits, dims))
+}
+
+/// What to do about a feature that cannot be stored.
+fn remedy(value: f32) -> &'static str {
+    if value.is_finite() {
+        "16-bit floats end at 65504; store the features of views with precision = \"f32\""
+    } else {
+        "this is no number; check the weights"
+    }
 }
 
 /// A model's logits of all views, `[rows * classes]`; the model sees the same pixels as the large one, through its own
@@ -151,7 +166,7 @@ pub fn logits(
     report: Report<'_>,
 ) -> Result<Vec<f32>, DistillError> {
     let mut all = Vec::new();
-    let work = |pixels: &[RgbImage]| {
+    let work = |_: Range<usize>, pixels: &[RgbImage]| {
         let own = pixels.iter().map(|image| preprocess.pixels(image)).collect::<Result<Vec<_>, _>>()?;
         Ok(host(model.forward(batch::normalised(&own, preprocess, device)?, &Pass::eval())))
     };

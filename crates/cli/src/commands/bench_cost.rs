@@ -63,6 +63,7 @@ fn training(
         clean: config.views.clean,
         augmented: config.views.augmented,
         seed: 0,
+        precision: config.views.precision,
     };
     let cut = config.split.backbone_end(original)?;
     let path = folder.path().join("features");

@@ -11,7 +11,9 @@ use robustify_data::{Images, MemorySet};
 use robustify_distill::optimizer::{self, AdamWConfig, DecayTo};
 use robustify_distill::trainer::{self, EpochRecord, Event, Objective, Plan, Watch};
 use robustify_distill::views;
-use robustify_distill::{CachedPairs, CombinedTeacher, DistillError, Teacher, TuningConfig, ViewCache, ViewSpec};
+use robustify_distill::{
+    CachedPairs, CombinedTeacher, DistillError, Precision, Teacher, TuningConfig, ViewCache, ViewSpec,
+};
 use robustify_rng::Key;
 use robustify_select::SplitConfig;
 use robustify_zoo::weights::{self, Entry, State};
@@ -125,6 +127,7 @@ impl Cached {
             clean: clean_views,
             augmented: 2,
             seed: 1,
+            precision: Precision::F16,
         };
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("features.f16");

@@ -6,3 +6,4 @@ mod goldens;
 mod methods;
 mod optimizer;
 mod training;
+mod views;

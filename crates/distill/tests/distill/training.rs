@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use robustify_data::{Preprocess, epoch_order};
 use robustify_distill::trainer::{self, Objective};
 use robustify_distill::views;
-use robustify_distill::{Apt, DistillError, ImageTraining, Robustify, ViewSpec};
+use robustify_distill::{Apt, DistillError, ImageTraining, Precision, Robustify, ViewSpec};
 use robustify_select::{OneHead, ThreeHeads};
 use robustify_zoo::weights;
 use robustify_zoo::{Model, Pass, Workers};
@@ -74,6 +74,7 @@ fn an_image_that_does_not_fit_is_named() {
         clean: 2,
         augmented: 1,
         seed: 1,
+        precision: Precision::F16,
     };
     let error = spec.pixels(&images(8), 5, 0).unwrap_err();
     assert!(error.to_string().starts_with("noise[5]: center_crop to 20x20"), "{error}");
@@ -95,6 +96,7 @@ fn an_interrupted_stage_says_whether_it_goes_on_or_starts_over() {
         clean: 1,
         augmented: 1,
         seed: 1,
+        precision: Precision::F16,
     };
     let (workers, device) = (Workers::new(1).unwrap(), flex());
     let result = views::logits(&spec, &images(8), &vit(1), &spec.preprocess, &workers, &device, &mut |_| true);
