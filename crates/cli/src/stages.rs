@@ -329,19 +329,14 @@ fn teacher(context: &Context, images: &Images, classes: usize) -> anyhow::Result
         context.machine.shard_rows,
     );
     let stage = Stage::open(context, "teacher", &inputs)?;
-    // The teacher gets the large model's pixels, normalised in its own way.
-    let preprocess: Preprocess = format!("{}{}", pixel_steps(pixels), config.preprocess).parse()?;
+    // The teacher gets the large model's pixels, and sees them in its own way.
+    let pixels = pixels.parse::<Preprocess>()?.geometry();
+    let preprocesses = [pixels, config.preprocess.parse()?];
     let objective =
-        context.machine.image_training(&config.training, images.clone(), preprocess, context.config.seed)?;
+        context.machine.image_training(&config.training, images.clone(), preprocesses, context.config.seed)?;
     let model = Model::new(&network, context.config.seed, &context.machine.device)?;
     let model = stage.trained(context, &objective, model, config.training.epochs, &config.training.optimizer)?;
     Ok((model, stage.hash))
-}
-
-/// The steps of a preprocessing before its normalisation, with the separator after them.
-fn pixel_steps(preprocess: &str) -> String {
-    let steps: Vec<&str> = preprocess.split('|').filter(|step| !step.trim_start().starts_with("normalize")).collect();
-    if steps.is_empty() { String::new() } else { format!("{}|", steps.join("|")) }
 }
 
 /// The backbone's features and both teachers' logits of all views.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use burn::tensor::Device;
+use image::RgbImage;
 use robustify_augment::Policy;
 use robustify_data::{CleanView, DataError, Images, Job, Loader, Preprocess, batch, epoch_order};
 use robustify_rng::Key;
@@ -20,8 +21,11 @@ use crate::trainer::{BatchSource, Batches, Objective, Outcome};
 pub struct ImageTraining {
     /// The training images.
     pub images: Images,
-    /// Pixels and normalisation of the model.
+    /// The pixels that views and augmentations work on: of a teacher, those of the large model, so that it learns from what it
+    /// will be asked about. Its normalisation is not used.
     pub preprocess: Preprocess,
+    /// What the model itself does with a view: its own steps, then its normalisation.
+    pub own: Preprocess,
     /// Random geometry of every view.
     pub clean_view: CleanView,
     /// Augmentations of the second half of a batch; without them, every row is clean.
@@ -48,6 +52,18 @@ pub struct ImageShard {
     batch_rows: usize,
 }
 
+impl ImageShard {
+    /// Normalised CHW values of every row.
+    pub fn pixels(&self) -> &[Vec<f32>] {
+        &self.pixels
+    }
+
+    /// Labels of the rows.
+    pub fn labels(&self) -> &[usize] {
+        &self.labels
+    }
+}
+
 /// One view of one image: normalised CHW values and the label.
 type Row = (Vec<f32>, usize);
 
@@ -59,16 +75,17 @@ impl ImageTraining {
 
     /// Prepares the views of one image: the clean one, then the augmented one.
     fn job(&self, epoch: usize) -> Job<Vec<Row>> {
-        let (images, preprocess) = (Arc::clone(&self.images), self.preprocess.clone());
+        let (images, preprocess, own) = (Arc::clone(&self.images), self.preprocess.clone(), self.own.clone());
         let (view, policy, seed) = (self.clean_view.clone(), self.policy.clone(), self.seed);
         Arc::new(move |index, _| {
             let misfit = |error: DataError| error.of_image(&images, index);
             let sample = images.get(index)?;
             let pixels = preprocess.pixels(&sample.image).map_err(misfit)?;
             let key = |purpose| Key::new(seed, purpose).with(epoch as u64).with(sample.id);
-            let row = |image: &_| {
-                let mut values = vec![0.0; 3 * (pixels.width() * pixels.height()) as usize];
-                preprocess.write_chw(image, &mut values).map_err(misfit).map(|()| (values, sample.label))
+            let row = |view: &RgbImage| {
+                let seen = own.pixels(view).map_err(misfit)?;
+                let mut values = vec![0.0; 3 * (seen.width() * seen.height()) as usize];
+                own.write_chw(&seen, &mut values).map_err(misfit).map(|()| (values, sample.label))
             };
             let mut rows = vec![row(&view.apply(&pixels, key("clean view")).map_err(misfit)?)?];
             if let Some(policy) = &policy {

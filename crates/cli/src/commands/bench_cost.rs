@@ -55,7 +55,12 @@ fn training(
         optimizer: config.tuning.optimizer.clone(),
     };
     let preprocess: Preprocess = config.original.preprocess.parse()?;
-    let full = machine.image_training(&section, images.clone(), preprocess.clone(), 0)?;
+    let full = machine.image_training(
+        &section,
+        images.clone(),
+        [preprocess.geometry(), preprocess.normalisation_only()],
+        0,
+    )?;
     let spec = ViewSpec {
         preprocess: preprocess.clone(),
         clean_view: section.clean_view.parse()?,

@@ -51,17 +51,19 @@ impl Machine {
         Ok(Self { device, workers, shard_rows: if flex { Self::FLEX_SHARD_ROWS } else { usize::MAX } })
     }
 
-    /// The training that a section of a configuration describes.
+    /// The training that a section of a configuration describes: views and augmentations of the pixels of `preprocess`, which the
+    /// model sees through its `own` one.
     pub fn image_training(
         &self,
         config: &ImageTrainingConfig,
         images: Images,
-        preprocess: Preprocess,
+        [preprocess, own]: [Preprocess; 2],
         seed: u64,
     ) -> anyhow::Result<ImageTraining> {
         Ok(ImageTraining {
             images,
             preprocess,
+            own,
             clean_view: config.clean_view.parse()?,
             policy: config.policy.as_deref().map(str::parse).transpose()?,
             batch_size: config.batch_size,

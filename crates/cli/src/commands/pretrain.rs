@@ -31,7 +31,12 @@ pub fn run(options: &Pretrain, interrupt: &Interrupt) -> anyhow::Result<()> {
     }
     let model = Model::new(&config.network, config.seed, &machine.device)?;
     let preprocess: Preprocess = config.preprocess.parse()?;
-    let training = machine.image_training(&config.training, images, preprocess.clone(), config.seed)?;
+    let training = machine.image_training(
+        &config.training,
+        images,
+        [preprocess.geometry(), preprocess.normalisation_only()],
+        config.seed,
+    )?;
     let output = options.output.clone().unwrap_or_else(|| config.output.clone());
     let checkpoint = output.with_extension("checkpoint.safetensors");
     let locked = output.with_extension("lock");

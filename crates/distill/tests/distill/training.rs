@@ -1,10 +1,12 @@
 //! The trainer: it learns, continues to the same bits, and no number of threads or shards changes what it does.
 
 use burn::tensor::Device;
+use image::RgbImage;
 use robustify_data::{Preprocess, epoch_order};
 use robustify_distill::trainer::{self, Objective};
 use robustify_distill::views;
 use robustify_distill::{Apt, DistillError, ImageTraining, Precision, Robustify, ViewSpec};
+use robustify_rng::Key;
 use robustify_select::{OneHead, ThreeHeads};
 use robustify_zoo::weights;
 use robustify_zoo::{Model, Pass, Workers};
@@ -14,7 +16,8 @@ use crate::common::{Cached, Watcher, difference, flex, gradients, images, plan, 
 fn image_training(policy: Option<&str>, batch_size: usize, shard_rows: usize, loader_threads: usize) -> ImageTraining {
     ImageTraining {
         images: images(8),
-        preprocess: "normalize(half)".parse().unwrap(),
+        preprocess: "".parse().unwrap(),
+        own: "normalize(half)".parse().unwrap(),
         clean_view: if policy.is_some() { "random_crop(16,2)+hflip" } else { "identity" }.parse().unwrap(),
         policy: policy.map(|policy| policy.parse().unwrap()),
         batch_size,
@@ -46,10 +49,7 @@ fn eight_images_are_learnt_by_heart() {
 
 #[test]
 fn images_of_another_size_are_an_error() {
-    let training = ImageTraining {
-        preprocess: "center_crop(8)|normalize(half)".parse().unwrap(),
-        ..image_training(None, 8, 4, 1)
-    };
+    let training = ImageTraining { preprocess: "center_crop(8)".parse().unwrap(), ..image_training(None, 8, 4, 1) };
     let folder = tempfile::TempDir::new().unwrap();
     let plan = plan(1, &folder.path().join("checkpoint.safetensors"));
     let workers = Workers::new(2).unwrap();
@@ -57,6 +57,37 @@ fn images_of_another_size_are_an_error() {
     let Err(error) = result else { panic!("rows of 8x8 trained a model of 16x16") };
     let said = error.to_string();
     assert!(said.contains("3x16x16") && said.contains("192 values"), "{said}");
+}
+
+/// The first image of a batch, as [`ImageTraining`] hands it to the model, against `expected` of its pixels.
+fn assert_rows(training: &ImageTraining, expected: impl Fn(&RgbImage, u64) -> [RgbImage; 2]) {
+    let first = epoch_order(8, training.seed, 0)[0];
+    let shards = training.epoch(0, 0).unwrap().next_batch().unwrap().unwrap();
+    let sample = training.images.get(first).unwrap();
+    let rows = expected(&sample.image, sample.id);
+    for (pixels, image) in shards[0].pixels().iter().zip(rows) {
+        let mut values = vec![0.0; pixels.len()];
+        training.own.write_chw(&image, &mut values).unwrap();
+        assert_eq!(*pixels, values);
+    }
+}
+
+#[test]
+fn a_teacher_with_a_size_of_its_own_learns_from_the_views_that_it_will_be_asked_about() {
+    let training = ImageTraining {
+        preprocess: "resize(32,32)|normalize(imagenet)".parse().unwrap(),
+        own: "resize(16,16)|normalize(half)".parse().unwrap(),
+        clean_view: "random_crop(32,4)+hflip".parse().unwrap(),
+        ..image_training(Some("rand_conv"), 8, 8, 0)
+    };
+    assert_rows(&training, |image, id| {
+        let large = training.preprocess.pixels(image).unwrap();
+        let key = |purpose| Key::new(training.seed, purpose).with(0).with(id);
+        let view = |purpose| training.clean_view.apply(&large, key(purpose)).unwrap();
+        let augmented = training.policy.as_ref().unwrap().apply(&view("augmented view"), key("augmentation"));
+        // At the large size until the very end.
+        [view("clean view"), augmented].map(|view| training.own.pixels(&view).unwrap())
+    });
 }
 
 #[test]
@@ -112,7 +143,7 @@ fn right(model: &Model, training: &ImageTraining, device: &Device) -> usize {
     for index in 0..training.images.len() {
         let sample = training.images.get(index).unwrap();
         let mut row = vec![0.0; 3 * 16 * 16];
-        training.preprocess.write_chw(&sample.image, &mut row).unwrap();
+        training.own.write_chw(&sample.image, &mut row).unwrap();
         rows.push(row);
         labels.push(sample.label);
     }
