@@ -82,8 +82,15 @@ pub struct ImageTrainingConfig {
     /// Part of the target spread evenly over all classes.
     #[serde(default)]
     pub label_smoothing: f64,
+    /// Rows that BatchNorm normalises together, on every backend ("ghost batch normalisation").
+    #[serde(default = "norm_rows")]
+    pub norm_rows: usize,
     /// The optimizer's settings.
     pub optimizer: AdamWConfig,
+}
+
+fn norm_rows() -> usize {
+    32
 }
 
 fn identity() -> String {
@@ -100,6 +107,7 @@ impl ImageTrainingConfig {
         check(&mut faults, (0.0..1.0).contains(&self.label_smoothing), || {
             format!("{at}.label_smoothing {} is not in [0, 1)", self.label_smoothing)
         });
+        check(&mut faults, self.norm_rows > 1, || format!("{at}.norm_rows {} is below 2", self.norm_rows));
         parses::<CleanView>(&mut faults, &format!("{at}.clean_view"), &self.clean_view);
         if let Some(policy) = &self.policy {
             parses::<Policy>(&mut faults, &format!("{at}.policy"), policy);

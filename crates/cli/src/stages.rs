@@ -332,8 +332,13 @@ fn teacher(context: &Context, images: &Images, classes: usize) -> anyhow::Result
     // The teacher gets the large model's pixels, and sees them in its own way.
     let pixels = pixels.parse::<Preprocess>()?.geometry();
     let preprocesses = [pixels, config.preprocess.parse()?];
-    let objective =
-        context.machine.image_training(&config.training, images.clone(), preprocesses, context.config.seed)?;
+    let objective = context.machine.image_training(
+        &config.training,
+        &network,
+        images.clone(),
+        preprocesses,
+        context.config.seed,
+    )?;
     let model = Model::new(&network, context.config.seed, &context.machine.device)?;
     let model = stage.trained(context, &objective, model, config.training.epochs, &config.training.optimizer)?;
     Ok((model, stage.hash))

@@ -120,6 +120,13 @@ impl Group {
         let exempt = rank < 2 || UNDECAYED.contains(&last) || name.split('.').any(|part| part == UNDECAYED_NETWORK);
         Self { rate_scale: 1.0, decay: !exempt }
     }
+
+    /// The same group with `scale` on the rate, unless the parameter is the classifier's. A distilled DeiT has two classifiers.
+    #[must_use]
+    pub fn with_body_scale(self, name: &str, scale: f64) -> Self {
+        let classifier = name.split('.').any(|part| ["head", "head_dist", "fc"].contains(&part));
+        Self { rate_scale: self.rate_scale * if classifier { 1.0 } else { scale }, ..self }
+    }
 }
 
 /// Gradients of one shard by parameter path, flattened, without autodiff.

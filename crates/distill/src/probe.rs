@@ -80,8 +80,6 @@ impl Objective for Probe<'_> {
     }
 
     fn group(&self, name: &str, rank: usize) -> Group {
-        // A distilled DeiT has two classifiers.
-        let classifier = name.split('.').any(|part| ["head", "head_dist", "fc"].contains(&part));
-        Group { rate_scale: if classifier { 1.0 } else { 0.0 }, ..Group::by_shape(name, rank) }
+        Group::by_shape(name, rank).with_body_scale(name, 0.0)
     }
 }

@@ -12,12 +12,13 @@ use robustify_zoo::{BatchStatistics, Model, Pass};
 
 use crate::DistillError;
 use crate::losses;
+use crate::optimizer::Group;
 use crate::trainer::{BatchSource, Batches, Objective, Outcome};
 
 /// Cross-entropy on clean views, and on an augmented view of the same images beside them when there is a policy.
 ///
-/// BatchNorm normalises each shard by its own statistics ("ghost batch normalisation", Hoffer et al. 2017, arXiv:1705.08741);
-/// its running statistics move once a step, towards the mean over the shards.
+/// BatchNorm normalises every [`Self::norm_rows`] rows by their own statistics, on any backend ("ghost batch normalisation",
+/// Hoffer et al. 2017, arXiv:1705.08741); its running statistics move once a step, towards the mean over these groups.
 pub struct ImageTraining {
     /// The training images.
     pub images: Images,
@@ -32,8 +33,15 @@ pub struct ImageTraining {
     pub policy: Option<Policy>,
     /// Rows of a batch, clean and augmented together.
     pub batch_size: usize,
-    /// Rows of a shard.
+    /// Rows of a shard of a network without BatchNorm: what suits the backend, and changes no result but by rounding.
     pub shard_rows: usize,
+    /// Rows that BatchNorm normalises together, which are then the rows of a shard on every backend. `None` for a network
+    /// without BatchNorm, or when [`Self::freeze_norm`] keeps it from looking at the batch.
+    pub norm_rows: Option<usize>,
+    /// Whether BatchNorm keeps the running statistics that it has and normalises by them, as fine-tuning for robustness wants.
+    pub freeze_norm: bool,
+    /// Factor on the learning rate of everything but the classifier; with 0 the classifier alone is trained.
+    pub body_rate_scale: f64,
     /// Label smoothing, in `[0, 1)`.
     pub label_smoothing: f64,
     /// Seed of order, views and augmentations.
@@ -73,6 +81,11 @@ impl ImageTraining {
         (self.batch_size / views).max(1)
     }
 
+    /// Rows of a shard.
+    fn rows(&self) -> usize {
+        self.norm_rows.unwrap_or(self.shard_rows).max(1)
+    }
+
     /// Prepares the views of one image: the clean one, then the augmented one.
     fn job(&self, epoch: usize) -> Job<Vec<Row>> {
         let (images, preprocess, own) = (Arc::clone(&self.images), self.preprocess.clone(), self.own.clone());
@@ -110,7 +123,7 @@ impl BatchSource<ImageShard> for ImageBatches<'_> {
         let mut shards = Vec::new();
         let mut rows = rows.into_iter().peekable();
         while rows.peek().is_some() {
-            let (pixels, labels) = rows.by_ref().take(self.training.shard_rows).unzip();
+            let (pixels, labels) = rows.by_ref().take(self.training.rows()).unzip();
             shards.push(ImageShard { pixels, labels, batch_rows });
         }
         Ok(Some(shards))
@@ -142,13 +155,23 @@ impl Objective for ImageTraining {
         let images = batch::images(&shard.pixels, [3, side, side], &self.device)?;
         let labels = batch::labels(&shard.labels, &self.device);
         let statistics = BatchStatistics::default();
-        let logits = model.forward(images.autodiff(), &Pass::eval().with_statistics(&statistics));
+        let pass = if self.freeze_norm { Pass::eval() } else { Pass::eval().with_statistics(&statistics) };
+        let logits = model.forward(images.autodiff(), &pass);
+        if self.norm_rows.is_none() && !statistics.is_empty() {
+            let fault =
+                "a network with BatchNorm needs norm_rows, the rows that it normalises together, or freeze_norm";
+            return Err(DistillError::Config(fault.into()));
+        }
         let right = losses::right(&logits, &labels);
         let loss = losses::smoothed_cross_entropy(logits, labels, self.label_smoothing) / shard.batch_rows as f64;
         Ok(Outcome { loss, rows: shard.labels.len(), right, statistics })
     }
 
     fn with_statistics(&self, model: Model, statistics: Vec<BatchStatistics>) -> Model {
-        model.with_statistics(BatchStatistics::average(statistics))
+        if self.freeze_norm { model } else { model.with_statistics(BatchStatistics::average(statistics)) }
+    }
+
+    fn group(&self, name: &str, rank: usize) -> Group {
+        Group::by_shape(name, rank).with_body_scale(name, self.body_rate_scale)
     }
 }

@@ -52,11 +52,13 @@ fn training(
         clean_view: config.views.clean_view.clone(),
         policy: Some(config.views.policy.clone()),
         label_smoothing: 0.0,
+        norm_rows: config.teacher.training.norm_rows,
         optimizer: config.tuning.optimizer.clone(),
     };
     let preprocess: Preprocess = config.original.preprocess.parse()?;
     let full = machine.image_training(
         &section,
+        &config.original.network,
         images.clone(),
         [preprocess.geometry(), preprocess.normalisation_only()],
         0,

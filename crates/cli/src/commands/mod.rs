@@ -15,7 +15,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use robustify_data::{Images, Preprocess};
 use robustify_distill::ImageTraining;
-use robustify_zoo::Workers;
+use robustify_zoo::{ModelConfig, Workers};
 
 use crate::args::Common;
 use crate::config::ImageTrainingConfig;
@@ -56,6 +56,7 @@ impl Machine {
     pub fn image_training(
         &self,
         config: &ImageTrainingConfig,
+        network: &ModelConfig,
         images: Images,
         [preprocess, own]: [Preprocess; 2],
         seed: u64,
@@ -68,6 +69,9 @@ impl Machine {
             policy: config.policy.as_deref().map(str::parse).transpose()?,
             batch_size: config.batch_size,
             shard_rows: self.shard_rows,
+            norm_rows: network.has_batch_norm().then_some(config.norm_rows),
+            freeze_norm: false,
+            body_rate_scale: 1.0,
             label_smoothing: config.label_smoothing,
             seed,
             loader_threads: self.workers.threads(),

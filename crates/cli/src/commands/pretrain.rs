@@ -33,6 +33,7 @@ pub fn run(options: &Pretrain, interrupt: &Interrupt) -> anyhow::Result<()> {
     let preprocess: Preprocess = config.preprocess.parse()?;
     let training = machine.image_training(
         &config.training,
+        &config.network,
         images,
         [preprocess.geometry(), preprocess.normalisation_only()],
         config.seed,

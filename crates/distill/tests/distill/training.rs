@@ -1,5 +1,6 @@
 //! The trainer: it learns, continues to the same bits, and no number of threads or shards changes what it does.
 
+use burn::module::Module;
 use burn::tensor::Device;
 use image::RgbImage;
 use robustify_data::{Preprocess, epoch_order};
@@ -11,7 +12,9 @@ use robustify_select::{OneHead, ThreeHeads};
 use robustify_zoo::weights;
 use robustify_zoo::{Model, Pass, Workers};
 
-use crate::common::{Cached, Watcher, difference, flex, gradients, images, plan, resnet, stirred, train, tuning, vit};
+use crate::common::{
+    CLASSES, Cached, Watcher, difference, flex, gradients, images, plan, resnet, stirred, train, tuning, vit,
+};
 
 fn image_training(policy: Option<&str>, batch_size: usize, shard_rows: usize, loader_threads: usize) -> ImageTraining {
     ImageTraining {
@@ -22,6 +25,9 @@ fn image_training(policy: Option<&str>, batch_size: usize, shard_rows: usize, lo
         policy: policy.map(|policy| policy.parse().unwrap()),
         batch_size,
         shard_rows,
+        norm_rows: Some(shard_rows),
+        freeze_norm: false,
+        body_rate_scale: 1.0,
         label_smoothing: 0.1,
         seed: 1,
         loader_threads,
@@ -149,6 +155,74 @@ fn right(model: &Model, training: &ImageTraining, device: &Device) -> usize {
     }
     let logits = model.forward(robustify_data::batch::images(&rows, [3, 16, 16], device).unwrap(), &Pass::eval());
     robustify_distill::losses::right(&logits, &robustify_data::batch::labels(&labels, device))
+}
+
+#[test]
+fn batch_norm_sees_the_same_rows_on_every_backend() {
+    let training = |shard_rows, norm_rows| {
+        let norm_rows = Some(norm_rows);
+        ImageTraining { shard_rows, norm_rows, ..image_training(Some("rand_conv"), 8, 1, 0) }
+    };
+    let fresh = resnet(1);
+    let whole = train(&training(usize::MAX, 4), &fresh, 1, &[]);
+    assert_eq!(
+        train(&training(2, 4), &fresh, 2, &[]),
+        whole,
+        "the rows that suit a backend change what BatchNorm sees"
+    );
+    assert_ne!(train(&training(usize::MAX, 2), &fresh, 1, &[]), whole, "norm_rows changes nothing");
+
+    // What it normalises together must be said, unless there is nothing to say it for.
+    let unsaid = ImageTraining { norm_rows: None, ..training(4, 4) };
+    let loss = |model: &Model| {
+        let shard = unsaid.epoch(0, 0).unwrap().next_batch().unwrap().unwrap().remove(0);
+        unsaid.loss(&model.clone().train(), shard).map(|outcome| outcome.rows)
+    };
+    assert!(loss(&fresh).unwrap_err().to_string().contains("norm_rows"));
+    assert_eq!(loss(&vit(1)).unwrap(), 4);
+}
+
+/// The parameters that a training from `model` moves, by name.
+fn moved(training: &ImageTraining, model: &Model) -> Vec<String> {
+    let (start, end) = (weights::state(model), train(training, model, 1, &[]).state);
+    start.keys().filter(|name| end[*name] != start[*name]).cloned().collect()
+}
+
+#[test]
+fn a_given_model_is_fine_tuned_with_frozen_statistics_or_the_classifier_alone() {
+    let device = flex();
+    for given in [stirred(resnet(1)), stirred(vit(1))] {
+        let classifier = |name: &str| name.starts_with("fc.") || name.starts_with("head.");
+        let tuned = moved(&image_training(Some("rand_conv"), 8, 4, 0), &given);
+        assert_eq!(tuned, weights::state(&given).into_keys().collect::<Vec<_>>(), "something does not learn");
+
+        let frozen = ImageTraining { freeze_norm: true, norm_rows: None, ..image_training(Some("rand_conv"), 8, 4, 0) };
+        let parameters: Vec<String> = tuned.iter().filter(|name| !name.contains("running_")).cloned().collect();
+        assert_eq!(moved(&frozen, &given), parameters);
+        // The forward is the one of evaluation.
+        let shard = frozen.epoch(0, 0).unwrap().next_batch().unwrap().unwrap().remove(0);
+        let images = robustify_data::batch::images(shard.pixels(), [3, 16, 16], &device).unwrap();
+        let labels = robustify_data::batch::labels(shard.labels(), &device);
+        let logits = given.forward(images, &Pass::eval());
+        let expected =
+            robustify_distill::losses::smoothed_cross_entropy(logits, labels, 0.1).into_scalar::<f32>() / 8.0;
+        let loss = frozen.loss(&given.clone().train(), shard).unwrap().loss.into_scalar::<f32>();
+        assert!((loss - expected).abs() < 1e-5 * expected.max(1.0), "{loss}, in evaluation {expected}");
+
+        let probe = ImageTraining { body_rate_scale: 0.0, freeze_norm: true, ..image_training(None, 8, 4, 0) };
+        let new = given.with_classifier(3 + CLASSES, &device);
+        let expected: Vec<String> = weights::state(&new).into_keys().filter(|name| classifier(name)).collect();
+        assert_eq!(moved(&probe, &new), expected);
+    }
+}
+
+#[test]
+fn the_bodys_rate_is_a_factor() {
+    let group = |name: &str| ImageTraining { body_rate_scale: 0.1, ..image_training(None, 8, 4, 0) }.group(name, 2);
+    assert_eq!(group("blocks.0.attn.qkv.weight").rate_scale, 0.1);
+    for classifier in ["head.weight", "head_dist.weight", "fc.weight", "head.fc.weight"] {
+        assert_eq!(group(classifier).rate_scale, 1.0, "{classifier}");
+    }
 }
 
 /// Trainings that break off, with other numbers of threads, against one that does not.
