@@ -79,6 +79,10 @@ pub struct ImageTrainingConfig {
     /// Augmentations of half of each batch. Default: none.
     #[serde(default)]
     pub policy: Option<String>,
+    /// Weight of the Jensen-Shannon divergence of an image and two augmentations of it (AugMix: 12), with cross-entropy on the
+    /// image alone. Default: cross-entropy on both halves of a batch.
+    #[serde(default)]
+    pub jsd_weight: Option<f64>,
     /// Part of the target spread evenly over all classes.
     #[serde(default)]
     pub label_smoothing: f64,
@@ -106,6 +110,12 @@ impl ImageTrainingConfig {
         check(&mut faults, self.batch_size > 1, || format!("{at}.batch_size {} is below 2", self.batch_size));
         check(&mut faults, (0.0..1.0).contains(&self.label_smoothing), || {
             format!("{at}.label_smoothing {} is not in [0, 1)", self.label_smoothing)
+        });
+        check(&mut faults, self.jsd_weight.is_none_or(|weight| weight.is_finite() && weight >= 0.0), || {
+            format!("{at}.jsd_weight {} is negative", self.jsd_weight.unwrap_or_default())
+        });
+        check(&mut faults, self.jsd_weight.is_none() || self.policy.is_some(), || {
+            format!("{at}.jsd_weight needs {at}.policy, which makes the augmentations that it compares")
         });
         check(&mut faults, self.norm_rows > 1, || format!("{at}.norm_rows {} is below 2", self.norm_rows));
         parses::<CleanView>(&mut faults, &format!("{at}.clean_view"), &self.clean_view);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 use robustify_augment::Policy;
 use robustify_data::{CleanView, DataError, Images, Job, Loader, Preprocess, batch, epoch_order};
@@ -15,7 +15,8 @@ use crate::losses;
 use crate::optimizer::Group;
 use crate::trainer::{BatchSource, Batches, Objective, Outcome};
 
-/// Cross-entropy on clean views, and on an augmented view of the same images beside them when there is a policy.
+/// Cross-entropy on clean views, and on an augmented view of the same images beside them when there is a policy; or, with
+/// [`Self::jsd_weight`], cross-entropy on clean views and consistency with two augmented ones.
 ///
 /// BatchNorm normalises every [`Self::norm_rows`] rows by their own statistics, on any backend ("ghost batch normalisation",
 /// Hoffer et al. 2017, arXiv:1705.08741); its running statistics move once a step, towards the mean over these groups.
@@ -31,6 +32,9 @@ pub struct ImageTraining {
     pub clean_view: CleanView,
     /// Augmentations of the second half of a batch; without them, every row is clean.
     pub policy: Option<Policy>,
+    /// Weight of the Jensen-Shannon divergence of an image's clean view and two augmentations of the same view, of which the clean
+    /// one alone has a cross-entropy (AugMix: 12; see [`losses::jensen_shannon`]). It needs a policy. Means are over images.
+    pub jsd_weight: Option<f64>,
     /// Rows of a batch, clean and augmented together.
     pub batch_size: usize,
     /// Rows of a shard of a network without BatchNorm: what suits the backend, and changes no result but by rounding.
@@ -56,8 +60,8 @@ pub struct ImageTraining {
 pub struct ImageShard {
     pixels: Vec<Vec<f32>>,
     labels: Vec<usize>,
-    /// Rows of the whole batch.
-    batch_rows: usize,
+    /// What the loss is divided by: rows of the whole batch, or its images where three rows make one.
+    batch_terms: usize,
 }
 
 impl ImageShard {
@@ -72,24 +76,38 @@ impl ImageShard {
     }
 }
 
+/// Rows of an image where its augmentations are to agree with it.
+const TRIPLE: usize = 3;
+
 /// One view of one image: normalised CHW values and the label.
 type Row = (Vec<f32>, usize);
 
 impl ImageTraining {
+    /// Rows of an image: the clean view and its augmentations.
+    fn views(&self) -> usize {
+        match (&self.policy, self.jsd_weight) {
+            (None, _) => 1,
+            (Some(_), None) => 2,
+            (Some(_), Some(_)) => TRIPLE,
+        }
+    }
+
     fn images_per_batch(&self) -> usize {
-        let views = 1 + usize::from(self.policy.is_some());
-        (self.batch_size / views).max(1)
+        (self.batch_size / self.views()).max(1)
     }
 
-    /// Rows of a shard.
+    /// Rows of a shard; of triples, whole ones.
     fn rows(&self) -> usize {
-        self.norm_rows.unwrap_or(self.shard_rows).max(1)
+        let rows = self.norm_rows.unwrap_or(self.shard_rows).max(1);
+        if self.jsd_weight.is_some() { (rows / TRIPLE).max(1) * TRIPLE } else { rows }
     }
 
-    /// Prepares the views of one image: the clean one, then the augmented one.
+    /// Prepares the views of one image: the clean one, then the augmented ones. Two of a triple are augmentations of the clean view
+    /// itself; a single one has a geometry of its own.
     fn job(&self, epoch: usize) -> Job<Vec<Row>> {
         let (images, preprocess, own) = (Arc::clone(&self.images), self.preprocess.clone(), self.own.clone());
         let (view, policy, seed) = (self.clean_view.clone(), self.policy.clone(), self.seed);
+        let triples = self.jsd_weight.is_some();
         Arc::new(move |index, _| {
             let misfit = |error: DataError| error.of_image(&images, index);
             let sample = images.get(index)?;
@@ -100,10 +118,19 @@ impl ImageTraining {
                 let mut values = vec![0.0; 3 * (seen.width() * seen.height()) as usize];
                 own.write_chw(&seen, &mut values).map_err(misfit).map(|()| (values, sample.label))
             };
-            let mut rows = vec![row(&view.apply(&pixels, key("clean view")).map_err(misfit)?)?];
-            if let Some(policy) = &policy {
-                let base = view.apply(&pixels, key("augmented view")).map_err(misfit)?;
-                rows.push(row(&policy.apply(&base, key("augmentation")))?);
+            let clean = view.apply(&pixels, key("clean view")).map_err(misfit)?;
+            let mut rows = vec![row(&clean)?];
+            match &policy {
+                None => {}
+                Some(policy) if triples => {
+                    for number in 1..TRIPLE as u64 {
+                        rows.push(row(&policy.apply(&clean, key("augmentation").with(number)))?);
+                    }
+                }
+                Some(policy) => {
+                    let base = view.apply(&pixels, key("augmented view")).map_err(misfit)?;
+                    rows.push(row(&policy.apply(&base, key("augmentation")))?);
+                }
             }
             Ok(rows)
         })
@@ -119,12 +146,12 @@ impl BatchSource<ImageShard> for ImageBatches<'_> {
     fn next_batch(&mut self) -> Result<Option<Vec<ImageShard>>, DistillError> {
         let Some(items) = self.loader.next() else { return Ok(None) };
         let rows: Vec<Row> = items?.into_iter().flatten().collect();
-        let batch_rows = rows.len();
+        let batch_terms = if self.training.jsd_weight.is_some() { rows.len() / TRIPLE } else { rows.len() };
         let mut shards = Vec::new();
         let mut rows = rows.into_iter().peekable();
         while rows.peek().is_some() {
             let (pixels, labels) = rows.by_ref().take(self.training.rows()).unzip();
-            shards.push(ImageShard { pixels, labels, batch_rows });
+            shards.push(ImageShard { pixels, labels, batch_terms });
         }
         Ok(Some(shards))
     }
@@ -143,6 +170,10 @@ impl Objective for ImageTraining {
     }
 
     fn epoch<'a>(&'a self, epoch: usize, first: usize) -> Result<Batches<'a, ImageShard>, DistillError> {
+        if self.jsd_weight.is_some() && self.policy.is_none() {
+            let fault = "jsd_weight compares an image with its augmentations and needs a policy that makes them";
+            return Err(DistillError::Config(fault.into()));
+        }
         let per_batch = self.images_per_batch();
         let mut order = epoch_order(self.images.len(), self.seed, epoch as u64);
         order.drain(..(first * per_batch).min(order.len()));
@@ -153,7 +184,9 @@ impl Objective for ImageTraining {
     fn loss(&self, model: &Model, shard: ImageShard) -> Result<Outcome, DistillError> {
         let side = model.image_size();
         let images = batch::images(&shard.pixels, [3, side, side], &self.device)?;
-        let labels = batch::labels(&shard.labels, &self.device);
+        let step = if self.jsd_weight.is_some() { TRIPLE } else { 1 };
+        let labels: Vec<usize> = shard.labels.iter().copied().step_by(step).collect();
+        let labels = batch::labels(&labels, &self.device);
         let statistics = BatchStatistics::default();
         let pass = if self.freeze_norm { Pass::eval() } else { Pass::eval().with_statistics(&statistics) };
         let logits = model.forward(images.autodiff(), &pass);
@@ -162,9 +195,20 @@ impl Objective for ImageTraining {
                 "a network with BatchNorm needs norm_rows, the rows that it normalises together, or freeze_norm";
             return Err(DistillError::Config(fault.into()));
         }
-        let right = losses::right(&logits, &labels);
-        let loss = losses::smoothed_cross_entropy(logits, labels, self.label_smoothing) / shard.batch_rows as f64;
-        Ok(Outcome { loss, rows: shard.labels.len(), right, statistics })
+        let (logits, divergence) = match self.jsd_weight {
+            None => (logits, None),
+            Some(weight) => {
+                let [clean, first, second] = triples(logits);
+                let divergence = losses::jensen_shannon([clean.clone(), first, second]) * weight;
+                (clean, Some(divergence))
+            }
+        };
+        let (rows, right) = (labels.dims()[0], losses::right(&logits, &labels));
+        let mut loss = losses::smoothed_cross_entropy(logits, labels, self.label_smoothing);
+        if let Some(divergence) = divergence {
+            loss = loss + divergence;
+        }
+        Ok(Outcome { loss: loss / shard.batch_terms as f64, rows, right, statistics })
     }
 
     fn with_statistics(&self, model: Model, statistics: Vec<BatchStatistics>) -> Model {
@@ -174,4 +218,15 @@ impl Objective for ImageTraining {
     fn group(&self, name: &str, rank: usize) -> Group {
         Group::by_shape(name, rank).with_body_scale(name, self.body_rate_scale)
     }
+}
+
+/// The three views of every image, whose rows are neighbours.
+///
+/// # Shapes
+/// - logits: `[3 * images, classes]`
+/// - output: `[images, classes]` each
+fn triples(logits: Tensor<2>) -> [Tensor<2>; TRIPLE] {
+    let [rows, classes] = logits.dims();
+    let views = logits.reshape([rows / TRIPLE, TRIPLE, classes]);
+    [0, 1, 2].map(|view| views.clone().narrow(1, view, 1).reshape([rows / TRIPLE, classes]))
 }

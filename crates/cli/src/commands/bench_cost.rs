@@ -51,6 +51,7 @@ fn training(
         batch_size: 2 * config.tuning.pairs,
         clean_view: config.views.clean_view.clone(),
         policy: Some(config.views.policy.clone()),
+        jsd_weight: None,
         label_smoothing: 0.0,
         norm_rows: config.teacher.training.norm_rows,
         optimizer: config.tuning.optimizer.clone(),

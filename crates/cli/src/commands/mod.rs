@@ -67,6 +67,7 @@ impl Machine {
             own,
             clean_view: config.clean_view.parse()?,
             policy: config.policy.as_deref().map(str::parse).transpose()?,
+            jsd_weight: config.jsd_weight,
             batch_size: config.batch_size,
             shard_rows: self.shard_rows,
             norm_rows: network.has_batch_norm().then_some(config.norm_rows),

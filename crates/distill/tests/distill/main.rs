@@ -3,6 +3,7 @@
 mod checkpoints;
 mod common;
 mod goldens;
+mod jsd;
 mod methods;
 mod optimizer;
 mod training;

@@ -16,13 +16,19 @@ use crate::common::{
     CLASSES, Cached, Watcher, difference, flex, gradients, images, plan, resnet, stirred, train, tuning, vit,
 };
 
-fn image_training(policy: Option<&str>, batch_size: usize, shard_rows: usize, loader_threads: usize) -> ImageTraining {
+pub fn image_training(
+    policy: Option<&str>,
+    batch_size: usize,
+    shard_rows: usize,
+    loader_threads: usize,
+) -> ImageTraining {
     ImageTraining {
         images: images(8),
         preprocess: "".parse().unwrap(),
         own: "normalize(half)".parse().unwrap(),
         clean_view: if policy.is_some() { "random_crop(16,2)+hflip" } else { "identity" }.parse().unwrap(),
         policy: policy.map(|policy| policy.parse().unwrap()),
+        jsd_weight: None,
         batch_size,
         shard_rows,
         norm_rows: Some(shard_rows),
