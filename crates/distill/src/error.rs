@@ -11,6 +11,9 @@ pub enum DistillError {
     /// A model that cannot be built, cut or loaded.
     #[error(transparent)]
     Zoo(#[from] robustify_zoo::ZooError),
+    /// A checkpoint that cannot be written.
+    #[error(transparent)]
+    Report(#[from] robustify_report::ReportError),
     /// A file that cannot be read or written.
     #[error("{path}: {source}")]
     Io {

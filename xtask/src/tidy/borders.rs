@@ -17,7 +17,7 @@ const BUILT_ON: [(&str, &[&str]); 15] = [
     ("data", &["augment"]),
     ("zoo", &["rng", "kernels"]),
     ("select", &["zoo"]),
-    ("distill", &["zoo", "select", "data"]),
+    ("distill", &["report", "zoo", "select", "data"]),
     ("bench", &["report", "zoo", "select", "data"]),
     ("diagnose", &["zoo", "data"]),
     ("report", &[]),
