@@ -81,7 +81,11 @@ pub fn load(context: &Context, folder: &Path) -> anyhow::Result<Trained> {
     let file = folder.join(rundir::ORIGINAL);
     let classes = network::classes_for(&original.network, &Checkpoint::open(&file)?, None, device)?;
     anyhow::ensure!(classes > 0, "{}: no classifier", file.display());
-    let model = Model::blank(&original.network.with_classes(classes), device)?;
+    // The classifier of another number of classes is what the linear probe made.
+    let model = match original.network.classes() == classes {
+        true => Model::blank(&original.network, device)?,
+        false => Model::blank(&original.network.with_classifier(classes), device)?,
+    };
     let model = weights::load(model, &folder.join(rundir::ORIGINAL))?;
     let small =
         weights::load(Model::blank(&teacher.network.with_classes(classes), device)?, &folder.join(rundir::TEACHER))?;
