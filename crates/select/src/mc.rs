@@ -59,6 +59,15 @@ impl SampleStatistics {
         Self { uncertainty: [0, 1, 2].map(|head| summaries[head].1), probabilities: summaries.map(|(mean, _)| mean) }
     }
 
+    /// The same image with other answers, in the order of [`Head::ALL`]: probabilities of one pass without dropout, say, which
+    /// answer as the head does when it is deployed, while the passes with dropout say how uncertain it is.
+    ///
+    /// All uncertainties stay those of the passes, the predictive entropy among them; divergences follow the new answers.
+    #[must_use]
+    pub fn with_answers(&self, probabilities: [Vec<f32>; 3]) -> Self {
+        Self { probabilities, uncertainty: self.uncertainty }
+    }
+
     /// The most probable class of a head; the first of equals.
     pub fn prediction(&self, head: Head) -> usize {
         let p = &self.probabilities[head.index()];
@@ -94,7 +103,7 @@ fn summarise(passes: &[f32], classes: usize) -> (Vec<f32>, [f32; 5]) {
 }
 
 /// In nats.
-fn entropy(probabilities: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn entropy(probabilities: impl Iterator<Item = f64>) -> f64 {
     probabilities.filter(|&p| p > 0.0).map(|p| -p * p.ln()).sum()
 }
 
