@@ -132,7 +132,9 @@ fn a_run_trains_measures_and_survives_being_killed() {
         "--quiet",
     ]);
     assert!(last.status.success(), "{}", text(&last.stderr));
-    for file in ["weights.safetensors", "apt.safetensors", "teacher.safetensors", "results.csv"] {
+    for file in
+        ["models/robustify.safetensors", "models/apt.safetensors", "models/teacher.safetensors", "results.csv"]
+    {
         assert_eq!(bytes(&fixture.path("whole").join(file)), bytes(&fixture.path("killed").join(file)), "{file}");
     }
 
@@ -146,9 +148,9 @@ fn a_run_trains_measures_and_survives_being_killed() {
         fs::read_dir(fixture.path("killed/stages")).unwrap().map(|entry| entry.unwrap().path()).collect();
     let stage =
         |name: &str| stages.iter().find(|path| path.file_name().unwrap().to_string_lossy().starts_with(name)).unwrap();
-    let cell = fs::read_dir(stage("cells-")).unwrap().next().unwrap().unwrap().path();
-    for file in [stage("robustify-").join("weights.safetensors"), stage("features-").join("features.f16"), cell.clone()]
-    {
+    let inside = |folder: &Path| fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    let cell = inside(&inside(&inside(stage("answers"))));
+    for file in [stage("robustify-").join("weights.safetensors"), stage("features-").join("features"), cell.clone()] {
         let whole = bytes(&file);
         fs::write(&file, &whole[..whole.len() / 2]).unwrap();
     }
@@ -158,7 +160,8 @@ fn a_run_trains_measures_and_survives_being_killed() {
     let cell = cell.file_name().unwrap().to_string_lossy();
     assert!(said.contains(&*cell) && said.contains("this cell is computed again"), "{said}");
     assert_eq!(text(&repaired.stdout), table);
-    assert_eq!(bytes(&fixture.path("whole/weights.safetensors")), bytes(&fixture.path("killed/weights.safetensors")));
+    let robustify = "models/robustify.safetensors";
+    assert_eq!(bytes(&fixture.path("whole").join(robustify)), bytes(&fixture.path("killed").join(robustify)));
 
     // The benchmark alone prints the same numbers and writes the same rows.
     let again = fixture.run(&["bench-robustness", "--run", "whole", "--out", "again", "--threads", "1", "--quiet"]);
@@ -182,7 +185,7 @@ fn a_run_trains_measures_and_survives_being_killed() {
     assert!(bytes(&fixture.path("whole/results.csv")) == kept && fixture.path("whole/timings.json").exists());
     let said = broken("tuning.optimizer.learning_rate=1e30");
     assert!(said.contains("learning_rate") || said.contains("diverged"), "{said}");
-    assert!(!fixture.path("whole/weights.safetensors").exists() && !fixture.path("whole/results.csv").exists());
+    assert!(!fixture.path("whole/models/robustify.safetensors").exists() && !fixture.path("whole/results.csv").exists());
 }
 
 #[test]
@@ -191,11 +194,11 @@ fn several_seeds_give_a_spread() {
     let output = fixture.run(&["train", "--config", "main.toml", "--run-dir", "seeds", "--seeds", "2", "--quiet"]);
     let said = text(&output.stdout);
     assert!(
-        output.status.success() && said.contains('±') && said.contains("robustify against APT"),
+        output.status.success() && said.contains('±') && said.contains("robustify − APT"),
         "{said}{}",
         text(&output.stderr)
     );
-    assert!(fixture.path("seeds/seed-2/weights.safetensors").exists());
+    assert!(fixture.path("seeds/seed-2/models/robustify.safetensors").exists());
     let mean = |run: &str| -> f64 {
         let summary: serde_json::Value = serde_json::from_slice(&bytes(&fixture.path(run))).unwrap();
         let lines = summary["lines"].as_array().unwrap();

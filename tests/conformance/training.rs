@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
-use robustify_distill::optimizer::{self, AdamW, AdamWConfig, Group};
+use robustify_distill::optimizer::{self, AdamW, AdamWConfig, DecayTo, Group};
 use robustify_select::KeyedMasks;
 use robustify_zoo::weights::{self, State};
 use robustify_zoo::{Masks, ModelConfig, Pass};
@@ -35,6 +35,7 @@ fn trained(case: &Golden, device: &Device) -> State {
     let config = AdamWConfig {
         learning_rate: 1e-2,
         weight_decay: 0.1,
+        decay_to: DecayTo::Zero,
         betas: [0.9, 0.999],
         // Large beside the differences between backends, which AdamW would blow up where a gradient is nearly zero.
         eps: 1e-2,

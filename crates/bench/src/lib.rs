@@ -2,8 +2,10 @@
 //!
 //! A [`Suite`] is a benchmark data set, cut into [`Cell`]s: the clean images, and each shift of them. [`measure::measure`] asks
 //! every [`measure::Entrant`] about every cell and keeps the answers in an [`AnswerStore`], one file for each predictor and
-//! cell; [`metrics::judge`] turns them into records. No metric needs a model again, so another selection rule costs nothing,
-//! and another model computes its own answers alone.
+//! cell; [`metrics::judge`] turns them into records, for every rule and mixture ([`HeadRoute`], [`Blend`]). No metric needs a
+//! model again, so another selection rule costs nothing, and another model computes its own answers alone. [`statistics`]
+//! says whether a difference between two models is more than chance, [`calibration`] whether a model's confidence can be
+//! believed.
 //!
 //! ```
 //! use robustify_bench::suites::CorruptedConfig;
@@ -15,16 +17,24 @@
 //! ```
 #![deny(missing_docs)]
 
+pub mod calibration;
 mod error;
 pub mod evaluate;
 pub mod measure;
 pub mod metrics;
+mod routes;
+pub mod statistics;
 mod store;
 mod suite;
 pub mod suites;
 
+pub use calibration::Reliability;
 pub use error::BenchError;
 pub use measure::{Entrant, Measured, Timing, Timings};
-pub use metrics::{Judged, Outcome};
+pub use metrics::{Judged, Judging, Outcome};
+pub use routes::{Blend, Calibrations, HeadRoute};
+pub use statistics::{
+    Bootstrap, Comparison, Interval, Scored, StatisticsError, mcnemar_exact, paired_bootstrap, t_interval, verdict,
+};
 pub use store::{AnswerStore, INFERENCE, Stored, TrunkFeatures};
 pub use suite::{Cell, Origin, Shift, Suite};

@@ -191,7 +191,9 @@ impl Run<'_> {
         known: &BTreeMap<String, TrunkFeatures>,
     ) -> Result<Part, BenchError> {
         let indices = &self.suite.images(cell)[range.clone()];
-        let ids = indices.iter().map(|&index| Ok(self.suite.label(index)?.1)).collect::<Result<_, BenchError>>()?;
+        // Dropout masks of an image are others in every cell, or the passes of all cells would err alike.
+        let keyed = |index: &usize| Ok(cell.keyed(self.suite.label(*index)?.1));
+        let ids = indices.iter().map(keyed).collect::<Result<_, BenchError>>()?;
         let device = &self.machine.device;
         let pixels = || {
             let each = indices.iter().map(|&index| self.suite.pixels(cell, index));

@@ -3,10 +3,11 @@
 use robustify_augment::Group;
 use robustify_predict::{Answers, HeadAnswer};
 use robustify_report::Row;
-use robustify_select::{Head, Route, SelectConfig};
+use robustify_select::{Head, SelectConfig};
 
 use crate::evaluate::argmax_of;
 use crate::measure::Measured;
+use crate::routes::{Blend, Calibrations, HeadRoute};
 use crate::store::Stored;
 use crate::suite::Shift;
 
@@ -35,27 +36,46 @@ pub struct Outcome {
     pub right: Vec<(u64, bool)>,
 }
 
+/// What stored answers are judged with.
+#[derive(Clone, Copy, Debug)]
+pub struct Judging<'a> {
+    /// Name of the suite in records.
+    pub suite: &'a str,
+    /// The configured rule, and settings of all others.
+    pub select: &'a SelectConfig,
+    /// What was fitted on clean validation images.
+    pub calibrations: &'a Calibrations,
+    /// Models that answer together.
+    pub blends: &'a [Blend],
+}
+
 /// Accuracy of every model and route in one cell; for routes that choose a head also `f_correct`, the part of the images
 /// sent to the head meant for the cell (clean for clean images, robust for shifted ones), and `right_choice`, the part
 /// of right choices among images on which exactly one of the two heads is right.
 ///
 /// Values are fractions; `count` is the number of images they are of.
-pub fn judge(suite: &str, measured: &Measured, select: &SelectConfig) -> Judged {
-    let mut judge = Judge { suite, measured, judged: Judged { rows: Vec::new(), outcomes: Vec::new() } };
+pub fn judge(judging: &Judging<'_>, measured: &Measured) -> Judged {
+    let mut judge = Judge { judging, measured, judged: Judged { rows: Vec::new(), outcomes: Vec::new() } };
     for (model, stored) in &measured.answers {
         match &stored.answers {
             Answers::Logits { classes, values } => {
                 let predictions = values.chunks_exact(*classes).map(argmax_of).collect();
                 judge.accuracy(model, SINGLE, stored, predictions);
             }
-            Answers::Heads(heads) => judge.heads(model, stored, heads, select),
+            Answers::Heads(heads) => judge.heads(model, stored, heads),
+        }
+    }
+    for blend in judging.blends {
+        let dawin = judging.calibrations.dawin.get(&blend.name);
+        for (route, predictions) in blend.answers(&measured.answers, dawin) {
+            judge.accuracy(&blend.name, &route, &measured.answers[0].1, predictions);
         }
     }
     judge.judged
 }
 
 struct Judge<'a> {
-    suite: &'a str,
+    judging: &'a Judging<'a>,
     measured: &'a Measured,
     judged: Judged,
 }
@@ -68,7 +88,7 @@ impl Judge<'_> {
         };
         self.judged.rows.push(Row {
             model: model.into(),
-            suite: self.suite.into(),
+            suite: self.judging.suite.into(),
             corruption,
             severity,
             route: route.into(),
@@ -85,17 +105,21 @@ impl Judge<'_> {
         self.judged.outcomes.push(Outcome { model: model.into(), route: route.into(), right });
     }
 
-    /// Every route through three heads.
-    fn heads(&mut self, model: &str, stored: &Stored, heads: &[HeadAnswer], select: &SelectConfig) {
-        let named = Route::ALL.into_iter().map(|route| (route.name(), route));
-        for (name, route) in [(SELECTED, select.rule)].into_iter().chain(named) {
+    /// Every way to answer with three heads.
+    fn heads(&mut self, model: &str, stored: &Stored, heads: &[HeadAnswer]) {
+        let Judging { select, calibrations, .. } = self.judging;
+        let (calibration, dawin) = (calibrations.heads.get(model), calibrations.dawin.get(model));
+        let mut routes = vec![HeadRoute::selected(SELECTED, select)];
+        routes.extend(HeadRoute::all(select, calibration, dawin));
+        for route in routes {
             let samples = heads.iter().zip(&stored.labels).zip(&stored.ids);
-            let choices: Vec<Head> =
-                samples.map(|((head, &label), &id)| select.choose(route, &head.passes, label, id)).collect();
-            let predictions = choices.iter().zip(heads).map(|(&head, answer)| answer.passes.prediction(head));
-            self.accuracy(model, name, stored, predictions.collect());
-            if route != Route::Combined {
-                self.choices(model, name, stored, heads, &choices);
+            let answered =
+                samples.map(|((head, &label), &id)| route.answer(head, label, self.measured.cell.keyed(id)));
+            let (choices, predictions): (Vec<Option<Head>>, Vec<usize>) = answered.unzip();
+            self.accuracy(model, &route.name, stored, predictions);
+            if route.chooses() {
+                let choices: Vec<Head> = choices.into_iter().flatten().collect();
+                self.choices(model, &route.name, stored, heads, &choices);
             }
         }
     }
@@ -139,6 +163,10 @@ pub struct Summary {
     pub groups: Vec<f64>,
     /// Mean over all corruptions.
     pub mean: f64,
+    /// Over all images of all cells, clean and shifted, each image weighing the same.
+    pub pooled: f64,
+    /// Over all images of shifted cells.
+    pub pooled_shifted: f64,
 }
 
 /// Summaries of a metric of all models and routes, in the order of the records.
@@ -166,9 +194,17 @@ pub fn summaries(rows: &[Row], metric: &str) -> Vec<Summary> {
                 clean: over(&|row| row.corruption.is_none()),
                 groups: Group::TEST.iter().map(|&group| over(&|row| group_of(row) == Some(group))).collect(),
                 mean: over(&|row| row.corruption.is_some()),
+                pooled: pooled(own.iter().copied()),
+                pooled_shifted: pooled(own.iter().copied().filter(|row| row.corruption.is_some())),
             }
         })
         .collect()
+}
+
+/// The value over all images of some cells together; not a number of none.
+fn pooled<'a>(rows: impl Iterator<Item = &'a Row>) -> f64 {
+    let (sum, count) = rows.fold((0.0, 0), |(sum, count), row| (sum + row.value * row.count as f64, count + row.count));
+    sum / count as f64
 }
 
 /// The mean over corruptions of the means over severities, so that every corruption weighs the same.
@@ -190,8 +226,10 @@ fn mean_of_corruptions<'a>(rows: impl Iterator<Item = &'a Row>) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use robustify_augment::{Corruption, Severity};
-    use robustify_select::SampleStatistics;
+    use robustify_select::{Route, Rule, SampleStatistics};
 
     use super::*;
     use crate::Cell;
@@ -212,6 +250,11 @@ mod tests {
         Measured { cell: Cell::new(shift), answers }
     }
 
+    fn judging(select: &SelectConfig) -> Judging<'_> {
+        static NONE: Calibrations = Calibrations { heads: BTreeMap::new(), dawin: BTreeMap::new() };
+        Judging { suite: "data-c", select, calibrations: &NONE, blends: &[] }
+    }
+
     fn value(rows: &[Row], route: &str, metric: &str) -> Option<(f64, u64)> {
         rows.iter().find(|row| row.route == route && row.metric == metric).map(|row| (row.value, row.count))
     }
@@ -219,8 +262,8 @@ mod tests {
     #[test]
     fn a_cells_numbers_are_those_counted_by_hand() {
         let fog = Shift::Corrupted(Corruption::Fog, Severity::try_from(3).unwrap());
-        let robust = SelectConfig { rule: Route::Robust, ..SelectConfig::default() };
-        let judged = judge("data-c", &measured(fog), &robust);
+        let robust = SelectConfig { rule: Rule::Route(Route::Robust), ..SelectConfig::default() };
+        let judged = judge(&judging(&robust), &measured(fog));
         let rows = &judged.rows;
         let selected = judged.outcomes.iter().find(|outcome| outcome.route == SELECTED).unwrap();
         assert_eq!(selected.right, [(1, true), (2, false), (3, true), (4, false)]);
@@ -240,7 +283,7 @@ mod tests {
         assert_eq!(value(rows, "combined", "accuracy"), Some((0.5, 4)));
         assert_eq!(value(rows, "combined", "f_correct"), None);
         // On clean images the clean head is the one that is meant.
-        let clean = judge("data-c", &measured(Shift::Clean), &SelectConfig::default()).rows;
+        let clean = judge(&judging(&SelectConfig::default()), &measured(Shift::Clean)).rows;
         assert_eq!(value(&clean, "clean", "f_correct"), Some((1.0, 4)));
     }
 

@@ -3,6 +3,7 @@
 use image::RgbImage;
 use robustify_augment::{Corruption, Severity};
 use robustify_data::DataError;
+use robustify_rng::Key;
 
 /// What was done to the images of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,19 @@ impl Cell {
             Shift::Corrupted(corruption, severity) => format!("{corruption}-{}", severity.level()),
         };
         Self { name, shift }
+    }
+
+    /// The identity of an image in this cell, for random draws that another cell must not repeat.
+    pub fn keyed(&self, id: u64) -> u64 {
+        Key::new(id, "cell").with_str(&self.name).digest()
+    }
+
+    /// Name of the corruption, for means in which every corruption weighs the same; `clean` for none.
+    pub fn corruption(&self) -> &'static str {
+        match self.shift {
+            Shift::Clean => "clean",
+            Shift::Corrupted(corruption, _) => corruption.name(),
+        }
     }
 
     /// Whether the images are other than those that models were trained on.

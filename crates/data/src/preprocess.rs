@@ -124,23 +124,32 @@ impl Preprocess {
         Ok(())
     }
 
-    /// The pixel steps without the normalisation.
+    /// The pixel steps alone.
+    ///
+    /// ```
+    /// # use robustify_data::Preprocess;
+    /// let large: Preprocess = "resize(36)|center_crop(32)|normalize(imagenet)".parse()?;
+    /// assert_eq!(large.geometry(), "resize(36)|center_crop(32)".parse()?);
+    /// assert_eq!(large.normalisation_only(), "normalize(imagenet)".parse()?);
+    /// assert_eq!(large.geometry().then(&large.normalisation_only()), large);
+    /// # Ok::<(), robustify_data::DataError>(())
+    /// ```
     #[must_use]
     pub fn geometry(&self) -> Self {
         Self { steps: self.steps.clone(), normalize: None }
     }
 
-    /// The normalisation without the pixel steps.
+    /// The normalisation alone.
     #[must_use]
     pub fn normalisation_only(&self) -> Self {
         Self { steps: Vec::new(), normalize: self.normalize }
     }
 
-    /// These pixel steps, then those of `other` and its normalisation.
+    /// These pixel steps, then those of `other` and its normalisation: what a model with a preprocessing of its own sees of the
+    /// pixels that were made for another one. The normalisation of `self` is not applied.
     #[must_use]
     pub fn then(&self, other: &Self) -> Self {
-        let steps = self.steps.iter().chain(&other.steps).copied().collect();
-        Self { steps, normalize: other.normalize }
+        Self { steps: self.steps.iter().chain(&other.steps).copied().collect(), normalize: other.normalize }
     }
 
     /// The pixel steps in order.

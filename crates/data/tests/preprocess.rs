@@ -176,3 +176,17 @@ proptest! {
         let _ = text.parse::<CleanView>();
     }
 }
+
+#[test]
+fn a_preprocessing_comes_apart_and_together() {
+    let of = |text: &str| text.parse::<Preprocess>().unwrap();
+    let large = of("resize(248,bicubic)|center_crop(224)|normalize(clip)");
+    assert_eq!(large.geometry(), of("resize(248,bicubic)|center_crop(224)"));
+    assert_eq!(large.normalisation_only(), of("normalize(clip)"));
+    assert_eq!(large.geometry().then(&large.normalisation_only()), large);
+    let own = of("resize(56,56)|normalize(half)");
+    assert_eq!(large.then(&own), of("resize(248,bicubic)|center_crop(224)|resize(56,56)|normalize(half)"));
+    // What another model is normalised by is never applied.
+    assert_eq!(large.then(&of("pad(1)")), of("resize(248,bicubic)|center_crop(224)|pad(1)"));
+    assert_eq!(of("").then(&of("")), of(""));
+}

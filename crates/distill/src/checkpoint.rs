@@ -5,11 +5,11 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Device;
+use robustify_report::write_atomic;
 use robustify_zoo::weights::{self, State};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
@@ -98,7 +98,9 @@ pub fn save<M: Module>(
         ("config".to_owned(), config.to_string()),
     ]);
     let bytes = safetensors::serialize(&state, Some(metadata)).expect("names are unique and sizes match the shapes");
-    write_atomic(path, &bytes).map_err(|source| DistillError::Io { path: path.into(), source })
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(|source| DistillError::Io { path: path.into(), source })?;
+    Ok(write_atomic(path, &bytes)?)
 }
 
 /// Reads a checkpoint into `model`, when there is one.
@@ -145,20 +147,4 @@ pub fn load<M: Module>(path: &Path, identity: &str, model: M, device: &Device) -
 
 fn prefixed(prefix: &str, state: State) -> State {
     state.into_iter().map(|(name, entry)| (format!("{prefix}.{name}"), entry)).collect()
-}
-
-/// Replaces a file's content in one step: the bytes go to a neighbour first, and to the disk before the name moves.
-///
-/// # Errors
-/// What the file system says.
-fn write_atomic(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let neighbour = folder.join(name);
-    let mut file = fs::File::create(&neighbour)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&neighbour, path)
 }

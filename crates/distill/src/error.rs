@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use crate::Teacher;
+
 /// What can go wrong while training.
 #[derive(Debug, thiserror::Error)]
 pub enum DistillError {
@@ -9,6 +11,9 @@ pub enum DistillError {
     /// A model that cannot be built, cut or loaded.
     #[error(transparent)]
     Zoo(#[from] robustify_zoo::ZooError),
+    /// A checkpoint that cannot be written.
+    #[error(transparent)]
+    Report(#[from] robustify_report::ReportError),
     /// A file that cannot be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -25,6 +30,21 @@ pub enum DistillError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A feature that cannot be stored.
+    #[error("{origin}: view {view} has a feature of {value}: {remedy}")]
+    Feature {
+        /// The image.
+        origin: String,
+        /// Which of its views, from 0.
+        view: usize,
+        /// The feature.
+        value: f32,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// A teacher is asked for that the cached views were not given.
+    #[error("the cached views have no logits of the {0}, which distillation asks for; give them to `ViewCache::read`")]
+    NoTeacher(Teacher),
     /// Settings that make no sense together.
     #[error("{0}")]
     Config(String),

@@ -1,14 +1,26 @@
 //! Losses, methods, trainer and checkpoints: robust teacher, Robustify and APT.
 #![deny(missing_docs)]
 
+pub mod apt;
+pub mod cache;
 pub mod checkpoint;
 mod error;
-pub mod images;
 pub mod losses;
 pub mod optimizer;
+pub mod pairs;
 pub mod probe;
-pub mod student;
+pub mod robustify;
+pub mod supervised;
 pub mod trainer;
+pub mod tuning;
 pub mod views;
 
+pub use apt::Apt;
+pub use cache::{Precision, Teacher, ViewCache};
 pub use error::DistillError;
+pub use pairs::CachedPairs;
+pub use probe::Probe;
+pub use robustify::Robustify;
+pub use supervised::ImageTraining;
+pub use tuning::{CombinedTeacher, TuningConfig};
+pub use views::ViewSpec;

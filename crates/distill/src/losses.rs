@@ -47,3 +47,18 @@ pub fn smoothed_cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>, smoothi
     let label = log.clone().gather(1, labels.reshape([rows, 1])).sum();
     label * (smoothing - 1.0) - log.sum() * (smoothing / classes as f64)
 }
+
+/// Jensen-Shannon divergence of the softmaxes of three views: the mean over the views of `KL(p_view || m)`, where `m` is the mean
+/// of the three, clamped to `[1e-7, 1]`. Gradients flow through `m` too. Source: Hendrycks et al. 2020, arXiv:1912.02781, as in
+/// the authors' code.
+///
+/// # Shapes
+/// - views: logits `[rows, classes]` each
+/// - output: `[1]`, summed over rows
+pub fn jensen_shannon(views: [Tensor<2>; 3]) -> Tensor<1> {
+    let logs = views.map(|logits| activation::log_softmax(logits, 1));
+    let [p, q, r] = logs.each_ref().map(|log| log.clone().exp());
+    let mixture = ((p + q + r) / 3.0).clamp(1e-7, 1.0).log();
+    let [p, q, r] = logs.map(|log| (log.clone().exp() * (log - mixture.clone())).sum());
+    (p + q + r) / 3.0
+}

@@ -18,6 +18,9 @@ pub struct AdamWConfig {
     pub learning_rate: f64,
     /// Decoupled weight decay; what has none, [`Group::by_shape`] says.
     pub weight_decay: f64,
+    /// Where weight decay pulls to.
+    #[serde(default)]
+    pub decay_to: DecayTo,
     /// Decay rates of the first and second moment.
     #[serde(default = "default_betas")]
     pub betas: [f64; 2],
@@ -28,6 +31,18 @@ pub struct AdamWConfig {
     pub warmup_fraction: f64,
     /// Largest norm of all gradients together; larger ones are scaled down to it.
     pub clip_norm: f64,
+}
+
+/// Where weight decay pulls a parameter to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecayTo {
+    /// Zero, as is usual; right for weights that were drawn.
+    #[default]
+    Zero,
+    /// The value that it had when training began: a tuned copy then keeps what it was copied from. Source: Li et al. 2018,
+    /// arXiv:1802.01483 (L2-SP), decoupled like AdamW's.
+    Start,
 }
 
 fn default_betas() -> [f64; 2] {
@@ -105,10 +120,29 @@ impl Group {
         let exempt = rank < 2 || UNDECAYED.contains(&last) || name.split('.').any(|part| part == UNDECAYED_NETWORK);
         Self { rate_scale: 1.0, decay: !exempt }
     }
+
+    /// The same group with `scale` on the rate, unless the parameter is the classifier's. A distilled DeiT has two classifiers.
+    #[must_use]
+    pub fn with_body_scale(self, name: &str, scale: f64) -> Self {
+        let classifier = name.split('.').any(|part| ["head", "head_dist", "fc"].contains(&part));
+        Self { rate_scale: self.rate_scale * if classifier { 1.0 } else { scale }, ..self }
+    }
 }
 
 /// Gradients of one shard by parameter path, flattened, without autodiff.
 pub type Gradients = BTreeMap<String, Tensor<1>>;
+
+/// Parameters by path, flattened, as they were when training began.
+pub type Start = BTreeMap<String, Tensor<1>>;
+
+/// The parameters that [`AdamW::decay_towards`] needs under these settings: those of `module`, or none.
+pub fn start<M: Module>(config: &AdamWConfig, module: &M) -> Start {
+    let mut rememberer = Rememberer { path: ParameterPath::default(), start: Start::new() };
+    if config.decay_to == DecayTo::Start {
+        module.visit(&mut rememberer);
+    }
+    rememberer.start
+}
 
 /// Takes the gradients of a module's parameters out of a backward pass.
 pub fn gradients<M: Module>(module: &M, gradients: &mut BurnGradients) -> Gradients {
@@ -132,10 +166,20 @@ pub fn sum(shards: Vec<Gradients>) -> Gradients {
     total
 }
 
+/// Norm of all gradients together. The sums of squares of all parameters are read in one go, since every read waits until
+/// the device has done what it was told before.
+fn norm(gradients: &Gradients) -> f64 {
+    let squares: Vec<Tensor<1>> = gradients.values().map(|g| (g.clone() * g.clone()).sum()).collect();
+    if squares.is_empty() {
+        return 0.0;
+    }
+    let squares = Tensor::cat(squares, 0).into_data().convert::<f32>().try_to_vec::<f32>().expect("converted to f32");
+    squares.into_iter().map(f64::from).sum::<f64>().sqrt()
+}
+
 /// Scales gradients down to a global norm of at most `limit`; returns the norm before.
 pub fn clip(gradients: Gradients, limit: f64) -> (Gradients, f64) {
-    let squares: f64 = gradients.values().map(|g| f64::from((g.clone() * g.clone()).sum().into_scalar::<f32>())).sum();
-    let norm = squares.sqrt();
+    let norm = norm(&gradients);
     if norm <= limit {
         return (gradients, norm);
     }
@@ -148,6 +192,8 @@ pub fn clip(gradients: Gradients, limit: f64) -> (Gradients, f64) {
 pub struct AdamW {
     moments: BTreeMap<String, [Tensor<1>; 2]>,
     steps: usize,
+    /// Empty unless weight decay pulls to it; no part of a checkpoint.
+    start: Start,
 }
 
 impl AdamW {
@@ -156,7 +202,16 @@ impl AdamW {
         self.steps
     }
 
+    /// The same optimizer, knowing where [`DecayTo::Start`] pulls to; see [`start`].
+    #[must_use]
+    pub fn decay_towards(self, start: Start) -> Self {
+        Self { start, ..self }
+    }
+
     /// One step on `module`, at the learning rate `rate`; parameters without a gradient stay.
+    ///
+    /// # Panics
+    /// Settings with [`DecayTo::Start`] without [`Self::decay_towards`]: a bug of the caller.
     #[must_use]
     pub fn step<M: Module>(
         &mut self,
@@ -190,7 +245,15 @@ impl AdamW {
         let denominator = v.clone().sqrt() / bias2.sqrt() + config.eps;
         let update = m.clone() / denominator * (rate / bias1);
         self.moments.insert(name.to_owned(), [m, v]);
-        let kept = if decay { old * (1.0 - rate * config.weight_decay) } else { old };
+        let kept = match config.decay_to {
+            _ if !decay => old,
+            DecayTo::Zero => old * (1.0 - rate * config.weight_decay),
+            DecayTo::Start => {
+                let start =
+                    self.start.get(name).expect("decay_towards is called before a step that decays to the start");
+                old.clone() - (old - start.clone()) * (rate * config.weight_decay)
+            }
+        };
         kept - update
     }
 
@@ -217,7 +280,26 @@ impl AdamW {
             };
             moments.insert(name.clone(), [take("m")?, take("v")?]);
         }
-        state.is_empty().then_some(Self { moments, steps })
+        state.is_empty().then_some(Self { moments, steps, start: Start::new() })
+    }
+}
+
+struct Rememberer {
+    path: ParameterPath,
+    start: Start,
+}
+
+impl ModuleVisitor for Rememberer {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = param.val();
+        let count = value.shape().num_elements();
+        self.start.insert(self.path.name(), value.reshape([count]));
     }
 }
 

@@ -8,11 +8,11 @@ use robustify_select::OneHead;
 use robustify_zoo::{BatchStatistics, Pass};
 
 use crate::DistillError;
+use crate::cache::ViewCache;
 use crate::losses::{cross_entropy, right};
 use crate::optimizer::Group;
-use crate::student::labels;
+use crate::pairs::labels;
 use crate::trainer::{BatchSource, Batches, Objective, Outcome};
-use crate::views::ViewCache;
 
 /// Cross-entropy of the classifier alone on cached clean views.
 pub struct Probe<'a> {
@@ -80,8 +80,6 @@ impl Objective for Probe<'_> {
     }
 
     fn group(&self, name: &str, rank: usize) -> Group {
-        // A distilled DeiT has two classifiers.
-        let classifier = name.split('.').any(|part| ["head", "head_dist", "fc"].contains(&part));
-        Group { rate_scale: if classifier { 1.0 } else { 0.0 }, ..Group::by_shape(name, rank) }
+        Group::by_shape(name, rank).with_body_scale(name, 0.0)
     }
 }

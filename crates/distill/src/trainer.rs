@@ -112,6 +112,10 @@ pub struct EpochRecord {
 
 /// Trains `model` on `objective`; from the checkpoint of `plan` when there is one, and then to the same bits as without a break.
 ///
+/// Hand in the same model when a training goes on as when it began: a checkpoint replaces its parameters, but weight decay that
+/// pulls to the start ([`DecayTo::Start`](crate::optimizer::DecayTo)) takes the start from it, so that checkpoints need not
+/// hold it.
+///
 /// # Errors
 /// Data that cannot be read or that the model cannot take, a checkpoint that cannot be written or does not fit, a loss or gradient that is no number (the
 /// last checkpoint stays), or an interruption (which leaves a checkpoint).
@@ -125,6 +129,7 @@ pub fn train<O: Objective>(
 ) -> Result<(O::Model, Vec<EpochRecord>), DistillError> {
     let total = objective.steps() * plan.epochs;
     let mut teller = Teller::new(watch, &plan.name, total);
+    let began = optimizer::start(&plan.optimizer, &model);
     let mut run = match checkpoint::load(&plan.checkpoint, &plan.identity, model, device)? {
         checkpoint::Found::Nothing(model) => Run::new(model),
         checkpoint::Found::Checkpoint(model, optimizer, position) => {
@@ -132,6 +137,7 @@ pub fn train<O: Objective>(
             Run { model: Some(model), optimizer, position }
         }
     };
+    run.optimizer = run.optimizer.decay_towards(began);
     let start = Instant::now();
     let (mut waited, taken) = (Duration::ZERO, run.optimizer.steps());
     while run.position.epoch < plan.epochs {

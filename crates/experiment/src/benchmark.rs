@@ -12,7 +12,7 @@ use robustify_report::{lock_folder, write_atomic};
 use robustify_watch::Watch;
 
 use crate::run::{self, Started};
-use crate::summary::Runs;
+use crate::train::Report;
 use crate::{results, settings, train};
 
 /// What to measure.
@@ -34,22 +34,24 @@ pub struct Job {
 /// # Errors
 /// A folder that is no finished run, settings that have no effect on one, files that are no models or are of other classes
 /// than the data, images that cannot be read, or an interruption.
-pub fn benchmark(job: &Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<Runs> {
+pub fn benchmark(job: &Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<Report> {
     let file = job.run.join(run::CONFIG);
     let config: Config = settings::load(&file, &job.settings)?;
     expect_effect(&file, &config)?;
     let _lock = lock_folder(&job.out)?;
     let models = models(job, &config, machine)?;
-    let images = Splits::open(&config.data, watch)?.test;
-    train::check_images(&config, &images)?;
+    let splits = Splits::open(&config.data, watch)?;
+    for part in [&splits.validation, &splits.test] {
+        train::check_images(&config, part)?;
+    }
     // The answers that training kept are of use here, and the other way round.
     let cache = Started::read(&job.run)?.map(|started| started.cache).filter(|cache| cache.is_dir());
     let store = train::answers(cache.as_deref().unwrap_or(&job.out));
-    let measurement = results::measure(&config, &models, &images, &store, machine, watch)?;
+    let measurement = results::measure(&config, &models, &splits, &store, machine, watch)?;
     write_atomic(&job.out.join("benchmark.toml"), toml::to_string_pretty(&config)?.as_bytes())?;
     measurement.write(&job.out, &config, machine)?;
-    train::say_times(&measurement, watch);
-    Ok(Runs::new(&[&measurement.rows]))
+    watch.say(&measurement.cost_table());
+    Report::new(&[measurement])
 }
 
 /// The run's models, sampled as the configuration says now, and those of files.
@@ -74,6 +76,7 @@ fn models(job: &Job, config: &Config, machine: &Machine) -> anyhow::Result<Vec<R
         if let Made::ThreeHeads(_, mc) = &mut model.made {
             mc.passes = config.select.passes;
             mc.seed = config.select.mask_seed;
+            mc.common_masks = config.select.common_masks;
         }
     }
     Ok(models)

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use robustify_data::{Images, Preprocess, Subset, batch, split, splits};
 use robustify_device::Machine;
-use robustify_distill::student::{Apt, CachedPairs, Robustify};
 use robustify_distill::trainer::{self, Objective, Plan};
-use robustify_distill::views::{self, Report, ViewCache, ViewSpec};
+use robustify_distill::views::{self, Report};
+use robustify_distill::{Apt, CachedPairs, Precision, Robustify, Teacher, ViewCache, ViewSpec};
 use robustify_methods::Config;
 use robustify_methods::config::ImageTrainingConfig;
 use robustify_methods::lab::{image_training, read_original};
@@ -58,10 +58,13 @@ fn training(
         clean_view: config.views.clean_view.clone(),
         policy: Some(config.views.policy.clone()),
         label_smoothing: 0.0,
+        jsd_weight: None,
+        norm_rows: 32,
         optimizer: config.tuning.optimizer.clone(),
     };
     let preprocess: Preprocess = config.original.preprocess.parse()?;
-    let full = image_training(machine, &section, images.clone(), preprocess.clone(), 0)?;
+    let preprocesses = [preprocess.geometry(), preprocess.normalisation_only()];
+    let full = image_training(machine, &section, &config.original.network, images.clone(), preprocesses, 0)?;
     let spec = ViewSpec {
         preprocess: preprocess.clone(),
         clean_view: section.clean_view.parse()?,
@@ -69,6 +72,7 @@ fn training(
         clean: config.views.clean,
         augmented: config.views.augmented,
         seed: 0,
+        precision: Precision::default(),
     };
     let cut = config.split.backbone_end(original)?;
     let path = folder.path().join("features");
@@ -78,7 +82,9 @@ fn training(
     let (said, dims) =
         views::write_features(&spec, images, original, cut, &path, &machine.workers, &machine.device, report)?;
     let caching = clock.elapsed();
-    let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims, [said.clone(), said])?;
+    // Both teachers say the same here: what they say costs nothing.
+    let said = [Teacher::Original, Teacher::Robust].map(|teacher| (teacher, said.clone()));
+    let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims, said)?;
     let pairs = || CachedPairs {
         cache: &cache,
         config: &config.tuning,
@@ -174,7 +180,7 @@ fn inference(
     let mut row = |name: String, time: f64| table.row([name, format!("{time:.3}"), format!("{:.2}", time / reference)]);
     row("original".into(), reference);
     for passes in [1, config.select.passes] {
-        let mc = McConfig { passes, dropout: config.tuning.dropout, seed: 0 };
+        let mc = McConfig { passes, dropout: config.tuning.dropout, seed: 0, common_masks: false };
         let time = best(&|| drop(mc::statistics(&heads, features(), &samples, &mc, &machine.device)));
         row(format!("robustify, T = {passes}"), time);
     }

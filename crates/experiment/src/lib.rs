@@ -12,13 +12,14 @@
 //! let machine = robustify_device::Machine::open(Some("flex"), None)?;
 //! let weights = config.original.weights.clone();
 //! let job = train::Job { config, weights, folder: "runs/smoke".into(), cache: "runs/cache".into(), seeds: 1, fresh: false };
-//! let summary = train::train(&job, &machine, &robustify_watch::Silent)?;
-//! assert!(summary.table().contains("robustify"));
+//! let report = train::train(&job, &machine, &robustify_watch::Silent)?;
+//! assert!(report.text().contains("robustify"));
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 #![deny(missing_docs)]
 
 pub mod benchmark;
+pub mod compare;
 pub mod cost;
 pub mod pretrain;
 mod results;

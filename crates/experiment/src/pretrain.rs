@@ -78,7 +78,8 @@ pub fn pretrain(
     }
     let model = Model::new(&config.network, config.seed, &machine.device)?;
     let preprocess: Preprocess = config.preprocess.parse()?;
-    let training = image_training(machine, &config.training, images, preprocess.clone(), config.seed)?;
+    let preprocesses = [preprocess.geometry(), preprocess.normalisation_only()];
+    let training = image_training(machine, &config.training, &config.network, images, preprocesses, config.seed)?;
     let (checkpoint, locked) = (output.with_extension("checkpoint.safetensors"), output.with_extension("lock"));
     let parent = output.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;

@@ -4,15 +4,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context as _;
-use robustify_bench::suites::Corrupted;
-use robustify_bench::{AnswerStore, Entrant, Outcome, Timings, measure, metrics};
-use robustify_data::{Images, Preprocess};
+use robustify_augment::Corruption;
+use robustify_bench::suites::{Corrupted, CorruptedConfig};
+use robustify_bench::{
+    AnswerStore, Blend, Calibrations, Entrant, Judging, Suite, Timings, measure, metrics,
+};
+use robustify_data::{Images, Preprocess, Split, Splits};
 use robustify_device::Machine;
-use robustify_methods::Config;
+use robustify_methods::{Config, wanted};
 use robustify_predict::RobustModel;
-use robustify_report::{Results, Row, write_atomic, write_csv, write_json};
+use robustify_report::{Results, Row, Style, Table, write_atomic, write_csv, write_json};
 use robustify_watch::Watch;
+use serde::{Deserialize, Serialize};
 
+use crate::compare::Outcomes;
 use crate::summary::Runs;
 
 /// What measuring gave.
@@ -20,25 +25,25 @@ pub struct Measurement {
     /// Records.
     pub rows: Vec<Row>,
     /// Cell by cell, which images every model and route got right.
-    pub outcomes: Vec<(robustify_bench::Cell, Vec<Outcome>)>,
-    /// Times, of the cells that were computed.
-    pub timings: Timings,
+    pub outcomes: Outcomes,
+    /// What every model cost, in the order of the table.
+    pub costs: Vec<(String, Costs)>,
     /// Where the pictures of frost come from.
     frost: &'static str,
     /// The models' names and identities.
     models: BTreeMap<String, String>,
 }
 
-/// Measures `models` on the images, as the configuration's benchmark says; answers are kept in, and read from, `store`.
+/// Measures `models` on the test images, as the configuration's benchmark says; answers are kept in, and read from, `store`.
 pub fn measure(
     config: &Config,
     models: &[RobustModel],
-    images: &Images,
+    splits: &Splits,
     store: &Path,
     machine: &Machine,
     watch: &dyn Watch,
 ) -> anyhow::Result<Measurement> {
-    let benchmark = &config.benchmark;
+    let benchmark = &benchmark(config, watch);
     let side = config.original.network.image_size() as u32;
     if let Some(warning) =
         benchmark.profile()?.misfit("the model's input", (side, side), "benchmark.profile=scaled")
@@ -46,21 +51,64 @@ pub fn measure(
         watch.warn(&warning);
     }
     let geometry = config.original.preprocess.parse::<Preprocess>()?.geometry();
-    let suite = Corrupted::new(&suite_name(&config.data.path), benchmark, images.clone(), geometry)?;
+    let suite = Corrupted::new(&suite_name(&config.data.path), benchmark, splits.test.clone(), geometry)?;
     let entrants = models.iter().map(|model| {
         let predictor = model.predictor().with_context(|| model.method.clone())?;
         Ok(Entrant { name: model.method.clone(), predictor })
     });
     let entrants: Vec<Entrant> = entrants.collect::<anyhow::Result<_>>()?;
     let store = AnswerStore::new(store, robustify_device::backend_of(&machine.device));
+    let blends = blends(config, models)?;
+    let select = &config.select.rule;
+    let calibrations = calibrations(config, &entrants, &blends, &splits.validation, &store, machine, watch)?;
+    let judging = Judging { suite: suite.name(), select, calibrations: &calibrations, blends: &blends };
     let (mut rows, mut outcomes) = (Vec::new(), Vec::new());
     let timings = measure::measure(&suite, &entrants, &store, machine, watch, |measured| {
-        let judged = metrics::judge(robustify_bench::Suite::name(&suite), &measured, &config.select.rule);
+        let judged = metrics::judge(&judging, &measured);
         rows.extend(judged.rows);
         outcomes.push((measured.cell, judged.outcomes));
     })?;
     let models = entrants.iter().map(|entrant| (entrant.name.clone(), entrant.predictor.identity().to_owned()));
-    Ok(Measurement { rows, outcomes, timings, frost: suite.frost(), models: models.collect() })
+    let costs = entrants.iter().map(|entrant| (entrant.name.clone(), inference(&timings, &entrant.name)));
+    let costs = costs.collect();
+    Ok(Measurement { rows, outcomes, costs, frost: suite.frost(), models: models.collect() })
+}
+
+/// What is measured: on the validation part under the validation corruptions, unless others are named, so that settings are never
+/// chosen under what is reported.
+fn benchmark(config: &Config, watch: &dyn Watch) -> CorruptedConfig {
+    let mut benchmark = config.benchmark.clone();
+    if config.data.test == Split::Validation.name() && benchmark.corruptions.is_none() {
+        let names = Corruption::VALIDATION.map(|corruption| corruption.to_string());
+        watch.say(&format!("data.test is the validation part: measured under {}", names.join(", ")));
+        benchmark.corruptions = Some(names.to_vec());
+    }
+    benchmark
+}
+
+/// The rows that asked methods make of the models' answers together, as far as all members are there.
+fn blends(config: &Config, models: &[RobustModel]) -> anyhow::Result<Vec<Blend>> {
+    let blends = wanted(&config.methods)?.into_iter().flat_map(|method| method.blends());
+    let is_there = |name: &String| models.iter().any(|model| model.method == *name);
+    Ok(blends.filter(|blend| blend.models.iter().all(is_there)).collect())
+}
+
+/// What rules and mixtures need to know of clean images: fitted on the validation images, never on those that are reported.
+fn calibrations(
+    config: &Config,
+    entrants: &[Entrant],
+    blends: &[Blend],
+    validation: &Images,
+    store: &AnswerStore,
+    machine: &Machine,
+    watch: &dyn Watch,
+) -> anyhow::Result<Calibrations> {
+    let geometry = config.original.preprocess.parse::<Preprocess>()?.geometry();
+    let clean = CorruptedConfig { corruptions: Some(Vec::new()), clean_images: 0, ..config.benchmark.clone() };
+    let suite = Corrupted::new("validation", &clean, validation.clone(), geometry)?;
+    let mut answers = Vec::new();
+    measure::measure(&suite, entrants, store, machine, watch, |measured| answers = measured.answers)?;
+    Ok(Calibrations::fit(&answers, blends, &config.select.rule))
 }
 
 /// The data set's folder and `-c`, as in ImageNet-C.
@@ -94,27 +142,63 @@ impl Measurement {
         self.write_timings(folder)
     }
 
-    /// Milliseconds an image, of the cells that were computed; beside the results, where they disturb no comparison of bytes.
+    /// What every model cost; beside the results, where it disturbs no comparison of bytes. Of models whose cells were all
+    /// stored already, the times of before stay.
     fn write_timings(&self, folder: &Path) -> anyhow::Result<()> {
-        if self.timings.is_empty() {
-            return Ok(());
-        }
-        let milliseconds: BTreeMap<String, f64> = milliseconds(&self.timings).into_iter().collect();
         let path = folder.join("timings.json");
-        write_atomic(&path, serde_json::to_string_pretty(&milliseconds)?.as_bytes())
+        let read = || serde_json::from_slice(&std::fs::read(&path).ok()?).ok();
+        let mut known: BTreeMap<String, Costs> = read().unwrap_or_default();
+        for (model, costs) in &self.costs {
+            let kept = known.entry(model.clone()).or_default();
+            kept.training = costs.training.or(kept.training);
+            kept.inference = costs.inference.or(kept.inference);
+            kept.inference_one_pass = costs.inference_one_pass.or(kept.inference_one_pass);
+        }
+        write_atomic(&path, serde_json::to_string_pretty(&known)?.as_bytes())
             .with_context(|| path.display().to_string())
+    }
+
+    /// The costs as a table, with the ratio to the original model's inference.
+    pub fn cost_table(&self) -> String {
+        let mut table =
+            Table::new(["cost", "training, CPU-ms an image", "inference, ms an image", "of original", "one pass"]).left(0);
+        let number = |value: Option<f64>, decimals: usize| {
+            value.map_or_else(|| "–".to_owned(), |value| format!("{value:.decimals$}"))
+        };
+        let original = self.costs.iter().find(|(model, _)| model == "original").and_then(|(_, costs)| costs.inference);
+        for (model, costs) in &self.costs {
+            let ratio = |time: Option<f64>| number(time.zip(original).map(|(time, original)| time / original), 2);
+            table.row([
+                robustify_methods::title(model),
+                number(costs.training, 1),
+                number(costs.inference, 3),
+                ratio(costs.inference),
+                ratio(costs.inference_one_pass),
+            ]);
+        }
+        table.render(Style::Box)
     }
 }
 
-/// Milliseconds an image on one thread, by model; a model with Monte Carlo passes has a second entry without them.
-pub fn milliseconds(timings: &Timings) -> Vec<(String, f64)> {
-    let mut all = Vec::new();
-    for (model, timing) in timings {
-        let per_image = |time: std::time::Duration| 1e3 * time.as_secs_f64() / timing.images.max(1) as f64;
-        all.push((model.clone(), per_image(timing.time)));
-        if let Some(time) = timing.deterministic {
-            all.push((format!("{model}, one pass"), per_image(time)));
-        }
+/// What one model costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Costs {
+    /// Milliseconds of processor time for each training image, all epochs together, from the pre-trained model on (of methods
+    /// with a teacher without the teacher's own training).
+    pub training: Option<f64>,
+    /// Milliseconds an image on one thread, with all Monte Carlo passes.
+    pub inference: Option<f64>,
+    /// Milliseconds an image on one thread without Monte Carlo passes, of a model that makes them.
+    pub inference_one_pass: Option<f64>,
+}
+
+/// Inference times of the cells that were computed.
+fn inference(timings: &Timings, model: &str) -> Costs {
+    let Some(timing) = timings.get(model) else { return Costs::default() };
+    let per_image = |time: std::time::Duration| 1e3 * time.as_secs_f64() / timing.images.max(1) as f64;
+    Costs {
+        training: None,
+        inference: Some(per_image(timing.time)),
+        inference_one_pass: timing.deterministic.map(per_image),
     }
-    all
 }

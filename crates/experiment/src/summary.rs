@@ -14,23 +14,48 @@ pub const RUN: &str = "summary.json";
 pub const SEEDS: &str = "seeds.json";
 
 /// The routes below a model with three heads: a name for people, and the one in records. The selection rules come first, then
-/// what they choose between.
-const ROUTES: [(&str, &str); 11] = [
+/// what they choose between, then mixtures, then what needs no passes.
+const ROUTES: [(&str, &str); 27] = [
     ("· product", "product"),
     ("· KL only", "kl"),
     ("· uncertainty only", "uncertainty"),
     ("· max prob", "max_prob"),
     ("· entropy", "entropy"),
+    ("· weighted sum", "sum"),
+    ("· product, calibrated", "product_calibrated"),
+    ("· KL, calibrated", "kl_calibrated"),
+    ("· uncertainty, calibrated", "uncertainty_calibrated"),
     ("· combined head", "combined"),
     ("· always clean", "clean"),
     ("· always robust", "robust"),
     ("· random", "random"),
     ("· oracle", "oracle"),
-    ("· weighted sum", "sum"),
+    ("· mean of heads", "mean"),
+    ("· geometric mean", "geometric"),
+    ("· entropy-weighted", "entropy_weighted"),
+    ("· 1/U-weighted", "inverse_uncertainty"),
+    ("· routed to the mean", "routed"),
+    ("· DaWin, selective", "selective"),
+    ("· DaWin, offset", "dawin"),
+    ("· one pass: combined head", "combined_deterministic"),
+    ("· one pass: mean of heads", "mean_deterministic"),
+    ("· one pass: geometric mean", "geometric_deterministic"),
+    ("· one pass: entropy-weighted", "entropy_weighted_deterministic"),
+    ("· one pass: KL only", "kl_deterministic"),
+    ("· one pass, U of T: product", "product_deterministic"),
+];
+
+/// The mixtures below a blend of models: as above.
+const BLENDED: [(&str, &str); 5] = [
+    ("· geometric mean", "geometric"),
+    ("· entropy-weighted", "entropy_weighted"),
+    ("· routed to the mean", "routed"),
+    ("· DaWin, selective", "selective"),
+    ("· DaWin, offset", "dawin"),
 ];
 
 /// Routes before which the table has a rule.
-const RULED: [&str; 2] = ["product", "combined"];
+const RULED: [&str; 4] = ["product", "combined", "mean", "combined_deterministic"];
 
 /// A model and route over all runs.
 struct Line {
@@ -42,11 +67,6 @@ struct Line {
 }
 
 impl Line {
-    fn mean(&self, wanted: &str) -> f64 {
-        let value = self.columns.iter().find(|(name, _)| *name == wanted).and_then(|(_, value)| *value);
-        value.map_or(f64::NAN, |value| value.mean)
-    }
-
     fn json(&self) -> Value {
         let number = |value: &Option<Spread>| {
             value.map(|value| json!({"mean": value.mean, "deviation": value.deviation, "runs": value.count}))
@@ -63,16 +83,18 @@ fn lines(accuracy: &[Summary]) -> Vec<(String, String, String)> {
     let mut lines = Vec::new();
     let mut models: Vec<&str> = Vec::new();
     for summary in accuracy {
-        if models.contains(&summary.model.as_str()) {
+        let (model, main) = (summary.model.as_str(), summary.route.as_str());
+        if models.contains(&model) {
             continue;
         }
-        let (model, title) = (summary.model.as_str(), robustify_methods::title(&summary.model));
         models.push(model);
-        let single = summary.route == SINGLE;
-        lines.push((title, model.to_owned(), if single { SINGLE } else { SELECTED }.to_owned()));
-        if !single {
-            lines.extend(ROUTES.map(|(name, route)| (name.to_owned(), model.to_owned(), route.to_owned())));
-        }
+        lines.push((robustify_methods::title(model), model.to_owned(), main.to_owned()));
+        let below: &[(&str, &str)] = match main {
+            SINGLE => &[],
+            SELECTED => &ROUTES,
+            _ => &BLENDED,
+        };
+        lines.extend(below.iter().map(|(name, route)| ((*name).to_owned(), model.to_owned(), (*route).to_owned())));
     }
     lines
 }
@@ -96,8 +118,11 @@ impl Runs {
             let mut columns = vec![("clean", Some(clean))];
             columns.extend(Group::TEST.into_iter().enumerate().map(group));
             columns.push(("mean", spread(&accuracy, &|summary| summary.mean)));
-            columns.push(("f_correct", spread(&f_correct, &|summary| summary.mean)));
-            columns.push(("right_choice", spread(&right_choice, &|summary| summary.mean)));
+            // Clean images are to go to the clean head, shifted ones to the robust head; each kind counts one half.
+            columns.push(("f_correct", spread(&f_correct, &|summary| (summary.clean + summary.pooled_shifted) / 2.0)));
+            columns.push(("f_correct_clean", spread(&f_correct, &|summary| summary.clean)));
+            columns.push(("f_correct_shifted", spread(&f_correct, &|summary| summary.pooled_shifted)));
+            columns.push(("right_choice", spread(&right_choice, &|summary| summary.pooled)));
             Some(Line { name, model, route, columns })
         });
         Self(lines.collect())
@@ -108,13 +133,15 @@ impl Runs {
     pub fn table(&self) -> String {
         let title = |column: &'static str| match column {
             "f_correct" => "F_correct",
+            "f_correct_clean" => "of clean",
+            "f_correct_shifted" => "of shifted",
             "right_choice" => "right choice",
             other => other,
         };
         let columns = self.0.first().into_iter().flat_map(|line| line.columns.iter().map(|(column, _)| title(column)));
         let mut table = Table::new(std::iter::once("accuracy, %").chain(columns)).left(0);
         for line in &self.0 {
-            if RULED.contains(&line.route.as_str()) {
+            if RULED.contains(&line.route.as_str()) && line.name.starts_with('·') {
                 table.separator();
             }
             let percent = |value: Option<Spread>| value.map_or_else(|| "–".to_owned(), |value| value.percent(1));
@@ -122,22 +149,6 @@ impl Runs {
             table.row(std::iter::once(line.name.clone()).chain(values));
         }
         table.render(Style::Box)
-    }
-
-    /// The comparison that the method stands or falls by.
-    pub fn verdict(&self) -> String {
-        let of = |route: &str, model: &str, column| {
-            let line = self.0.iter().find(|line| line.model == model && line.route == route);
-            100.0 * line.map_or(f64::NAN, |line| line.mean(column))
-        };
-        let lead = |other, column| of(SELECTED, "robustify", column) - of(SINGLE, other, column);
-        let against = |name, model| {
-            let (mean, clean) = (lead(model, "mean"), lead(model, "clean"));
-            format!(
-                "robustify against {name}: {mean:+.1} points of mean corruption accuracy, {clean:+.1} points clean\n"
-            )
-        };
-        against("the original", "original") + &against("APT", "apt")
     }
 
     /// Writes the table's numbers, as fractions.

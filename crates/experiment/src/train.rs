@@ -11,7 +11,8 @@ use robustify_predict::RobustModel;
 use robustify_report::{Row, lock_folder};
 use robustify_watch::Watch;
 
-use crate::results::{self, Measurement, milliseconds};
+use crate::compare::verdicts;
+use crate::results::{self, Measurement};
 use crate::run::{self, Started};
 use crate::summary::{self, Runs};
 
@@ -35,7 +36,7 @@ pub struct Job {
 ///
 /// # Errors
 /// Whatever keeps a stage from being computed: images, weights, settings, files, another program at work, an interruption.
-pub fn train(job: &Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<Runs> {
+pub fn train(job: &Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<Report> {
     let _lock = lock_folder(&job.folder)?;
     let splits = Splits::open(&job.config.data, watch)?;
     let opened = open(job, &splits, machine, watch)?;
@@ -47,20 +48,42 @@ pub fn train(job: &Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<
         started.write(&job.folder)?;
     }
     let first = job.config.tuning.seed;
-    let mut all: Vec<Vec<Row>> = Vec::new();
+    let mut all: Vec<Measurement> = Vec::new();
     for seed in first..first + job.seeds {
         let mut config = job.config.clone();
         config.tuning.seed = seed;
         let folder = if job.seeds == 1 { job.folder.clone() } else { job.folder.join(format!("seed-{seed}")) };
         let one = One { job, config, folder: &folder, started: Started { seeds: 1, ..started.clone() } };
         let measurement = one.run(&splits, opened.clone(), machine, watch);
-        all.push(measurement.with_context(|| format!("run {}", folder.display()))?.rows);
+        all.push(measurement.with_context(|| format!("run {}", folder.display()))?);
     }
-    let runs = Runs::new(&all.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let report = Report::new(&all)?;
     if job.seeds > 1 {
-        runs.write(&job.folder.join(summary::SEEDS))?;
+        report.runs.write(&job.folder.join(summary::SEEDS))?;
     }
-    Ok(runs)
+    Ok(report)
+}
+
+/// What came of one seed or several.
+pub struct Report {
+    /// The numbers.
+    pub runs: Runs,
+    /// How Robustify compares with each other row, a sentence each.
+    pub verdicts: Vec<String>,
+}
+
+impl Report {
+    pub(crate) fn new(seeds: &[Measurement]) -> anyhow::Result<Self> {
+        let rows: Vec<&[Row]> = seeds.iter().map(|seed| seed.rows.as_slice()).collect();
+        let outcomes: Vec<_> = seeds.iter().map(|seed| &seed.outcomes).collect();
+        Ok(Self { runs: Runs::new(&rows), verdicts: verdicts(&outcomes)? })
+    }
+
+    /// The table and the verdicts, for people.
+    pub fn text(&self) -> String {
+        let sentences = self.verdicts.iter().map(|sentence| format!("{sentence}\n"));
+        std::iter::once(self.runs.table()).chain(sentences).collect()
+    }
 }
 
 /// Checks what can be checked before anything is computed, and reads the large model.
@@ -108,15 +131,19 @@ impl One<'_> {
         let lab = Lab::new(config, splits, machine, watch, job.cache.clone(), job.fresh, opened);
         let mut fitted: Vec<Fitted> = Vec::new();
         for method in methods {
-            fitted.extend(method.fit(&lab).with_context(|| format!("method {}", method.name()))?);
+            fitted.extend(lab.fits(method.name())?.iter().cloned());
         }
         run::write_models(folder, &started, &fitted)?;
+        let seconds: Vec<f64> = fitted.iter().map(|fitted| fitted.cost.cpu_seconds).collect();
         let models: Vec<RobustModel> = fitted.into_iter().map(|fitted| fitted.model).collect();
         say_validation(&models[0], splits, machine, watch)?;
-        let measurement =
-            results::measure(&lab.config, &models, &splits.test, &answers(&job.cache), machine, watch)?;
+        let mut measurement =
+            results::measure(&lab.config, &models, splits, &answers(&job.cache), machine, watch)?;
+        for ((_, costs), seconds) in measurement.costs.iter_mut().zip(seconds) {
+            costs.training = (seconds > 0.0).then(|| 1e3 * seconds / splits.train.len().max(1) as f64);
+        }
         measurement.write(folder, &lab.config, machine)?;
-        say_times(&measurement, watch);
+        watch.say(&measurement.cost_table());
         Ok(measurement)
     }
 }
@@ -147,16 +174,4 @@ fn say_validation(
         images.len()
     ));
     Ok(())
-}
-
-/// Time an image, on one thread, of the cells that were computed; nothing when all were there already.
-pub(crate) fn say_times(measurement: &Measurement, watch: &dyn Watch) {
-    if measurement.timings.is_empty() {
-        return;
-    }
-    let mut table = robustify_report::Table::new(["inference", "ms an image"]).left(0);
-    for (model, time) in milliseconds(&measurement.timings) {
-        table.row([robustify_methods::title(&model), format!("{time:.3}")]);
-    }
-    watch.say(&table.render(robustify_report::Style::Box));
 }

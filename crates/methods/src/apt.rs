@@ -4,7 +4,7 @@
 //! Source: Jain et al. 2023, arXiv:2309.07499, section 4, where it is the rival that shows what the teachers add.
 
 use anyhow::Result;
-use robustify_distill::student;
+use robustify_distill::Apt as Objective;
 use robustify_select::OneHead;
 
 use crate::{Fitted, Lab, Method};
@@ -29,8 +29,9 @@ impl Method for Apt {
         let split = lab.config.split;
         let (original, views) = (lab.original()?, lab.views()?);
         let head = OneHead::new(&original.model, split)?;
-        let (head, hash) = lab.tune(self.name(), &views, &student::Apt(lab.pairs(&views)), head)?;
-        let model = head.into_model(original.model.clone(), split)?;
-        Ok(vec![lab.fitted(self.name(), model, hash)?])
+        let tuned = lab.tune(self.name(), &views.untaught, &Objective(lab.pairs(&views)), head)?;
+        let model = tuned.model.into_model(original.model.clone(), split)?;
+        let cost = views.untaught_cost + tuned.cost;
+        Ok(vec![lab.fitted(self.name(), model, tuned.hash, cost)?])
     }
 }

@@ -14,12 +14,17 @@
 #![deny(missing_docs)]
 
 mod apt;
+mod ensemble;
+mod finetune;
 pub mod lab;
+mod linear_probe;
+mod lp_ft;
 mod original;
 mod robustify;
 mod teacher;
 
 use anyhow::Result;
+use robustify_bench::Blend;
 
 pub use lab::config::{self, Config};
 pub use lab::{Fitted, Lab};
@@ -47,6 +52,11 @@ pub trait Method: Sync {
         Vec::new()
     }
 
+    /// Rows that it adds which need no model of their own: other models' stored answers together.
+    fn blends(&self) -> Vec<Blend> {
+        Vec::new()
+    }
+
     /// Trains it, or reads what an earlier run trained.
     ///
     /// # Errors
@@ -55,8 +65,16 @@ pub trait Method: Sync {
 }
 
 /// Every method, in the order of tables.
-pub static METHODS: &[&dyn Method] =
-    &[&original::Original, &teacher::Teacher, &apt::Apt, &robustify::Robustify];
+pub static METHODS: &[&dyn Method] = &[
+    &original::Original,
+    &teacher::Teacher,
+    &ensemble::Ensemble,
+    &linear_probe::LinearProbe,
+    &finetune::Finetune,
+    &lp_ft::LpFt,
+    &apt::Apt,
+    &robustify::Robustify,
+];
 
 /// The method of a name.
 ///

@@ -4,14 +4,24 @@
 //! Source: Jain et al. 2023, arXiv:2309.07499.
 
 use anyhow::Result;
-use robustify_distill::student;
+use robustify_distill::{CachedPairs, Robustify as Objective, TuningConfig};
 use robustify_predict::Made;
 use robustify_select::ThreeHeads;
+use serde::{Deserialize, Serialize};
 
-use crate::{Fitted, Lab, Method};
+use crate::lab::Views;
+use crate::{Config, Fitted, Lab, Method};
 
 /// Three tuned heads.
 pub(crate) struct Robustify;
+
+/// `[method.robustify]`, beside the sections `split`, `tuning` and `select`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Settings {
+    /// Whether to tune the heads once more by cross-entropy alone, as `robustify-no_kd`: the ablation of the teachers.
+    without_distillation: bool,
+}
 
 impl Method for Robustify {
     fn name(&self) -> &'static str {
@@ -26,13 +36,31 @@ impl Method for Robustify {
         &["teacher"]
     }
 
-    fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {
-        let (original, views) = (lab.original()?, lab.views()?);
-        let heads = ThreeHeads::new(&original.model, lab.config.split)?;
-        let (heads, hash) = lab.tune(self.name(), &views, &student::Robustify(lab.pairs(&views)), heads)?;
-        lab.warn_of_weak_teacher(&views, &heads)?;
-        let mut fitted = lab.fitted(self.name(), original.model.clone(), hash)?;
-        fitted.model.made = Made::ThreeHeads(heads, lab.config.monte_carlo());
-        Ok(vec![fitted])
+    fn faults(&self, config: &Config) -> Vec<String> {
+        config.settings::<Settings>(self.name()).err().map(|error| format!("{error:#}")).into_iter().collect()
     }
+
+    fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {
+        let settings: Settings = lab.settings(self.name())?;
+        let views = lab.views()?;
+        let (fitted, heads) = tuned(lab, &views, self.name(), &lab.config.tuning)?;
+        lab.warn_of_weak_teacher(&heads)?;
+        let mut all = vec![fitted];
+        if settings.without_distillation {
+            let tuning = TuningConfig { kd_weight: 0.0, ..lab.config.tuning.clone() };
+            all.push(tuned(lab, &views, "robustify-no_kd", &tuning)?.0);
+        }
+        Ok(all)
+    }
+}
+
+/// Three heads under a row's name, tuned with some settings.
+fn tuned(lab: &Lab<'_>, views: &Views, name: &str, tuning: &TuningConfig) -> Result<(Fitted, ThreeHeads)> {
+    let original = lab.original()?;
+    let heads = ThreeHeads::new(&original.model, lab.config.split)?;
+    let objective = Objective(CachedPairs { config: tuning, ..lab.pairs(views) });
+    let tuned = lab.tune(name, &views.hash, &objective, heads)?;
+    let mut fitted = lab.fitted(name, original.model.clone(), tuned.hash, views.cost + tuned.cost)?;
+    fitted.model.made = Made::ThreeHeads(tuned.model.clone(), lab.config.monte_carlo());
+    Ok((fitted, tuned.model))
 }

@@ -22,7 +22,7 @@ impl Method for Teacher {
     }
 
     fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {
-        let TrainedTeacher { model, network, hash } = lab.teacher()?;
+        let TrainedTeacher { model, network, hash, cost } = lab.teacher()?;
         let large = &lab.config.original.preprocess.parse::<robustify_data::Preprocess>()?;
         let seen: robustify_data::Preprocess = lab.config.teacher.preprocess.parse()?;
         let model: Model = model.clone();
@@ -36,6 +36,6 @@ impl Method for Teacher {
             cut: None,
             made: Made::Classifier,
         };
-        Ok(vec![Fitted { model, hash: hash.clone() }])
+        Ok(vec![Fitted { model, hash: hash.clone(), cost: *cost }])
     }
 }

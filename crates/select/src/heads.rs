@@ -101,8 +101,26 @@ impl ThreeHeads {
     /// - features: at the backbone's end, `batch` rows
     /// - output: `[batch * passes, classes]` each, the passes of an image next to each other
     pub fn forward(&self, features: Features, passes: usize, pass: &Pass<'_>) -> [Tensor<2>; 3] {
+        self.forward_scoped(features, passes, pass, Head::ALL.map(Head::name))
+    }
+
+    /// The same with one mask for the same layer of all three heads.
+    pub fn forward_alike(&self, features: Features, passes: usize, pass: &Pass<'_>) -> [Tensor<2>; 3] {
+        self.forward_scoped(features, passes, pass, ["head"; 3])
+    }
+
+    fn forward_scoped(
+        &self,
+        features: Features,
+        passes: usize,
+        pass: &Pass<'_>,
+        scopes: [&str; 3],
+    ) -> [Tensor<2>; 3] {
         let (state, passes) = through(&self.shared, self.dropout_from, features, passes, pass);
-        Head::ALL.map(|head| self.head(head).forward_passes(state.clone(), passes, &pass.scoped(head.name())).logits())
+        Head::ALL.map(|head| {
+            let pass = pass.scoped(scopes[head.index()]);
+            self.head(head).forward_passes(state.clone(), passes, &pass).logits()
+        })
     }
 
     /// Logits of the rows that each head is tuned on: the clean head's and the robust head's own, and all rows of the

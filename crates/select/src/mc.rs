@@ -18,6 +18,10 @@ pub struct McConfig {
     pub dropout: f64,
     /// Seed of the masks.
     pub seed: u64,
+    /// Whether the three heads draw the same masks, so that heads which are equal answer equally in every pass and the divergence
+    /// between them has no floor of noise.
+    #[serde(default)]
+    pub common_masks: bool,
 }
 
 /// A measure of a head's uncertainty about an image; larger is less certain.
@@ -59,6 +63,15 @@ impl SampleStatistics {
         Self { uncertainty: [0, 1, 2].map(|head| summaries[head].1), probabilities: summaries.map(|(mean, _)| mean) }
     }
 
+    /// The same image with other answers, in the order of [`Head::ALL`]: probabilities of one pass without dropout, say, which
+    /// answer as the head does when it is deployed, while the passes with dropout say how uncertain it is.
+    ///
+    /// All uncertainties stay those of the passes, the predictive entropy among them; divergences follow the new answers.
+    #[must_use]
+    pub fn with_answers(&self, probabilities: [Vec<f32>; 3]) -> Self {
+        Self { probabilities, uncertainty: self.uncertainty }
+    }
+
     /// The most probable class of a head; the first of equals.
     pub fn prediction(&self, head: Head) -> usize {
         let p = &self.probabilities[head.index()];
@@ -94,7 +107,7 @@ fn summarise(passes: &[f32], classes: usize) -> (Vec<f32>, [f32; 5]) {
 }
 
 /// In nats.
-fn entropy(probabilities: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn entropy(probabilities: impl Iterator<Item = f64>) -> f64 {
     probabilities.filter(|&p| p > 0.0).map(|p| -p * p.ln()).sum()
 }
 
@@ -110,7 +123,11 @@ pub fn statistics(
     device: &Device,
 ) -> Vec<SampleStatistics> {
     let masks = KeyedMasks::for_passes(config.seed, samples, config.passes, config.dropout);
-    let logits = heads.forward(features, config.passes, &Pass::eval().with_masks(&masks));
+    let pass = Pass::eval().with_masks(&masks);
+    let logits = match config.common_masks {
+        true => heads.forward_alike(features, config.passes, &pass),
+        false => heads.forward(features, config.passes, &pass),
+    };
     let classes = logits[0].dims()[1];
     debug_assert_eq!(logits[0].device(), *device);
     let [clean, combined, robust] = logits.map(probabilities);

@@ -86,7 +86,7 @@ fn all_heads_begin_as_the_original() {
 
 #[test]
 fn without_dropout_every_pass_says_the_same() {
-    let config = McConfig { passes: 3, dropout: 0.0, seed: 1 };
+    let config = McConfig { passes: 3, dropout: 0.0, seed: 1, common_masks: false };
     for (name, model, split) in splits() {
         let (heads, features) = prepared(&model, split);
         for statistics in mc::statistics(&heads, features, &SAMPLES, &config, &flex()) {
@@ -101,7 +101,7 @@ fn without_dropout_every_pass_says_the_same() {
 
 #[test]
 fn statistics_do_not_depend_on_the_rest_of_the_batch() {
-    let config = McConfig { passes: 4, dropout: 0.3, seed: 1 };
+    let config = McConfig { passes: 4, dropout: 0.3, seed: 1, common_masks: false };
     for (name, model, split) in splits() {
         let (heads, features) = prepared(&model, split);
         let together = mc::statistics(&heads, features.clone(), &SAMPLES, &config, &flex());
@@ -168,7 +168,7 @@ impl Masks for OnePass<'_> {
 fn one_pass_has_no_spread() {
     let (heads, features) =
         prepared(&vit("cls"), SplitConfig { shared_blocks: 0, head_blocks: 1, dropout_from: DropoutFrom::Shared });
-    let config = McConfig { passes: 1, dropout: 0.3, seed: 1 };
+    let config = McConfig { passes: 1, dropout: 0.3, seed: 1, common_masks: false };
     for statistics in mc::statistics(&heads, features, &SAMPLES, &config, &flex()) {
         for head in Head::ALL {
             let [mean_std, predicted, l2, _, information] = statistics.uncertainty[head.index()];

@@ -75,6 +75,11 @@ impl ModelConfig {
         }
     }
 
+    /// Whether the network has BatchNorm layers, so that rows of a training batch depend on each other.
+    pub fn has_batch_norm(&self) -> bool {
+        matches!(self, Self::ResNet(_) | Self::ClipResNet(_))
+    }
+
     /// Width of what a forward gives: the number of classes, or the width of the features when there is no classifier.
     pub fn outputs(&self) -> usize {
         match self.classes() {

@@ -26,6 +26,11 @@ impl BatchStatistics {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((mean, unbiased_variance));
     }
 
+    /// Whether no BatchNorm layer has reported: there is none, or it used its running statistics.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_empty()
+    }
+
     /// One report for the shards of a batch: the means of their statistics, the shards weighing alike.
     pub fn average(shards: Vec<Self>) -> Self {
         let count = shards.len() as f64;

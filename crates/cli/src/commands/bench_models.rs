@@ -11,7 +11,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use cpu_time::ProcessTime;
 use robustify_device::{Machine, Workers};
 use robustify_distill::losses;
-use robustify_distill::optimizer::{self, AdamW, AdamWConfig, Group};
+use robustify_distill::optimizer::{self, AdamW, AdamWConfig, DecayTo, Group};
 use robustify_rng::Key;
 use robustify_zoo::{BatchStatistics, Model, ModelConfig, Pass};
 use serde::Serialize;
@@ -150,6 +150,7 @@ impl<'a> Bench<'a> {
         let config = AdamWConfig {
             learning_rate: 1e-3,
             weight_decay: 0.05,
+            decay_to: DecayTo::Zero,
             betas: [0.9, 0.999],
             eps: 1e-8,
             warmup_fraction: 0.0,

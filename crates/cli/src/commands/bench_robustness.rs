@@ -16,5 +16,5 @@ pub fn run(options: &BenchRobustness, console: &Console) -> anyhow::Result<()> {
         out: options.out.clone().unwrap_or_else(|| options.run.join("bench")),
         settings: settings::given(&options.overrides)?,
     };
-    console::result(&benchmark(&job, &machine, console)?.table())
+    console::result(&benchmark(&job, &machine, console)?.text())
 }

@@ -29,12 +29,7 @@ pub fn run(options: &Train, console: &Console) -> anyhow::Result<()> {
     let machine = options.common.machine()?;
     let weights = original_weights(&config, console)?;
     let job = Job { config, weights, folder, cache, seeds, fresh: options.fresh };
-    let runs = train::train(&job, &machine, console)?;
-    console::result(&runs.table())?;
-    if seeds > 1 {
-        console::result(&runs.verdict())?;
-    }
-    Ok(())
+    console::result(&train::train(&job, &machine, console)?.text())
 }
 
 /// Where the stages are, if nobody said so.

@@ -4,11 +4,10 @@ use std::path::Path;
 
 use burn::module::Module;
 use robustify_device::Workers;
-use robustify_distill::DistillError;
 use robustify_distill::checkpoint::{self, Found, Position};
 use robustify_distill::optimizer::AdamW;
-use robustify_distill::student::Robustify;
 use robustify_distill::trainer;
+use robustify_distill::{DistillError, Robustify};
 use robustify_select::{OneHead, SplitConfig, ThreeHeads};
 use robustify_watch::Stopped;
 use robustify_zoo::weights::{self, Entry, State};
@@ -134,25 +133,34 @@ fn moments_that_do_not_fit_are_refused() {
 #[test]
 fn a_failed_save_leaves_the_old_file() {
     let folder = TempDir::new().unwrap();
-    let path = folder.path().join("checkpoint.safetensors");
-    saved(&path, &heads());
+    let whole = folder.path().join("checkpoint.safetensors");
+    saved(&whole, &heads());
+    // A file may have this name, but nothing beside it a longer one.
+    let path = folder.path().join("c".repeat(250));
+    std::fs::rename(&whole, &path).unwrap();
     let before = std::fs::read(&path).unwrap();
-    // Nobody, not even the superuser, can write a file where a folder is.
-    std::fs::create_dir(folder.path().join("checkpoint.safetensors.tmp")).unwrap();
     let other = stirred(heads());
     let save = |path: &Path| {
         checkpoint::save(path, IDENTITY, &serde_json::Value::Null, &other, &moments(&other), &Position::default())
     };
-    let error = save(&path).unwrap_err();
-    assert!(
-        matches!(error, DistillError::Io { .. }) && error.to_string().contains("checkpoint.safetensors"),
-        "{error}"
-    );
+    let message = save(&path).unwrap_err().to_string();
+    assert!(message.contains(&path.display().to_string()), "{message}");
     assert!(std::fs::read(&path).unwrap() == before, "the old checkpoint is gone");
 
     let under_a_file = path.join("checkpoint.safetensors");
     let message = save(&under_a_file).unwrap_err().to_string();
     assert!(message.contains(&under_a_file.display().to_string()), "{message}");
+}
+
+#[test]
+fn a_save_takes_no_name_that_another_process_may_use() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    // What another process may be at, or a broken one have left.
+    std::fs::create_dir(folder.path().join("checkpoint.safetensors.tmp")).unwrap();
+    saved(&path, &heads());
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 2, "a save leaves other files behind");
 }
 
 #[test]
@@ -169,7 +177,7 @@ fn a_training_that_diverges_is_an_error_and_keeps_the_last_sound_state() {
     let stopped = train(&cached, &Watcher::stopping_after(1));
     assert!(matches!(stopped, Err(DistillError::Stopped(Stopped::Saved))), "{stopped:?}");
     let before = std::fs::read(&plan.checkpoint).unwrap();
-    cached.cache.teacher.fill(f32::NAN);
+    cached.cache = cached.untaught();
     let error = train(&cached, &Watcher::default()).unwrap_err();
     assert!(matches!(error, DistillError::Diverged { step: 2, .. }), "{error:?}");
     assert!(std::fs::read(&plan.checkpoint).unwrap() == before, "the last sound checkpoint is gone");

@@ -9,11 +9,12 @@ use burn::tensor::Device;
 use image::RgbImage;
 use robustify_data::{Images, MemorySet};
 use robustify_device::Workers;
-use robustify_distill::DistillError;
-use robustify_distill::optimizer::{self, AdamWConfig};
-use robustify_distill::student::{CachedPairs, CombinedTeacher, TuningConfig};
+use robustify_distill::optimizer::{self, AdamWConfig, DecayTo};
 use robustify_distill::trainer::{self, EpochRecord, Objective, Plan};
-use robustify_distill::views::{self, Report, ViewCache, ViewSpec};
+use robustify_distill::views::{self, Report};
+use robustify_distill::{
+    CachedPairs, CombinedTeacher, DistillError, Precision, Teacher, TuningConfig, ViewCache, ViewSpec,
+};
 use robustify_rng::Key;
 use robustify_select::SplitConfig;
 use robustify_watch::{Progress, Silent, Stopped, Watch};
@@ -79,6 +80,7 @@ pub fn adamw() -> AdamWConfig {
     AdamWConfig {
         learning_rate: 0.01,
         weight_decay: 0.05,
+        decay_to: DecayTo::Zero,
         betas: [0.9, 0.999],
         eps: 1e-8,
         warmup_fraction: 0.1,
@@ -127,6 +129,7 @@ impl Cached {
             clean: clean_views,
             augmented: 2,
             seed: 1,
+            precision: Precision::F16,
         };
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("features.f16");
@@ -140,7 +143,8 @@ impl Cached {
         let report = Report { watch: &Silent, progress: &mut silent };
         let taught = views::logits(&spec, &images, &teacher, &spec.preprocess, &workers, &device, report).unwrap();
         let logits = [own, taught];
-        let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims.clone(), logits.clone()).unwrap();
+        let said = teachers(logits.clone());
+        let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims.clone(), said).unwrap();
         Self { original, split, cache, spec, images, dims, logits, folder }
     }
 
@@ -161,8 +165,27 @@ impl Cached {
             logits.iter_mut().for_each(|all| all[row * CLASSES..(row + 1) * CLASSES].reverse());
         }
         std::fs::write(&other, bytes).unwrap();
-        ViewCache::read(&other, &self.spec, self.images.labels().to_vec(), self.dims.clone(), logits).unwrap()
+        self.reread(&other, teachers(logits)).unwrap()
     }
+
+    /// The cache with other teachers.
+    pub fn with_teachers(&self, said: &[(Teacher, Vec<f32>)]) -> Result<ViewCache, DistillError> {
+        self.reread(&self.folder.path().join("features.f16"), said.to_vec())
+    }
+
+    /// The cache whose teachers say nothing but that they do not know.
+    pub fn untaught(&self) -> ViewCache {
+        self.with_teachers(&teachers(self.logits.each_ref().map(|logits| vec![f32::NAN; logits.len()]))).unwrap()
+    }
+
+    fn reread(&self, path: &Path, said: Vec<(Teacher, Vec<f32>)>) -> Result<ViewCache, DistillError> {
+        ViewCache::read(path, &self.spec, self.images.labels().to_vec(), self.dims.clone(), said)
+    }
+}
+
+/// Logits by who gave them.
+pub fn teachers([original, robust]: [Vec<f32>; 2]) -> Vec<(Teacher, Vec<f32>)> {
+    vec![(Teacher::Original, original), (Teacher::Robust, robust)]
 }
 
 /// The summed gradients of an epoch's first batch by name, and its loss.
@@ -275,8 +298,19 @@ pub struct Trained {
 
 /// Trains for two epochs, interrupted after each of `stops` steps of a process; `fresh` is the model every process begins with.
 pub fn train<O: Objective>(objective: &O, fresh: &O::Model, threads: usize, stops: &[usize]) -> Trained {
+    train_with(&adamw(), objective, fresh, threads, stops)
+}
+
+/// The same with other settings of the optimizer.
+pub fn train_with<O: Objective>(
+    optimizer: &AdamWConfig,
+    objective: &O,
+    fresh: &O::Model,
+    threads: usize,
+    stops: &[usize],
+) -> Trained {
     let (device, folder, workers) = (flex(), TempDir::new().unwrap(), Workers::new(threads).unwrap());
-    let plan = plan(2, &folder.path().join("checkpoint.safetensors"));
+    let plan = Plan { optimizer: optimizer.clone(), ..plan(2, &folder.path().join("checkpoint.safetensors")) };
     let total = 2 * objective.steps();
     let continues = |step: usize| format!("test: continues at step {step} of {total}");
     let mut before = 0;

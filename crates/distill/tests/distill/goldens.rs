@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
 use robustify_distill::losses;
-use robustify_distill::optimizer::{self, AdamW, AdamWConfig, Gradients, Group};
+use robustify_distill::optimizer::{self, AdamW, AdamWConfig, DecayTo, Gradients, Group};
 use robustify_zoo::layers::{Init, Linear};
 use robustify_zoo::weights::{self, Entry, State};
 
@@ -48,6 +48,7 @@ fn adamw_takes_pytorchs_steps() {
     let config = AdamWConfig {
         learning_rate: 0.02,
         weight_decay: 0.1,
+        decay_to: DecayTo::Zero,
         betas: [0.9, 0.98],
         eps: 1e-6,
         warmup_fraction: 0.4,
@@ -95,4 +96,29 @@ fn losses_and_their_gradients_are_pytorchs() {
     check("ce0", &|student| losses::smoothed_cross_entropy(student, labels.clone(), 0.0));
     check("ce0", &|student| losses::cross_entropy(student, labels.clone()));
     check("ce10", &|student| losses::smoothed_cross_entropy(student, labels.clone(), 0.1));
+}
+
+#[test]
+fn jensen_shannon_is_augmixs() {
+    let golden = golden("jsd");
+    let views =
+        ["clean", "aug1", "aug2"].map(|name| tensor::<2>(&golden[&format!("in.jsd.{name}")]).autodiff().require_grad());
+    let labels: Vec<i64> = golden["in.labels"].values.iter().map(|&label| label as i64).collect();
+    let labels = Tensor::<1, Int>::from_data(TensorData::from(labels.as_slice()), &flex());
+    let rows = views[0].dims()[0] as f64;
+    let ce = losses::cross_entropy(views[0].clone(), labels) / rows;
+    let jsd = losses::jensen_shannon(views.clone()) / rows;
+    let total = ce.clone() + jsd.clone() * 12.0;
+    for (name, value) in [("ce", ce), ("jsd", jsd), ("total", total.clone())] {
+        let want = &golden[&format!("out.jsd.{name}")].values;
+        let got = value.into_scalar::<f32>();
+        assert!((got - want[0]).abs() <= 1e-6 + 1e-5 * want[0].abs(), "{name}: {got}, AugMix has {}", want[0]);
+    }
+    let backward = total.backward();
+    for (index, view) in views.iter().enumerate() {
+        let gradient = view.grad(&backward).unwrap().into_data().try_to_vec::<f32>().unwrap();
+        for (got, want) in gradient.iter().zip(&golden[&format!("out.grad.jsd.total.{index}")].values) {
+            assert!((got - want).abs() <= 1e-6 + 1e-4 * want.abs(), "view {index}: {got}, AugMix has {want}");
+        }
+    }
 }

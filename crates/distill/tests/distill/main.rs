@@ -3,5 +3,8 @@
 mod checkpoints;
 mod common;
 mod goldens;
+mod jsd;
 mod methods;
+mod optimizer;
 mod training;
+mod views;

@@ -1,10 +1,12 @@
 //! What makes Robustify Robustify: which rows and teachers reach which head, and where every method begins.
 
+use burn::module::Module;
 use burn::tensor::Tensor;
 use robustify_distill::losses;
-use robustify_distill::probe::Probe;
-use robustify_distill::student::{Apt, CachedPairs, CombinedTeacher, Robustify, TuningConfig};
-use robustify_distill::views::ViewCache;
+use robustify_distill::trainer::Objective;
+use robustify_distill::{
+    Apt, CachedPairs, CombinedTeacher, DistillError, Probe, Robustify, Teacher, TuningConfig, ViewCache,
+};
 use robustify_select::{OneHead, SplitConfig, ThreeHeads};
 use robustify_zoo::weights::{self, State};
 use robustify_zoo::{Model, Pass};
@@ -54,9 +56,9 @@ fn every_head_begins_as_the_original() {
         let apt = values(OneHead::new(&cached.original, cached.split).unwrap().forward(features, &Pass::eval()));
         assert!(logits.iter().all(|head| *head == logits[0]), "{split:?}: the heads differ");
         assert!(apt.iter().zip(&logits[0]).all(|(a, b)| (a - b).abs() < 1e-5), "{split:?}: APT begins elsewhere");
-        let largest = cached.cache.original.iter().fold(0.0_f32, |max, logit| max.max(logit.abs()));
+        let largest = cached.logits[0].iter().fold(0.0_f32, |max, logit| max.max(logit.abs()));
         assert!(largest > 0.3, "{split:?}: logits say nothing: {largest}");
-        for (ours, original) in logits[0].iter().zip(&cached.cache.original) {
+        for (ours, original) in logits[0].iter().zip(&cached.logits[0]) {
             // Features have eleven significant bits.
             assert!((ours - original).abs() < 4e-3 * largest, "{split:?}: {ours}, the original says {original}");
         }
@@ -186,7 +188,7 @@ fn by_definition(cached: &Cached, heads: &ThreeHeads, config: &TuningConfig, tea
         let labels: Vec<usize> = rows.iter().map(|row| cache.labels[row / cache.views()]).collect();
         let labels = robustify_data::batch::labels(&labels, &device);
         total += config.ce_weight * f64::from(losses::cross_entropy(logits(head, rows), labels).into_scalar::<f32>());
-        for (all, weight) in [&cache.original, &cache.teacher].into_iter().zip(teachers[index]) {
+        for (all, weight) in cached.logits.iter().zip(teachers[index]) {
             let values: Vec<f32> =
                 rows.iter().flat_map(|row| &all[row * CLASSES..(row + 1) * CLASSES]).copied().collect();
             let teacher = Tensor::<1>::from_data(values.as_slice(), &device).reshape([rows.len(), CLASSES]);
@@ -194,19 +196,20 @@ fn by_definition(cached: &Cached, heads: &ThreeHeads, config: &TuningConfig, tea
             total += config.kd_weight * weight * f64::from(kd);
         }
     }
-    total / (clean.len() + augmented.len()) as f64
+    // The two weights are divided by their sum.
+    total / (config.ce_weight + config.kd_weight) / (clean.len() + augmented.len()) as f64
 }
 
 #[test]
 fn the_loss_is_its_definition_for_every_teacher_of_the_combined_head() {
-    use CombinedTeacher::{Initial, Matched, Mean, None, Robust};
+    use CombinedTeacher::{Matched, Mean, None, Original, Robust};
     let cached = Cached::new(stirred(vit(1)), [1, 1], 1);
     let heads = stirred(ThreeHeads::new(&cached.original, cached.split).unwrap());
     let (original, robust) = ([1.0, 0.0], [0.0, 1.0]);
     let cases = [
         (Matched, original, robust),
         (Robust, robust, robust),
-        (Initial, original, original),
+        (Original, original, original),
         (Mean, [0.5; 2], [0.5; 2]),
         (None, [0.0; 2], [0.0; 2]),
     ];
@@ -225,6 +228,68 @@ fn the_loss_is_its_definition_for_every_teacher_of_the_combined_head() {
 }
 
 #[test]
+fn the_original_as_teacher_goes_by_its_former_name_too() {
+    let read = |name: &str| serde_json::from_value::<CombinedTeacher>(serde_json::json!(name)).unwrap();
+    assert_eq!([read("original"), read("initial")], [CombinedTeacher::Original; 2]);
+    assert_eq!(serde_json::json!(CombinedTeacher::Original), "original");
+}
+
+#[test]
+fn leaving_distillation_out_keeps_the_scale_of_the_loss() {
+    let cached = Cached::new(stirred(vit(1)), [0, 1], 1);
+    let heads = ThreeHeads::new(&cached.original, cached.split).unwrap();
+    let without = |ce_weight: f64| {
+        let config = one_batch(TuningConfig { ce_weight, kd_weight: 0.0, ..tuning() });
+        gradients(&Robustify(cached.pairs(&config, 5, &flex())), &heads)
+    };
+    assert_eq!(without(0.1), without(1.0));
+    // Weights of sum one stay as they are, to the bit.
+    for weights in [[0.1, 0.9], [0.5, 0.5]] {
+        let [ce_weight, kd_weight] = weights;
+        assert_eq!(TuningConfig { ce_weight, kd_weight, ..tuning() }.loss_weights(), weights);
+    }
+}
+
+#[test]
+fn only_a_method_that_is_taught_needs_teachers() {
+    let (device, config) = (flex(), tuning());
+    let mut cached = Cached::new(stirred(vit(1)), [0, 1], 1);
+    let heads = ThreeHeads::new(&cached.original, cached.split).unwrap();
+    let shard = |cached: &Cached| {
+        let robustify = Robustify(cached.pairs(&config, 4, &device));
+        let shard = robustify.epoch(0, 0).unwrap().next_batch().unwrap().unwrap().remove(0);
+        robustify.loss(&heads.clone().train(), shard).map(|outcome| outcome.rows)
+    };
+    assert_eq!(shard(&cached).unwrap(), 8);
+    cached.cache = cached.with_teachers(&[(Teacher::Original, cached.logits[0].clone())]).unwrap();
+    let error = shard(&cached).unwrap_err();
+    assert!(matches!(error, DistillError::NoTeacher(Teacher::Robust)), "{error:?}");
+    assert!(error.to_string().contains("no logits of the robust teacher"), "{error}");
+    assert!(cached.cache.teacher_accuracy(Teacher::Robust, 0..4).is_err());
+
+    cached.cache = cached.with_teachers(&[]).unwrap();
+    let head = OneHead::new(&cached.original, cached.split).unwrap();
+    train(&Apt(cached.pairs(&config, 4, &device)), &head, 1, &[]);
+}
+
+#[test]
+fn teachers_of_other_classes_or_views_are_refused() {
+    let cached = Cached::new(stirred(vit(1)), [0, 1], 1);
+    let [original, robust] = &cached.logits;
+    let refusal = |robust: &[f32]| {
+        let said = [(Teacher::Original, original.clone()), (Teacher::Robust, robust.to_vec())];
+        cached.with_teachers(&said).err().expect("accepted").to_string()
+    };
+    let said = refusal(&robust[..robust.len() / 2]);
+    let [of_original, of_robust] = [original.len(), robust.len() / 2];
+    assert!(
+        said.contains(&format!("{of_original} of the original model and {of_robust} of the robust teacher")),
+        "{said}"
+    );
+    assert!(cached.with_teachers(&[(Teacher::Robust, robust[..robust.len() / 4].to_vec())]).is_err(), "labels beyond");
+}
+
+#[test]
 fn without_distillation_the_teachers_do_not_matter() {
     let config = one_batch(TuningConfig { kd_weight: 0.0, ..tuning() });
     let cached = Cached::new(stirred(vit(1)), [0, 1], 1);
@@ -233,8 +298,7 @@ fn without_distillation_the_teachers_do_not_matter() {
     let expected = by_definition(&cached, &heads, &config, [[0.0; 2]; 4]);
     assert!((loss - expected).abs() < 1e-5 * expected, "{loss} against {expected}");
     let mut untaught = Cached::new(stirred(vit(1)), [0, 1], 1);
-    untaught.cache.original.fill(f32::NAN);
-    untaught.cache.teacher.fill(f32::NAN);
+    untaught.cache = untaught.untaught();
     assert_eq!(gradients(&Robustify(untaught.pairs(&config, 5, &flex())), &heads).0, state);
 }
 

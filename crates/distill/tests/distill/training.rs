@@ -1,28 +1,41 @@
 //! The trainer: it learns, continues to the same bits, and no number of threads or shards changes what it does.
 
+use burn::module::Module;
 use burn::tensor::Device;
+use image::RgbImage;
 use robustify_data::{Preprocess, epoch_order};
 use robustify_device::Workers;
-use robustify_distill::DistillError;
-use robustify_distill::images::ImageTraining;
-use robustify_distill::student::{Apt, Robustify};
 use robustify_distill::trainer::{self, Objective};
-use robustify_distill::views::{self, Report, ViewSpec};
+use robustify_distill::views::{self, Report};
+use robustify_distill::{Apt, DistillError, ImageTraining, Precision, Robustify, ViewSpec};
+use robustify_rng::Key;
 use robustify_select::{OneHead, ThreeHeads};
 use robustify_watch::{Silent, Stopped};
 use robustify_zoo::weights;
 use robustify_zoo::{Model, Pass};
 
-use crate::common::{Cached, Watcher, difference, flex, gradients, images, plan, resnet, stirred, train, tuning, vit};
+use crate::common::{
+    CLASSES, Cached, Watcher, difference, flex, gradients, images, plan, resnet, stirred, train, tuning, vit,
+};
 
-fn image_training(policy: Option<&str>, batch_size: usize, shard_rows: usize, loader_threads: usize) -> ImageTraining {
+pub fn image_training(
+    policy: Option<&str>,
+    batch_size: usize,
+    shard_rows: usize,
+    loader_threads: usize,
+) -> ImageTraining {
     ImageTraining {
         images: images(8),
-        preprocess: "normalize(half)".parse().unwrap(),
+        preprocess: "".parse().unwrap(),
+        own: "normalize(half)".parse().unwrap(),
         clean_view: if policy.is_some() { "random_crop(16,2)+hflip" } else { "identity" }.parse().unwrap(),
         policy: policy.map(|policy| policy.parse().unwrap()),
+        jsd_weight: None,
         batch_size,
         shard_rows,
+        norm_rows: Some(shard_rows),
+        freeze_norm: false,
+        body_rate_scale: 1.0,
         label_smoothing: 0.1,
         seed: 1,
         loader_threads,
@@ -49,10 +62,7 @@ fn eight_images_are_learnt_by_heart() {
 
 #[test]
 fn images_of_another_size_are_an_error() {
-    let training = ImageTraining {
-        preprocess: "center_crop(8)|normalize(half)".parse().unwrap(),
-        ..image_training(None, 8, 4, 1)
-    };
+    let training = ImageTraining { preprocess: "center_crop(8)".parse().unwrap(), ..image_training(None, 8, 4, 1) };
     let folder = tempfile::TempDir::new().unwrap();
     let plan = plan(1, &folder.path().join("checkpoint.safetensors"));
     let workers = Workers::new(2).unwrap();
@@ -60,6 +70,37 @@ fn images_of_another_size_are_an_error() {
     let Err(error) = result else { panic!("rows of 8x8 trained a model of 16x16") };
     let said = error.to_string();
     assert!(said.contains("3x16x16") && said.contains("192 values"), "{said}");
+}
+
+/// The first image of a batch, as [`ImageTraining`] hands it to the model, against `expected` of its pixels.
+fn assert_rows(training: &ImageTraining, expected: impl Fn(&RgbImage, u64) -> [RgbImage; 2]) {
+    let first = epoch_order(8, training.seed, 0)[0];
+    let shards = training.epoch(0, 0).unwrap().next_batch().unwrap().unwrap();
+    let sample = training.images.get(first).unwrap();
+    let rows = expected(&sample.image, sample.id);
+    for (pixels, image) in shards[0].pixels().iter().zip(rows) {
+        let mut values = vec![0.0; pixels.len()];
+        training.own.write_chw(&image, &mut values).unwrap();
+        assert_eq!(*pixels, values);
+    }
+}
+
+#[test]
+fn a_teacher_with_a_size_of_its_own_learns_from_the_views_that_it_will_be_asked_about() {
+    let training = ImageTraining {
+        preprocess: "resize(32,32)|normalize(imagenet)".parse().unwrap(),
+        own: "resize(16,16)|normalize(half)".parse().unwrap(),
+        clean_view: "random_crop(32,4)+hflip".parse().unwrap(),
+        ..image_training(Some("rand_conv"), 8, 8, 0)
+    };
+    assert_rows(&training, |image, id| {
+        let large = training.preprocess.pixels(image).unwrap();
+        let key = |purpose| Key::new(training.seed, purpose).with(0).with(id);
+        let view = |purpose| training.clean_view.apply(&large, key(purpose)).unwrap();
+        let augmented = training.policy.as_ref().unwrap().apply(&view("augmented view"), key("augmentation"));
+        // At the large size until the very end.
+        [view("clean view"), augmented].map(|view| training.own.pixels(&view).unwrap())
+    });
 }
 
 #[test]
@@ -77,6 +118,7 @@ fn an_image_that_does_not_fit_is_named() {
         clean: 2,
         augmented: 1,
         seed: 1,
+        precision: Precision::F16,
     };
     let error = spec.pixels(&images(8), 5, 0).unwrap_err();
     assert!(error.to_string().starts_with("noise[5]: center_crop to 20x20"), "{error}");
@@ -98,6 +140,7 @@ fn an_interrupted_stage_says_whether_it_goes_on_or_starts_over() {
         clean: 1,
         augmented: 1,
         seed: 1,
+        precision: Precision::F16,
     };
     let (workers, device) = (Workers::new(1).unwrap(), flex());
     let watcher = Watcher::stopping_after(0);
@@ -115,12 +158,80 @@ fn right(model: &Model, training: &ImageTraining, device: &Device) -> usize {
     for index in 0..training.images.len() {
         let sample = training.images.get(index).unwrap();
         let mut row = vec![0.0; 3 * 16 * 16];
-        training.preprocess.write_chw(&sample.image, &mut row).unwrap();
+        training.own.write_chw(&sample.image, &mut row).unwrap();
         rows.push(row);
         labels.push(sample.label);
     }
     let logits = model.forward(robustify_data::batch::images(&rows, [3, 16, 16], device).unwrap(), &Pass::eval());
     robustify_distill::losses::right(&logits, &robustify_data::batch::labels(&labels, device))
+}
+
+#[test]
+fn batch_norm_sees_the_same_rows_on_every_backend() {
+    let training = |shard_rows, norm_rows| {
+        let norm_rows = Some(norm_rows);
+        ImageTraining { shard_rows, norm_rows, ..image_training(Some("rand_conv"), 8, 1, 0) }
+    };
+    let fresh = resnet(1);
+    let whole = train(&training(usize::MAX, 4), &fresh, 1, &[]);
+    assert_eq!(
+        train(&training(2, 4), &fresh, 2, &[]),
+        whole,
+        "the rows that suit a backend change what BatchNorm sees"
+    );
+    assert_ne!(train(&training(usize::MAX, 2), &fresh, 1, &[]), whole, "norm_rows changes nothing");
+
+    // What it normalises together must be said, unless there is nothing to say it for.
+    let unsaid = ImageTraining { norm_rows: None, ..training(4, 4) };
+    let loss = |model: &Model| {
+        let shard = unsaid.epoch(0, 0).unwrap().next_batch().unwrap().unwrap().remove(0);
+        unsaid.loss(&model.clone().train(), shard).map(|outcome| outcome.rows)
+    };
+    assert!(loss(&fresh).unwrap_err().to_string().contains("norm_rows"));
+    assert_eq!(loss(&vit(1)).unwrap(), 4);
+}
+
+/// The parameters that a training from `model` moves, by name.
+fn moved(training: &ImageTraining, model: &Model) -> Vec<String> {
+    let (start, end) = (weights::state(model), train(training, model, 1, &[]).state);
+    start.keys().filter(|name| end[*name] != start[*name]).cloned().collect()
+}
+
+#[test]
+fn a_given_model_is_fine_tuned_with_frozen_statistics_or_the_classifier_alone() {
+    let device = flex();
+    for given in [stirred(resnet(1)), stirred(vit(1))] {
+        let classifier = |name: &str| name.starts_with("fc.") || name.starts_with("head.");
+        let tuned = moved(&image_training(Some("rand_conv"), 8, 4, 0), &given);
+        assert_eq!(tuned, weights::state(&given).into_keys().collect::<Vec<_>>(), "something does not learn");
+
+        let frozen = ImageTraining { freeze_norm: true, norm_rows: None, ..image_training(Some("rand_conv"), 8, 4, 0) };
+        let parameters: Vec<String> = tuned.iter().filter(|name| !name.contains("running_")).cloned().collect();
+        assert_eq!(moved(&frozen, &given), parameters);
+        // The forward is the one of evaluation.
+        let shard = frozen.epoch(0, 0).unwrap().next_batch().unwrap().unwrap().remove(0);
+        let images = robustify_data::batch::images(shard.pixels(), [3, 16, 16], &device).unwrap();
+        let labels = robustify_data::batch::labels(shard.labels(), &device);
+        let logits = given.forward(images, &Pass::eval());
+        let expected =
+            robustify_distill::losses::smoothed_cross_entropy(logits, labels, 0.1).into_scalar::<f32>() / 8.0;
+        let loss = frozen.loss(&given.clone().train(), shard).unwrap().loss.into_scalar::<f32>();
+        assert!((loss - expected).abs() < 1e-5, "{loss}, in evaluation {expected}");
+
+        let probe = ImageTraining { body_rate_scale: 0.0, freeze_norm: true, ..image_training(None, 8, 4, 0) };
+        let new = given.with_classifier(3 + CLASSES, &device);
+        let expected: Vec<String> = weights::state(&new).into_keys().filter(|name| classifier(name)).collect();
+        assert_eq!(moved(&probe, &new), expected);
+    }
+}
+
+#[test]
+fn the_bodys_rate_is_a_factor() {
+    let group = |name: &str| ImageTraining { body_rate_scale: 0.1, ..image_training(None, 8, 4, 0) }.group(name, 2);
+    assert_eq!(group("blocks.0.attn.qkv.weight").rate_scale, 0.1);
+    for classifier in ["head.weight", "head_dist.weight", "fc.weight", "head.fc.weight"] {
+        assert_eq!(group(classifier).rate_scale, 1.0, "{classifier}");
+    }
 }
 
 /// Trainings that break off, with other numbers of threads, against one that does not.

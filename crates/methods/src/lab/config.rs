@@ -7,7 +7,7 @@ use robustify_augment::Policy;
 use robustify_bench::suites::CorruptedConfig;
 use robustify_data::{CleanView, DataConfig, Preprocess};
 use robustify_distill::optimizer::AdamWConfig;
-use robustify_distill::student::TuningConfig;
+use robustify_distill::{Precision, TuningConfig};
 use robustify_select::{SelectConfig, SplitConfig};
 use robustify_zoo::{ModelConfig, network};
 use serde::{Deserialize, Serialize};
@@ -28,11 +28,22 @@ pub struct ImageTrainingConfig {
     /// Augmentations of half of each batch. Default: none.
     #[serde(default)]
     pub policy: Option<String>,
+    /// Weight of the Jensen-Shannon divergence of an image and two augmentations of it (AugMix: 12), with cross-entropy on the
+    /// image alone. Default: cross-entropy on both halves of a batch.
+    #[serde(default)]
+    pub jsd_weight: Option<f64>,
     /// Part of the target spread evenly over all classes.
     #[serde(default)]
     pub label_smoothing: f64,
+    /// Rows that BatchNorm normalises together, on every backend ("ghost batch normalisation").
+    #[serde(default = "norm_rows")]
+    pub norm_rows: usize,
     /// The optimizer's settings.
     pub optimizer: AdamWConfig,
+}
+
+fn norm_rows() -> usize {
+    32
 }
 
 fn identity() -> String {
@@ -49,6 +60,13 @@ impl ImageTrainingConfig {
         check(&mut faults, (0.0..1.0).contains(&self.label_smoothing), || {
             format!("{at}.label_smoothing {} is not in [0, 1)", self.label_smoothing)
         });
+        check(&mut faults, self.jsd_weight.is_none_or(|weight| weight.is_finite() && weight >= 0.0), || {
+            format!("{at}.jsd_weight {} is negative", self.jsd_weight.unwrap_or_default())
+        });
+        check(&mut faults, self.jsd_weight.is_none() || self.policy.is_some(), || {
+            format!("{at}.jsd_weight needs {at}.policy, which makes the augmentations that it compares")
+        });
+        check(&mut faults, self.norm_rows > 1, || format!("{at}.norm_rows {} is below 2", self.norm_rows));
         parses::<CleanView>(&mut faults, &format!("{at}.clean_view"), &self.clean_view);
         if let Some(policy) = &self.policy {
             parses::<Policy>(&mut faults, &format!("{at}.policy"), policy);
@@ -115,6 +133,9 @@ pub struct ViewsConfig {
     pub clean: usize,
     /// Augmented views an image.
     pub augmented: usize,
+    /// How the backbone's features of the views are stored: `f16`, or `f32` where a feature is beyond 65504.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 /// How a head is chosen at test time.
@@ -126,6 +147,9 @@ pub struct SelectionConfig {
     /// Seed of the masks.
     #[serde(default)]
     pub mask_seed: u64,
+    /// Whether the heads draw the same masks; otherwise heads that are equal differ by chance, and so does their divergence.
+    #[serde(default)]
+    pub common_masks: bool,
     /// The rule and its settings.
     pub rule: SelectConfig,
 }

@@ -7,20 +7,20 @@ mod stage;
 mod taught;
 mod views;
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
 use robustify_data::{Images, Preprocess, Splits};
 use robustify_device::Machine;
-use robustify_distill::images::ImageTraining;
-use robustify_distill::student::CachedPairs;
+use robustify_distill::{CachedPairs, ImageTraining};
 use robustify_distill::trainer::Objective;
 use robustify_predict::{Made, RobustModel};
 use robustify_select::McConfig;
 use robustify_watch::Watch;
-use robustify_zoo::Model;
+use robustify_zoo::{Model, ModelConfig};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -50,6 +50,17 @@ pub struct Lab<'a> {
     original: OnceCell<Pretrained>,
     teacher: OnceCell<TrainedTeacher>,
     views: OnceCell<Rc<Views>>,
+    fits: RefCell<BTreeMap<&'static str, Rc<Vec<Fitted>>>>,
+}
+
+/// What training on cached views gave.
+pub struct Tuned<M> {
+    /// The tuned part.
+    pub model: M,
+    /// Hash of everything that determined it.
+    pub hash: String,
+    /// What the tuning cost, without the views.
+    pub cost: Cost,
 }
 
 /// A model that a method made.
@@ -59,6 +70,8 @@ pub struct Fitted {
     pub model: RobustModel,
     /// Hash of everything that determined it.
     pub hash: String,
+    /// What it cost to make, from the pre-trained model (and, where there is one, the teacher) on.
+    pub cost: Cost,
 }
 
 impl<'a> Lab<'a> {
@@ -73,7 +86,8 @@ impl<'a> Lab<'a> {
         opened: Pretrained,
     ) -> Self {
         let (original, teacher, views) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
-        Self { config, splits, machine, watch, cache, fresh, opened, original, teacher, views }
+        let fits = RefCell::default();
+        Self { config, splits, machine, watch, cache, fresh, opened, original, teacher, views, fits }
     }
 
     /// The training images.
@@ -100,6 +114,33 @@ impl<'a> Lab<'a> {
     /// A teacher that cannot be trained.
     pub fn teacher(&self) -> Result<&TrainedTeacher> {
         self.once(&self.teacher, || taught::teacher(self))
+    }
+
+    /// A linear probe on the frozen model: trained by whoever asks first, read by the others.
+    ///
+    /// # Errors
+    /// A probe that cannot be trained.
+    pub fn probe(&self) -> Result<Pretrained> {
+        pretrained::probe(self)
+    }
+
+    /// What a method made, fitted by whoever asks first.
+    ///
+    /// # Errors
+    /// A name that no method has, and what keeps the method from being fitted.
+    pub fn fits(&self, method: &str) -> Result<Rc<Vec<Fitted>>> {
+        let method = crate::find(method)?;
+        if let Some(fits) = self.fits.borrow().get(method.name()) {
+            return Ok(Rc::clone(fits));
+        }
+        let fits = Rc::new(method.fit(self).with_context(|| format!("method {}", method.name()))?);
+        self.fits.borrow_mut().insert(method.name(), Rc::clone(&fits));
+        Ok(fits)
+    }
+
+    /// Rows that BatchNorm of the large model normalises together, if it has any that looks at the batch.
+    pub fn norm_rows(&self, rows: usize, frozen: bool) -> Option<usize> {
+        (self.config.original.network.has_batch_norm() && !frozen).then_some(rows)
     }
 
     /// The cached views: features of the backbone, and logits of the original model and of the teacher.
@@ -144,21 +185,21 @@ impl<'a> Lab<'a> {
         }
     }
 
-    /// Trains on cached views, with the settings of `tuning`; returns what came out, and its hash.
+    /// Trains on cached views, of which `views` is the hash, with the settings of `tuning`; returns what came out.
     ///
     /// # Errors
     /// As [`Stage::trained`].
     pub fn tune<O: Objective>(
         &self,
         name: &str,
-        views: &Views,
+        views: &str,
         objective: &O,
         model: O::Model,
-    ) -> Result<(O::Model, String)> {
+    ) -> Result<Tuned<O::Model>> {
         let (config, split) = (&self.config.tuning, &self.config.split);
-        let stage = self.stage(name, &((&views.hash, split), config, self.machine.shard_rows))?;
+        let stage = self.stage(name, &((views, split), config, self.machine.shard_rows))?;
         let model = stage.trained(self, objective, model, config.epochs, &config.optimizer)?;
-        Ok((model, stage.hash))
+        Ok(Tuned { model, cost: stage.cost(), hash: stage.hash })
     }
 
     /// A network of the large model's shape as a fitted model of one head, which shares the trunk with all others that have
@@ -166,7 +207,7 @@ impl<'a> Lab<'a> {
     ///
     /// # Errors
     /// A preprocessing that is none.
-    pub fn fitted(&self, name: &str, model: Model, hash: String) -> Result<Fitted> {
+    pub fn fitted(&self, name: &str, model: Model, hash: String, cost: Cost) -> Result<Fitted> {
         let preprocess: Preprocess = self.config.original.preprocess.parse()?;
         let model = RobustModel {
             method: name.into(),
@@ -178,7 +219,7 @@ impl<'a> Lab<'a> {
             cut: Some(self.config.split),
             made: Made::Classifier,
         };
-        Ok(Fitted { model, hash })
+        Ok(Fitted { model, hash, cost })
     }
 }
 
@@ -196,28 +237,40 @@ impl Config {
 
     /// How three heads are sampled.
     pub fn monte_carlo(&self) -> McConfig {
-        McConfig { passes: self.select.passes, dropout: self.tuning.dropout, seed: self.select.mask_seed }
+        McConfig {
+            passes: self.select.passes,
+            dropout: self.tuning.dropout,
+            seed: self.select.mask_seed,
+            common_masks: self.select.common_masks,
+        }
     }
 }
 
-/// The training that a section of a configuration describes.
+/// The training that a section of a configuration describes. Views and augmentations work on the pixels of the first
+/// preprocessing; the network sees them through the second.
 ///
 /// # Errors
 /// A view or policy that is none.
 pub fn image_training(
     machine: &Machine,
     config: &ImageTrainingConfig,
+    network: &ModelConfig,
     images: Images,
-    preprocess: Preprocess,
+    [preprocess, own]: [Preprocess; 2],
     seed: u64,
 ) -> Result<ImageTraining> {
     Ok(ImageTraining {
         images,
         preprocess,
+        own,
         clean_view: config.clean_view.parse()?,
         policy: config.policy.as_deref().map(str::parse).transpose()?,
+        jsd_weight: config.jsd_weight,
         batch_size: config.batch_size,
         shard_rows: machine.shard_rows,
+        norm_rows: network.has_batch_norm().then_some(config.norm_rows),
+        freeze_norm: false,
+        body_rate_scale: 1.0,
         label_smoothing: config.label_smoothing,
         seed,
         loader_threads: machine.workers.threads(),

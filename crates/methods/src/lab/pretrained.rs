@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow};
 use burn::tensor::Device;
-use robustify_data::Images;
 use robustify_distill::optimizer::AdamWConfig;
-use robustify_distill::probe::Probe;
-use robustify_distill::views::{self, Report, ViewCache, ViewSpec};
+use robustify_distill::views::{self, Report};
+use robustify_distill::{Probe, ViewCache, ViewSpec};
 use robustify_report::{digest, write_atomic};
 use robustify_select::{DropoutFrom, OneHead, SplitConfig};
 use robustify_watch::Watch;
@@ -15,7 +14,8 @@ use robustify_zoo::weights::{self, Checkpoint, LoadOptions, Partial};
 use robustify_zoo::{Model, ModelConfig};
 
 use super::config::{Config, OriginalConfig};
-use super::{Lab, views::is_readable};
+use super::views::is_readable;
+use super::{Cost, Lab};
 
 /// The large model, and a hash of what determines it.
 #[derive(Clone)]
@@ -24,6 +24,8 @@ pub struct Pretrained {
     pub model: Model,
     /// Of weights, network and preprocessing.
     pub hash: String,
+    /// What its classifier cost, if one was probed.
+    pub cost: Cost,
 }
 
 /// Reads the large model from `file`, which is what `original.weights` names. What the file has for another size of the input
@@ -52,7 +54,7 @@ pub fn read_original(config: &Config, file: &PathBuf, device: &Device, watch: &d
     let sha256 = digest::of_file(file).with_context(setting)?;
     let drawn = original.partial.then_some(seed);
     let hash = digest::of(&(sha256, &original.from, drawn, &original.network, &original.preprocess))?;
-    Ok(Pretrained { model, hash })
+    Ok(Pretrained { model, hash, cost: Cost::default() })
 }
 
 /// The network without its classifier, if the file has none that fits: nobody could learn from one that was drawn.
@@ -76,52 +78,47 @@ fn without_guesses(
 
 /// The large model; a linear probe replaces its classifier when the data has other classes.
 pub(super) fn with_classes(lab: &Lab<'_>) -> Result<Pretrained> {
-    let Config { original, tuning, seed, .. } = &lab.config;
+    let original = &lab.config.original;
     let images = lab.images();
     let classes = images.classes().len();
     let known = original.classes.as_ref().is_none_or(|known| known == images.classes());
     if lab.opened.model.classes() == classes && known {
         return Ok(lab.opened.clone());
     }
-    let model = lab.opened.model.clone().with_classifier(classes, &lab.machine.device);
-    let optimizer = AdamWConfig { learning_rate: 1e-2, ..tuning.optimizer.clone() };
     lab.watch.say(&format!(
         "the {classes} classes of the data are not those of the weights: a linear probe makes the classifier"
     ));
-    let _ = seed;
-    probe(lab, images, &lab.opened.hash, model, original.probe_epochs, &optimizer)
+    probe(lab)
 }
 
-/// Fits the classifier of `model` on features of clean views.
-pub(super) fn probe(
-    lab: &Lab<'_>,
-    images: &Images,
-    hash: &str,
-    model: Model,
-    epochs: usize,
-    optimizer: &AdamWConfig,
-) -> Result<Pretrained> {
-    let Config { views, seed, .. } = &lab.config;
+/// Fits a new classifier for the classes of the data on the model's features of clean views.
+pub(super) fn probe(lab: &Lab<'_>) -> Result<Pretrained> {
+    let Config { original, views, tuning, seed, .. } = &lab.config;
     let (workers, device, shard_rows) = (&lab.machine.workers, &lab.machine.device, lab.machine.shard_rows);
-    let training = (epochs, optimizer, seed);
-    let clean = (views.clean, &views.clean_view);
-    let inputs = (hash, model.classes(), training, clean.0, clean.1, images.fingerprint(), shard_rows);
-    let stage = lab.stage("probe", &inputs)?;
+    let (images, epochs) = (lab.images(), original.probe_epochs);
+    let classes = images.classes().len();
+    let optimizer = AdamWConfig { learning_rate: 1e-2, ..tuning.optimizer.clone() };
+    let model = lab.opened.model.clone().with_classifier(classes, device);
+    let training = (epochs, &optimizer, seed);
+    let clean = (views.clean, &views.clean_view, views.precision);
+    let stage = lab.stage("probe", &(&lab.opened.hash, classes, training, clean, images.fingerprint(), shard_rows))?;
     let spec = ViewSpec { augmented: 0, ..super::views::spec(lab)? };
     let finished = stage.path("classifier.safetensors");
     if is_readable(lab, &finished) {
-        return Ok(Pretrained { model: weights::load(model, &finished)?, hash: stage.hash });
+        return Ok(Pretrained { model: weights::load(model, &finished)?, cost: stage.cost(), hash: stage.hash });
     }
     let mut progress = lab.watch.progress("features for the probe", images.len() * spec.count());
-    let (path, cut) = (stage.path("features.f16"), model.cut_before_last(0)?);
+    let (path, cut) = (stage.path("features"), model.cut_before_last(0)?);
     let report = Report { watch: lab.watch, progress: &mut *progress };
-    let (said, dims) = views::write_features(&spec, images, &model, cut, &path, workers, device, report)?;
-    let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims, [said.clone(), said])?;
+    let write = || views::write_features(&spec, images, &model, cut, &path, workers, device, report);
+    let (_, dims) = stage.timed(write)??;
+    progress.finish(&format!("{} views", images.len() * spec.count()));
+    let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims, [])?;
     let objective = Probe { cache: &cache, batch_size: 256, shard_rows, seed: *seed, device };
     let split = SplitConfig { shared_blocks: 0, head_blocks: 0, dropout_from: DropoutFrom::Heads };
-    let tail = stage.trained(lab, &objective, OneHead::new(&model, split)?, epochs, optimizer)?;
+    let tail = stage.trained(lab, &objective, OneHead::new(&model, split)?, epochs, &optimizer)?;
     let model = tail.into_model(model, split).map_err(|error| anyhow!("probe: {error}"))?;
     write_atomic(&finished, &weights::to_bytes(&weights::state(&model)))?;
     std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
-    Ok(Pretrained { model, hash: stage.hash })
+    Ok(Pretrained { model, cost: stage.cost(), hash: stage.hash })
 }

@@ -27,12 +27,11 @@ pub fn faults(config: &Config) -> Vec<String> {
     let small = side(&mut faults, "teacher.network", &teacher.network);
     if let Some(large) = large {
         check_view(&mut faults, "views.clean_view", &views.clean_view, large);
+        // The teacher sees views of the large model's pixels.
+        check_view(&mut faults, "teacher.training.clean_view", &teacher.training.clean_view, large);
         if let Some(small) = small {
             check_teacher(&mut faults, &teacher.preprocess, large, small);
         }
-    }
-    if let Some(small) = small {
-        check_view(&mut faults, "teacher.training.clean_view", &teacher.training.clean_view, small);
     }
     faults
 }

@@ -1,7 +1,7 @@
 //! Stages: pieces of work whose results are kept in a folder named by a hash of everything that determines them.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use cpu_time::ProcessTime;
@@ -30,15 +30,21 @@ pub struct Stage {
     _lock: Lock,
 }
 
-/// What a training cost.
+/// What a stage cost, over all processes that worked on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     /// Seconds of processor time, over all threads.
     pub cpu_seconds: f64,
     /// Seconds by the clock.
     pub seconds: f64,
-    /// Rows that it was trained on: images times views times epochs.
-    pub rows: u64,
+}
+
+impl std::ops::Add for Cost {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { cpu_seconds: self.cpu_seconds + other.cpu_seconds, seconds: self.seconds + other.seconds }
+    }
 }
 
 impl Stage {
@@ -102,10 +108,8 @@ impl Stage {
             config: serde_json::to_value(&lab.config)?,
             checkpoint_every: Duration::from_secs(lab.config.checkpoint_seconds),
         };
-        let (clock, processor) = (std::time::Instant::now(), ProcessTime::now());
-        let trained = trainer::train(objective, model, &plan, &lab.machine.workers, &lab.machine.device, lab.watch);
-        self.add_cost(clock.elapsed(), processor.elapsed())?;
-        let (model, history): (_, Vec<EpochRecord>) = trained?;
+        let train = || trainer::train(objective, model, &plan, &lab.machine.workers, &lab.machine.device, lab.watch);
+        let (model, history): (_, Vec<EpochRecord>) = self.timed(train)??;
         write_atomic(&self.path("history.json"), serde_json::to_string_pretty(&history)?.as_bytes())?;
         write_atomic(&weights_file, &weights::to_bytes(&weights::state(&model)))?;
         let checkpoint = self.checkpoint();
@@ -115,16 +119,22 @@ impl Stage {
         Ok(model)
     }
 
-    /// Adds the time of this process to that of earlier ones which worked on the stage.
-    fn add_cost(&self, clock: Duration, processor: Duration) -> Result<()> {
-        let mut cost = self.cost().unwrap_or_default();
-        cost.seconds += clock.as_secs_f64();
-        cost.cpu_seconds += processor.as_secs_f64();
-        Ok(write_atomic(&self.path("cost.json"), serde_json::to_string_pretty(&cost)?.as_bytes())?)
+    /// Does some work, and adds the time that it took to that of earlier processes which worked on the stage.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn timed<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        let (clock, processor) = (Instant::now(), ProcessTime::now());
+        let done = work();
+        let own = Cost { cpu_seconds: processor.elapsed().as_secs_f64(), seconds: clock.elapsed().as_secs_f64() };
+        let cost = self.cost() + own;
+        write_atomic(&self.path("cost.json"), serde_json::to_string_pretty(&cost)?.as_bytes())?;
+        Ok(done)
     }
 
-    /// What the stage cost so far; none if nobody wrote it down.
-    pub fn cost(&self) -> Option<Cost> {
-        serde_json::from_slice(&std::fs::read(self.path("cost.json")).ok()?).ok()
+    /// What the stage cost so far; nothing if nobody wrote it down.
+    pub fn cost(&self) -> Cost {
+        let read = || serde_json::from_slice(&std::fs::read(self.path("cost.json")).ok()?).ok();
+        read().unwrap_or_default()
     }
 }

@@ -2,12 +2,11 @@
 
 use anyhow::Result;
 use robustify_bench::evaluate;
-use robustify_data::Preprocess;
-use robustify_distill::views::Teacher;
+use robustify_data::{Preprocess, batch};
 use robustify_select::ThreeHeads;
 use robustify_zoo::{Model, ModelConfig, Pass};
 
-use super::{Lab, Views, image_training};
+use super::{Cost, Lab, image_training};
 
 /// The teacher with its weights.
 pub struct TrainedTeacher {
@@ -17,6 +16,8 @@ pub struct TrainedTeacher {
     pub network: ModelConfig,
     /// Hash of what determines it.
     pub hash: String,
+    /// What its training cost.
+    pub cost: Cost,
 }
 
 /// Trains the small model to be robust.
@@ -29,41 +30,58 @@ pub(super) fn teacher(lab: &Lab<'_>) -> Result<TrainedTeacher> {
     let inputs =
         (seed, &network, &config.preprocess, pixels, &config.training, images.fingerprint(), shard_rows);
     let stage = lab.stage("teacher", &inputs)?;
-    // The teacher gets the large model's pixels, normalised in its own way.
-    let preprocess = pixels.parse::<Preprocess>()?.geometry().then(&config.preprocess.parse()?);
-    let objective = image_training(lab.machine, &config.training, images.clone(), preprocess, seed)?;
+    // The teacher gets the large model's pixels, and sees them in its own way.
+    let preprocesses = [pixels.parse::<Preprocess>()?.geometry(), config.preprocess.parse()?];
+    let objective =
+        image_training(lab.machine, &config.training, &network, images.clone(), preprocesses, seed)?;
     let model = Model::new(&network, seed, &lab.machine.device)?;
     let model = stage.trained(lab, &objective, model, config.training.epochs, &config.training.optimizer)?;
-    Ok(TrainedTeacher { model, network, hash: stage.hash })
+    Ok(TrainedTeacher { model, network, cost: stage.cost(), hash: stage.hash })
 }
 
 impl Lab<'_> {
-    /// A teacher that knows less than its pupil teaches it nothing: miniature experiments lose 3 to 4 points to APT then.
+    /// Says how well the teacher and the robust head do on augmented views of validation images, which neither was trained on. A
+    /// teacher that knows less than its pupil teaches it nothing: miniature experiments lose 3 to 4 points to APT then.
     ///
     /// # Errors
-    /// None so far.
-    pub fn warn_of_weak_teacher(&self, views: &Views, heads: &ThreeHeads) -> Result<()> {
-        let cache = &views.cache;
-        let rows: Vec<usize> = cache.augmented_rows().collect();
-        let step = (rows.len() / 4096).max(1);
-        let rows: Vec<usize> = rows.into_iter().step_by(step).collect();
+    /// Images that cannot be read.
+    pub fn warn_of_weak_teacher(&self, heads: &ThreeHeads) -> Result<()> {
+        let (images, spec, teacher) = (&self.splits.validation, super::views::spec(self)?, self.teacher()?);
+        let (original, own) = (self.original()?, self.config.teacher.preprocess.parse::<Preprocess>()?);
+        let cut = self.config.split.backbone_end(&original.model)?;
         let (workers, device) = (&self.machine.workers, &self.machine.device);
-        let chunks: Vec<&[usize]> = rows.chunks(evaluate::ROWS).collect();
-        let right = workers.map(chunks, |chunk| {
-            let [_, _, robust] = heads.forward(cache.features(chunk, device), 1, &Pass::eval());
-            let predictions = evaluate::argmax(robust);
-            predictions.iter().zip(chunk).filter(|(class, row)| **class == cache.labels[**row / cache.views()]).count()
+        let chunks = evaluate::chunks(images.len().min(CHECKED));
+        let right = workers.map(chunks, |range| -> Result<[usize; 2]> {
+            let labels = &images.labels()[range.clone()];
+            let views = range.map(|index| spec.pixels(images, index, spec.clean)).collect::<Result<Vec<_>, _>>()?;
+            let small = views.iter().map(|view| own.pixels(view)).collect::<Result<Vec<_>, _>>()?;
+            let said = teacher.model.forward(batch::normalised(&small, &own, device)?, &Pass::eval());
+            let features = original.model.features(batch::normalised(&views, &spec.preprocess, device)?, cut);
+            let [_, _, robust] = heads.forward(features, 1, &Pass::eval());
+            let count = |logits| evaluate::argmax(logits).iter().zip(labels).filter(|(a, b)| a == b).count();
+            Ok([count(said), count(robust)])
         });
-        let robust = right.into_iter().sum::<usize>() as f64 / rows.len().max(1) as f64;
-        let teacher = cache.teacher_accuracy(Teacher::Robust, rows.iter().copied());
-        let (own, pupil) = (100.0 * teacher, 100.0 * robust);
-        let text = format!("augmented tuning views: teacher {own:.1} %, robust head {pupil:.1} %");
-        if teacher < robust {
-            self.watch
-                .warn(&format!("{text}; the teacher is the weaker one: train it longer, or on the views' augmentations"));
+        let (mut taught, mut learnt) = (0, 0);
+        for counts in right {
+            let [teacher, head] = counts?;
+            taught += teacher;
+            learnt += head;
+        }
+        let percent = |right: usize| 100.0 * right as f64 / images.len().clamp(1, CHECKED) as f64;
+        let text = format!(
+            "augmented validation views: teacher {:.1} %, robust head {:.1} %",
+            percent(taught),
+            percent(learnt)
+        );
+        if taught < learnt {
+            let way_out = "the teacher is the weaker one: train it longer, or on the views' augmentations";
+            self.watch.warn(&format!("{text}; {way_out}"));
         } else {
             self.watch.say(&text);
         }
         Ok(())
     }
 }
+
+/// Validation images on which teacher and pupil are compared, at most.
+const CHECKED: usize = 4096;

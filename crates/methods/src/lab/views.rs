@@ -3,19 +3,26 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use robustify_distill::views::{self, Report, ViewCache, ViewSpec};
+use robustify_distill::views::{self, Report};
+use robustify_distill::{Teacher, ViewCache, ViewSpec};
 use robustify_report::write_atomic;
 use robustify_zoo::weights::{self, Entry, State};
 
 use super::config::Config;
-use super::{Lab, Stage};
+use super::{Cost, Lab, Stage};
 
 /// The cached views, and a hash of what determines them.
 pub struct Views {
     /// Features and logits.
     pub cache: ViewCache,
-    /// Hash of what determines them.
+    /// Hash of what determines them, the teacher included when there is one.
     pub hash: String,
+    /// Hash of what determines them without the teacher, for methods that do not listen to it.
+    pub untaught: String,
+    /// What features and logits cost.
+    pub cost: Cost,
+    /// Of it, without the teacher's logits.
+    pub untaught_cost: Cost,
 }
 
 /// The views that the configuration describes.
@@ -28,21 +35,31 @@ pub(super) fn spec(lab: &Lab<'_>) -> Result<ViewSpec> {
         clean: views.clean,
         augmented: views.augmented,
         seed: *seed,
+        precision: views.precision,
     })
 }
 
-/// The backbone's features and both teachers' logits of all views.
+/// The backbone's features of all views with the original model's logits, and with the teacher's if a method asks for it.
 pub(super) fn cached(lab: &Lab<'_>) -> Result<Views> {
     let spec = spec(lab)?;
     let (own, dims, features) = features(lab, &spec)?;
     let path = features.path(FEATURES);
-    let (said, taught) = taught(lab, &spec, &features)?;
-    let cache = ViewCache::read(&path, &spec, lab.images().labels().to_vec(), dims, [own, said])?;
-    Ok(Views { cache, hash: taught })
+    let mut logits = vec![(Teacher::Original, own)];
+    let mut hash = features.hash.clone();
+    let untaught_cost = features.cost();
+    let mut cost = untaught_cost;
+    if crate::wanted(&lab.config.methods)?.iter().any(|method| method.name() == "teacher") {
+        let (said, taught) = taught(lab, &spec, &features)?;
+        logits.push((Teacher::Robust, said));
+        cost = cost + taught.cost();
+        hash = taught.hash;
+    }
+    let cache = ViewCache::read(&path, &spec, lab.images().labels().to_vec(), dims, logits)?;
+    Ok(Views { cache, hash, untaught: features.hash, cost, untaught_cost })
 }
 
 /// The file of the backbone's features.
-const FEATURES: &str = "features.f16";
+const FEATURES: &str = "features";
 
 /// The original model's logits, the dimensions of a row of features, and the stage that has the features.
 fn features(lab: &Lab<'_>, spec: &ViewSpec) -> Result<(Vec<f32>, Vec<usize>, Stage)> {
@@ -52,15 +69,15 @@ fn features(lab: &Lab<'_>, spec: &ViewSpec) -> Result<(Vec<f32>, Vec<usize>, Sta
     let depth = split.shared_blocks + split.head_blocks;
     let stage = lab.stage("features", &(&original.hash, config, seed, depth, images.fingerprint()))?;
     let (features, said) = (stage.path(FEATURES), stage.path("original.safetensors"));
-    if is_whole(lab, &features, &said, rows) {
+    if is_whole(lab, &features, &said, rows * spec.precision.bytes()) {
         lab.watch.say(&format!("features of views: done before, from {}", stage.folder().display()));
     } else {
         let mut progress = lab.watch.progress("features of views", rows);
         let cut = split.backbone_end(&original.model)?;
         let (workers, device) = (&lab.machine.workers, &lab.machine.device);
         let report = Report { watch: lab.watch, progress: &mut *progress };
-        let (logits, dims) =
-            views::write_features(spec, images, &original.model, cut, &features, workers, device, report)?;
+        let write = || views::write_features(spec, images, &original.model, cut, &features, workers, device, report);
+        let (logits, dims) = stage.timed(write)??;
         let state = State::from([
             ("logits".into(), Entry { shape: vec![rows, logits.len() / rows], values: logits }),
             ("dims".into(), Entry { shape: vec![dims.len()], values: dims.iter().map(|&dim| dim as f32).collect() }),
@@ -75,8 +92,8 @@ fn features(lab: &Lab<'_>, spec: &ViewSpec) -> Result<(Vec<f32>, Vec<usize>, Sta
     Ok((take("logits")?, take("dims")?.into_iter().map(|dim| dim as usize).collect(), stage))
 }
 
-/// The teacher's logits, and the hash of the stage that has them.
-fn taught(lab: &Lab<'_>, spec: &ViewSpec, features: &Stage) -> Result<(Vec<f32>, String)> {
+/// The teacher's logits, and the stage that has them.
+fn taught(lab: &Lab<'_>, spec: &ViewSpec, features: &Stage) -> Result<(Vec<f32>, Stage)> {
     let (images, teacher) = (lab.images(), lab.teacher()?);
     let rows = images.len() * spec.count();
     let stage = lab.stage("teacher-logits", &(&features.hash, &teacher.hash))?;
@@ -86,23 +103,25 @@ fn taught(lab: &Lab<'_>, spec: &ViewSpec, features: &Stage) -> Result<(Vec<f32>,
         let (workers, device) = (&lab.machine.workers, &lab.machine.device);
         let preprocess = lab.config.teacher.preprocess.parse()?;
         let report = Report { watch: lab.watch, progress: &mut *progress };
-        let logits = views::logits(spec, images, &teacher.model, &preprocess, workers, device, report)?;
+        let ask = || views::logits(spec, images, &teacher.model, &preprocess, workers, device, report);
+        let logits = stage.timed(ask)??;
         let entry = Entry { shape: vec![rows, logits.len() / rows], values: logits };
         write_atomic(&path, &weights::to_bytes(&State::from([("logits".into(), entry)])))?;
         progress.finish(&format!("{rows} views"));
     }
     let said = weights::read(&path)?.remove("logits").with_context(|| format!("{}: no logits", path.display()))?;
-    Ok((said.values, stage.hash))
+    Ok((said.values, stage))
 }
 
-/// Whether the features and logits of `rows` views are there; damaged ones are computed again, with a warning.
-fn is_whole(lab: &Lab<'_>, features: &Path, said: &Path, rows: usize) -> bool {
+/// Whether the logits are there, and features of `bytes` for all that stand at one place of their rows; damaged ones are computed
+/// again, with a warning.
+fn is_whole(lab: &Lab<'_>, features: &Path, said: &Path, bytes: usize) -> bool {
     if !is_readable(lab, said) {
         return false;
     }
     let dims = weights::read(said).ok().and_then(|mut state| state.remove("dims")).map(|entry| entry.values);
     let elements: f32 = dims.unwrap_or_default().iter().product();
-    let expected = 2 * rows as u64 * elements as u64;
+    let expected = bytes as u64 * elements as u64;
     let found = std::fs::metadata(features).map_or(0, |metadata| metadata.len());
     if found != expected {
         let text = format!("{}: {found} bytes instead of {expected}; this stage is computed again", features.display());

@@ -1,0 +1,81 @@
+//! Settings of tuning on cached views, which Robustify and APT share.
+
+use serde::{Deserialize, Serialize};
+
+use crate::optimizer::AdamWConfig;
+
+/// Who teaches the combined head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CombinedTeacher {
+    /// The original model on clean rows, the robust teacher on augmented rows.
+    Matched,
+    /// The robust teacher.
+    Robust,
+    /// The original model; `initial` is its former name.
+    #[serde(alias = "initial")]
+    Original,
+    /// Both, half each.
+    Mean,
+    /// Nobody.
+    None,
+}
+
+/// How the heads are tuned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TuningConfig {
+    /// Seed of order and dropout.
+    pub seed: u64,
+    /// Passes over the augmented views.
+    pub epochs: usize,
+    /// Pairs of a clean and an augmented view in a batch.
+    pub pairs: usize,
+    /// Dropout rate from the first tunable layer on, in `[0, 1)`.
+    pub dropout: f64,
+    /// Weight of cross-entropy; see [`Self::loss_weights`].
+    pub ce_weight: f64,
+    /// Weight of distillation; see [`Self::loss_weights`].
+    pub kd_weight: f64,
+    /// Temperature tau of distillation.
+    pub temperature: f64,
+    /// Who teaches the combined head.
+    pub combined_teacher: CombinedTeacher,
+    /// Weights of the clean, the combined and the robust head's loss.
+    pub head_weights: [f64; 3],
+    /// Factor on the learning rate of the shared part.
+    pub shared_rate_scale: f64,
+    /// The optimizer's settings.
+    pub optimizer: AdamWConfig,
+}
+
+impl TuningConfig {
+    /// Weights of cross-entropy and of distillation, divided by their sum: without distillation (`kd_weight = 0`) the loss, and
+    /// with it the gradients that are clipped, keep their scale. A head without a teacher keeps cross-entropy at its weight.
+    pub fn loss_weights(&self) -> [f64; 2] {
+        let sum = self.ce_weight + self.kd_weight;
+        [self.ce_weight / sum, self.kd_weight / sum]
+    }
+
+    /// Faults of the settings, as sentences.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = self.optimizer.faults();
+        let mut check = |ok: bool, fault: String| {
+            if !ok {
+                faults.push(fault);
+            }
+        };
+        check(self.epochs > 0 && self.pairs > 0, "epochs and pairs are at least 1".into());
+        check((0.0..1.0).contains(&self.dropout), format!("dropout {} is not in [0, 1)", self.dropout));
+        let weights =
+            [self.ce_weight, self.kd_weight, self.head_weights[0], self.head_weights[1], self.head_weights[2]];
+        check(weights.iter().all(|w| w.is_finite() && *w >= 0.0), "weights of losses are at least 0".into());
+        check(self.ce_weight + self.kd_weight > 0.0, "ce_weight and kd_weight are both 0".into());
+        check(
+            self.temperature > 0.0 && self.temperature.is_finite(),
+            format!("temperature {} is not positive", self.temperature),
+        );
+        check(self.shared_rate_scale >= 0.0, format!("shared_rate_scale {} is negative", self.shared_rate_scale));
+        faults
+    }
+}

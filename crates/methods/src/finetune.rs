@@ -1,0 +1,165 @@
+//! Full fine-tuning: every weight of the large model is trained on images, with the same augmentations as the other methods.
+//!
+//! Variants are `augmented` (half of each batch augmented, cross-entropy), `plain` (clean images alone) and `jsd` (AugMix's
+//! consistency loss on triples). Source of the last: Hendrycks et al. 2020, arXiv:1912.02781.
+
+use anyhow::Result;
+use robustify_data::Preprocess;
+use robustify_distill::ImageTraining;
+use robustify_distill::optimizer::AdamWConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::config::check;
+use crate::lab::Pretrained;
+use crate::{Config, Fitted, Lab, Method};
+
+/// Every weight tuned.
+pub(crate) struct Finetune;
+
+/// `[method.finetune]` and `[method.lp_ft]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Settings {
+    /// Which variants to train, each a row of its own.
+    pub variants: Vec<Variant>,
+    /// Passes over the images.
+    pub epochs: usize,
+    /// Rows of a batch, clean and augmented together.
+    pub batch_size: usize,
+    /// Rows that BatchNorm normalises together.
+    pub norm_rows: usize,
+    /// Whether BatchNorm keeps the running statistics of the pre-trained model.
+    pub freeze_norm: bool,
+    /// Weight of the Jensen-Shannon divergence in the variant `jsd`.
+    pub jsd_weight: f64,
+    /// The optimizer's settings; without them those of `tuning.optimizer`, at a quarter of its learning rate.
+    pub optimizer: Option<AdamWConfig>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            variants: vec![Variant::Augmented],
+            epochs: 5,
+            batch_size: 256,
+            norm_rows: 32,
+            freeze_norm: false,
+            jsd_weight: 12.0,
+            optimizer: None,
+        }
+    }
+}
+
+/// What a batch is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Variant {
+    /// A clean and an augmented view of every image.
+    Augmented,
+    /// A clean view of every image.
+    Plain,
+    /// A clean and two augmented views of every image, tied by a consistency loss.
+    Jsd,
+}
+
+impl Variant {
+    /// The name of a method's row.
+    fn of(self, method: &str) -> String {
+        match self {
+            Self::Augmented => method.to_owned(),
+            Self::Plain => format!("{method}-plain"),
+            Self::Jsd => format!("{method}-jsd"),
+        }
+    }
+}
+
+impl Settings {
+    /// Faults, each with the key it is under.
+    pub fn faults(config: &Config, method: &str) -> Vec<String> {
+        let settings: Self = match config.settings(method) {
+            Ok(settings) => settings,
+            Err(error) => return vec![format!("{error:#}")],
+        };
+        let mut faults = Vec::new();
+        let at = |key: &str| format!("method.{method}.{key}");
+        check(&mut faults, !settings.variants.is_empty(), || format!("{} is empty", at("variants")));
+        check(&mut faults, settings.epochs > 0, || format!("{} is 0", at("epochs")));
+        check(&mut faults, settings.batch_size > 1, || {
+            format!("{} {} is below 2", at("batch_size"), settings.batch_size)
+        });
+        check(&mut faults, settings.norm_rows > 1, || format!("{} {} is below 2", at("norm_rows"), settings.norm_rows));
+        check(&mut faults, settings.jsd_weight.is_finite() && settings.jsd_weight >= 0.0, || {
+            format!("{} {} is negative", at("jsd_weight"), settings.jsd_weight)
+        });
+        let optimizer = settings.optimizer.iter().flat_map(AdamWConfig::faults);
+        faults.extend(optimizer.map(|fault| format!("{}: {fault}", at("optimizer"))));
+        faults
+    }
+
+    fn optimizer(&self, config: &Config) -> AdamWConfig {
+        let tuning = &config.tuning.optimizer;
+        let usual = || AdamWConfig { learning_rate: tuning.learning_rate / 4.0, ..tuning.clone() };
+        self.optimizer.clone().unwrap_or_else(usual)
+    }
+}
+
+impl Method for Finetune {
+    fn name(&self) -> &'static str {
+        "finetune"
+    }
+
+    fn title(&self) -> &'static str {
+        "full fine-tuning"
+    }
+
+    fn about(&self) -> &'static str {
+        "every weight trained, on clean and augmented images"
+    }
+
+    fn faults(&self, config: &Config) -> Vec<String> {
+        Settings::faults(config, self.name())
+    }
+
+    fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {
+        finetuned(lab, self.name(), lab.original()?)
+    }
+}
+
+/// All variants of fine-tuning `start`, under a method's name and settings.
+pub(crate) fn finetuned(lab: &Lab<'_>, method: &str, start: &Pretrained) -> Result<Vec<Fitted>> {
+    let settings: Settings = lab.settings(method)?;
+    settings.variants.iter().map(|&variant| one(lab, method, start, &settings, variant)).collect()
+}
+
+fn one(lab: &Lab<'_>, method: &str, start: &Pretrained, settings: &Settings, variant: Variant) -> Result<Fitted> {
+    let name = variant.of(method);
+    let (config, machine) = (&lab.config, lab.machine);
+    let optimizer = settings.optimizer(config);
+    let training = Settings { variants: vec![variant], ..settings.clone() };
+    let seed = config.tuning.seed;
+    let data = (&config.views.clean_view, &config.views.policy, lab.images().fingerprint());
+    let stage = lab.stage(&name, &(&start.hash, data, training, &optimizer, seed, machine.shard_rows))?;
+    let preprocess: Preprocess = config.original.preprocess.parse()?;
+    let objective = ImageTraining {
+        images: lab.images().clone(),
+        own: preprocess.normalisation_only(),
+        preprocess: preprocess.geometry(),
+        clean_view: config.views.clean_view.parse()?,
+        policy: (variant != Variant::Plain).then(|| config.views.policy.parse()).transpose()?,
+        jsd_weight: (variant == Variant::Jsd).then_some(settings.jsd_weight),
+        batch_size: settings.batch_size,
+        shard_rows: machine.shard_rows,
+        norm_rows: lab.norm_rows(settings.norm_rows, settings.freeze_norm),
+        freeze_norm: settings.freeze_norm,
+        body_rate_scale: 1.0,
+        label_smoothing: 0.0,
+        seed,
+        loader_threads: machine.workers.threads(),
+        device: machine.device.clone(),
+    };
+    let model = stage.trained(lab, &objective, start.model.clone(), settings.epochs, &optimizer)?;
+    let mut fitted = lab.fitted(&name, model, stage.hash.clone(), start.cost + stage.cost())?;
+    // Nothing of it is as it was, so it shares no trunk.
+    fitted.model.cut = None;
+    Ok(fitted)
+}

@@ -1,0 +1,29 @@
+//! Linear probe: the classifier alone is fitted anew, on features of clean views of the frozen model.
+//!
+//! Source: Radford et al. 2021, arXiv:2103.00020, section 3.2, with AdamW in place of L-BFGS.
+
+use anyhow::Result;
+
+use crate::{Fitted, Lab, Method};
+
+/// A new classifier on frozen features.
+pub(crate) struct LinearProbe;
+
+impl Method for LinearProbe {
+    fn name(&self) -> &'static str {
+        "linear_probe"
+    }
+
+    fn title(&self) -> &'static str {
+        "linear probe"
+    }
+
+    fn about(&self) -> &'static str {
+        "a new classifier on the frozen model's features of clean images"
+    }
+
+    fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {
+        let probed = lab.probe()?;
+        Ok(vec![lab.fitted(self.name(), probed.model, probed.hash, probed.cost)?])
+    }
+}
