@@ -22,6 +22,7 @@ mod lp_ft;
 mod original;
 mod robustify;
 mod teacher;
+mod wise_ft;
 
 use anyhow::Result;
 use robustify_bench::Blend;
@@ -72,6 +73,7 @@ pub static METHODS: &[&dyn Method] = &[
     &linear_probe::LinearProbe,
     &finetune::Finetune,
     &lp_ft::LpFt,
+    &wise_ft::WiseFt,
     &apt::Apt,
     &robustify::Robustify,
 ];
