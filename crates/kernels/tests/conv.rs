@@ -113,12 +113,58 @@ fn sums_are_those_of_the_definition_in_many_blocks() {
 }
 
 #[test]
+fn sums_are_those_of_the_definition_over_few_pixels() {
+    // Batches that leave vectors empty, fill them and exceed them; channels that are no multiple of a tile.
+    for batch in [1, 5, 33] {
+        for side in [1, 2, 3, 4, 8] {
+            for [kernel, stride, padding] in [[3, 1, 1], [3, 2, 1], [1, 2, 0], [5, 1, 2], [5, 3, 2]] {
+                check(geometry(batch, [37, 13], [side; 2], kernel, stride, padding));
+            }
+        }
+        check(geometry(batch, [19, 35], [2, 3], 3, 1, 1));
+        check(Geometry {
+            kernel: [3, 2],
+            stride: [2, 1],
+            padding: [1, 0],
+            ..geometry(batch, [9, 17], [4, 2], 1, 1, 0)
+        });
+    }
+    // More pixels than `small_weights` takes.
+    check(geometry(260, [3, 5], [4, 4], 3, 1, 1));
+    check(geometry(1030, [3, 5], [2, 2], 3, 1, 1));
+}
+
+/// One picture alone goes another way than in a batch, and must come out the same.
+#[test]
+fn neighbours_in_a_batch_change_no_bit() {
+    for side in [1, 2, 3, 4, 8] {
+        for [kernel, stride, padding] in [[3, 1, 1], [3, 2, 1], [1, 2, 0]] {
+            let all = geometry(33, [40, 20], [side; 2], kernel, stride, padding);
+            let [height, width] = all.output_size().unwrap();
+            let [from, to] = [40 * side * side, 20 * height * width];
+            let (input, gradient) = (numbers(1, 33 * from), numbers(2, 33 * to));
+            let (weight, bias) = (numbers(3, 20 * 40 * kernel * kernel), numbers(4, 20));
+            let forward = conv::forward(&all, &input, &weight, Some(&bias)).unwrap();
+            let backward = conv::input_gradient(&all, &weight, &gradient).unwrap();
+            for pictures in [0..1, 7..12, 31..33] {
+                let some = Geometry { batch: pictures.len(), ..all };
+                let [from, to] = [from, to].map(|len| pictures.start * len..pictures.end * len);
+                let alone = conv::forward(&some, &input[from.clone()], &weight, Some(&bias)).unwrap();
+                assert_eq!(alone, forward[to.clone()], "{some:?}");
+                let alone = conv::input_gradient(&some, &weight, &gradient[to]).unwrap();
+                assert_eq!(alone, backward[from], "{some:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn threads_change_no_bit() {
-    for stride in [1, 2] {
-        let geometry = geometry(9, [60, 20], [12, 12], 3, stride, 1);
+    for (batch, side, stride) in [(9, 12, 1), (9, 12, 2), (70, 2, 1), (70, 4, 2)] {
+        let geometry = geometry(batch, [60, 50], [side; 2], 3, stride, 1);
         let output = geometry.output_size().unwrap();
-        let (input, weight) = (numbers(1, 9 * 60 * 144), numbers(2, 20 * 60 * 9));
-        let gradient = numbers(3, 9 * 20 * output[0] * output[1]);
+        let (input, weight) = (numbers(1, batch * 60 * side * side), numbers(2, 50 * 60 * 9));
+        let gradient = numbers(3, batch * 50 * output[0] * output[1]);
         let all = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {

@@ -93,6 +93,28 @@ fn convolutions_agree_with_burns() {
     }
 }
 
+#[test]
+fn convolutions_of_small_maps_agree_with_burns() {
+    for device in devices() {
+        for (side, batch) in [1, 2, 3].into_iter().flat_map(|side| [1, 5, 33].map(|batch| (side, batch))) {
+            for stride in [1, 2] {
+                let x = noise(&device, [batch, 17, side, side], 1, 0.0);
+                let inputs = Inputs::new([x, noise(&device, [19, 17, 3, 3], 2, 0.0)], [noise(&device, [19], 3, 0.0)]);
+                let parts = |i: &Inputs| (i.maps[0].clone(), i.maps[1].clone(), Some(i.rows[0].clone()));
+                let ours = |i: &Inputs| {
+                    let (x, weight, bias) = parts(i);
+                    conv2d(x, weight, bias, [stride; 2], [1; 2])
+                };
+                let burns = |i: &Inputs| {
+                    let (x, weight, bias) = parts(i);
+                    composed_conv(x, weight, bias, ConvOptions::new([stride; 2], [1; 2], [1; 2], 1))
+                };
+                agree(&format!("{batch} maps of {side}x{side}, stride {stride}"), inputs, [&ours, &burns]);
+            }
+        }
+    }
+}
+
 /// What follows a normalisation, and the same composed.
 type Follow = (&'static str, fn(&Inputs) -> Then, fn(Tensor<4>, &Inputs) -> Tensor<4>);
 

@@ -13,6 +13,34 @@ use super::tile::{self, Kernel};
 /// Pixels of a block: with 256 rows of columns, a quarter of a megabyte.
 const BLOCK: usize = 256;
 
+/// Weights as the caller has them.
+pub(super) struct Weights<'a> {
+    pub(super) values: &'a [f32],
+    /// Elements from one output's to the next one's, and from one channel's to the next one's.
+    pub(super) output: usize,
+    pub(super) channel: usize,
+    /// Where the weight of each of the job's taps is.
+    pub(super) taps: Vec<usize>,
+}
+
+impl<'a> Weights<'a> {
+    /// Those of a forward job, with the terms of a sum in a row.
+    ///
+    /// # Shapes
+    /// - values: `[job.outputs, job.channels, taps]`
+    pub(super) fn rows(job: &Job, values: &'a [f32]) -> Self {
+        Self { values, output: job.terms(), channel: job.taps.len(), taps: (0..job.taps.len()).collect() }
+    }
+
+    /// Those of the opposite direction, whose outputs come after the channels.
+    ///
+    /// # Shapes
+    /// - values: `[job.channels, job.outputs, all_taps]`, of which `taps` are wanted
+    pub(super) fn columns(job: &Job, values: &'a [f32], taps: Vec<usize>, all_taps: usize) -> Self {
+        Self { values, output: all_taps, channel: job.outputs * all_taps, taps }
+    }
+}
+
 /// Weights in panels as the tile wants them: `[panel][term][NR]`, with zeros for the outputs behind the last.
 pub(super) struct Packed(Buffer);
 
@@ -25,23 +53,18 @@ impl Deref for Packed {
 }
 
 impl Packed {
-    /// Weights with the terms of a sum in a row.
-    ///
-    /// # Shapes
-    /// - weights: `[job.outputs, job.terms()]`
-    pub(super) fn rows(job: &Job, weights: &[f32]) -> Self {
-        tile::dispatch(PackRows { job, weights })
-    }
-
-    /// Weights with the outputs before the taps: those of the opposite direction.
-    ///
-    /// # Shapes
-    /// - weights: `[job.channels, job.outputs, all_taps]`, of which `taps` are wanted
-    pub(super) fn columns(job: &Job, weights: &[f32], taps: &[usize], all_taps: usize) -> Self {
-        tile::dispatch(PackColumns { job, weights, taps, all_taps })
+    /// Packs them in the order in which they lie, if the terms of a sum are a row, and else across it.
+    pub(super) fn new(job: &Job, weights: &Weights) -> Self {
+        let Weights { values, output, channel, taps } = weights;
+        if *channel == taps.len() {
+            tile::dispatch(PackRows { job, weights: values })
+        } else {
+            tile::dispatch(PackColumns { job, weights: values, taps, all_taps: *output })
+        }
     }
 }
 
+/// Packs weights with the terms of a sum in a row: `[job.outputs, job.terms()]`.
 struct PackRows<'a> {
     job: &'a Job,
     weights: &'a [f32],
@@ -68,6 +91,7 @@ impl Kernel for PackRows<'_> {
     }
 }
 
+/// Packs weights with the outputs before the taps, `[job.channels, job.outputs, all_taps]`, of which `taps` are wanted.
 struct PackColumns<'a> {
     job: &'a Job,
     weights: &'a [f32],

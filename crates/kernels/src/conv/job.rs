@@ -111,4 +111,14 @@ impl Job {
         let whole = if count >= 8 { count / 8 * 8 } else { count };
         whole.clamp(1, self.channels.max(1))
     }
+
+    /// The pixel of the source that a tap meets from a pixel of the grid; `None` if it meets padding.
+    pub(super) fn met(&self, pixel: usize, tap: [usize; 2]) -> Option<usize> {
+        let pixel = [pixel / self.grid[1], pixel % self.grid[1]];
+        let along = |axis: usize| {
+            let place = self.origin[axis] + (pixel[axis] * self.stride[axis] + tap[axis]) as isize;
+            usize::try_from(place).ok().filter(|place| *place < self.source[axis])
+        };
+        Some(along(0)? * self.source[1] + along(1)?)
+    }
 }

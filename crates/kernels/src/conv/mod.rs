@@ -4,7 +4,8 @@
 //! picture, never exists as a whole: panels of it are packed into cache as the product needs them (`columns`), a panel
 //! being as many pixels as the tile of the product is wide (`tile`). The gradient of the input is a forward too, over the
 //! output's gradient, once for every phase of the stride (`job`). Kernels of 3x3 and stride 1 take the same way with less
-//! than half of the multiplications, between transforms (`winograd`).
+//! than half of the multiplications, between transforms (`winograd`). Over few pixels the taps that meet padding are left
+//! out, with a column for a picture and not for a pixel (`small`, `small_weights`).
 //!
 //! Every element is one sum, in an order that depends on the shape alone: threads change no bit. The order does depend
 //! on the machine's vectors, and so do the last bits.
@@ -13,12 +14,14 @@ mod buffer;
 mod columns;
 mod forward;
 mod job;
+mod small;
+mod small_weights;
 mod tile;
 mod weights;
 mod winograd;
 mod winograd_weights;
 
-use forward::Packed;
+use forward::{Packed, Weights};
 use job::Job;
 
 /// The shape of a convolution: all that is not data.
@@ -106,7 +109,7 @@ pub fn forward(
     bias.map_or(Ok(()), |bias| check("the bias", bias, geometry.outputs))?;
     let mut output = vec![0.0; geometry.batch * geometry.outputs * height * width];
     let job = Job::forward(geometry, [height, width]);
-    run(&job, input, &Packed::rows(&job, weight), bias, &mut output);
+    run(&job, input, &Weights::rows(&job, weight), bias, &mut output);
     Ok(output)
 }
 
@@ -125,8 +128,8 @@ pub fn input_gradient(geometry: &Geometry, weight: &[f32], gradient: &[f32]) -> 
     check("the gradient", gradient, geometry.batch * geometry.outputs * height * width)?;
     let mut output = vec![0.0; geometry.input_len()];
     for (job, kernel_taps) in Job::backward(geometry, [height, width]) {
-        let packed = Packed::columns(&job, weight, &kernel_taps, geometry.kernel[0] * geometry.kernel[1]);
-        run(&job, gradient, &packed, None, &mut output);
+        let weights = Weights::columns(&job, weight, kernel_taps, geometry.kernel[0] * geometry.kernel[1]);
+        run(&job, gradient, &weights, None, &mut output);
     }
     Ok(output)
 }
@@ -163,9 +166,15 @@ pub fn bias_gradient(geometry: &Geometry, gradient: &[f32]) -> Result<Vec<f32>, 
     Ok(forward::sums_of_channels(gradient, geometry.outputs, height * width))
 }
 
-fn run(job: &Job, source: &[f32], weights: &Packed, bias: Option<&[f32]>, target: &mut [f32]) {
-    let run = if winograd::pays(job) { winograd::run } else { forward::run };
-    run(job, source, weights, bias, target);
+/// Picks the way. Whether it is `winograd` must not depend on the batch, for only the other two give the same bits.
+fn run(job: &Job, source: &[f32], weights: &Weights, bias: Option<&[f32]>, target: &mut [f32]) {
+    if winograd::pays(job) {
+        winograd::run(job, source, &Packed::new(job, weights), bias, target);
+    } else if small::pays(job) {
+        small::run(job, source, weights, bias, target);
+    } else {
+        forward::run(job, source, &Packed::new(job, weights), bias, target);
+    }
 }
 
 fn check(what: &'static str, slice: &[f32], expected: usize) -> Result<(), ConvError> {

@@ -72,6 +72,70 @@ pub(super) fn product_of_rows<S: Simd, const MV: usize, const NR: usize>(
     *sums = tile;
 }
 
+/// A term of a sum: the row of vectors, and the place of the scalars.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    row: u32,
+    place: u32,
+}
+
+impl Step {
+    /// # Panics
+    /// Either is larger than 32 bits, which no row or place in a cache is.
+    pub(super) fn new(row: usize, place: usize) -> Self {
+        let [row, place] = [row, place].map(|index| u32::try_from(index).expect("an index within a cache"));
+        Self { row, place }
+    }
+}
+
+/// As [`product`], over the rows of `a` that `steps` name, with the scalars at the places they name in `NR` rows of `b`.
+#[inline(always)]
+pub(super) fn product_of_steps<S: Simd, const MV: usize, const USED: usize, const NR: usize>(
+    simd: S,
+    a: &[f32],
+    b: [&[f32]; NR],
+    steps: &[Step],
+    sums: &mut [[S::f32s; USED]; NR],
+) {
+    let mut tile = *sums;
+    let rows = S::as_simd_f32s(a).0.as_chunks::<MV>().0;
+    let count = b[0].len();
+    let b = cut(b, count);
+    for step in steps {
+        let (vectors, place) = (&rows[step.row as usize], step.place as usize);
+        for (sums, row) in tile.iter_mut().zip(&b) {
+            let scalar = simd.splat_f32s(row[place]);
+            for (sum, vector) in sums.iter_mut().zip(vectors) {
+                *sum = simd.mul_add_e_f32s(*vector, scalar, *sum);
+            }
+        }
+    }
+    *sums = tile;
+}
+
+/// As [`product_of_steps`], with the scalars of a place side by side.
+#[inline(always)]
+pub(super) fn product_of_packed_steps<S: Simd, const MV: usize, const NR: usize>(
+    simd: S,
+    a: &[f32],
+    b: &[f32],
+    steps: &[Step],
+    sums: &mut [[S::f32s; MV]; NR],
+) {
+    let mut tile = *sums;
+    let (rows, places) = (S::as_simd_f32s(a).0.as_chunks::<MV>().0, b.as_chunks::<NR>().0);
+    for step in steps {
+        let (vectors, scalars) = (&rows[step.row as usize], &places[step.place as usize]);
+        for (sums, scalar) in tile.iter_mut().zip(scalars) {
+            let scalar = simd.splat_f32s(*scalar);
+            for (sum, vector) in sums.iter_mut().zip(vectors) {
+                *sum = simd.mul_add_e_f32s(*vector, scalar, *sum);
+            }
+        }
+    }
+    *sums = tile;
+}
+
 /// Writes `N` rows of one length as columns: element `i` of row `j` to `target[i * pitch + j]`.
 #[inline(always)]
 pub(super) fn transpose<const N: usize>(rows: [&[f32]; N], target: &mut [f32], pitch: usize) {

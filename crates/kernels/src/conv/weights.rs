@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::buffer::Buffer;
 use super::columns::{CHUNK, Columns};
 use super::job::Job;
+use super::small_weights;
 use super::tile::{self, Kernel};
 use super::winograd_weights;
 
@@ -22,6 +23,9 @@ const BLOCK: usize = 256;
 /// - target: `[outputs, job.terms()]`
 pub(super) fn run(job: &Job, source: &[f32], gradient: &[f32], target: &mut [f32]) {
     let pays = winograd_weights::pays(job);
+    if !pays && small_weights::pays(job) {
+        return small_weights::run(job, source, gradient, target);
+    }
     // Threads share the channels, each with all pixels, so no sum is split.
     let tasks = rayon::current_num_threads().min(job.channels.div_ceil(job.channels_at_once())).max(1);
     let channels = job.channels.div_ceil(tasks).max(1);
@@ -89,7 +93,7 @@ impl Kernel for Task<'_> {
         for first in (0..job.batch * job.pixels()).step_by(block) {
             let range = first..(job.batch * job.pixels()).min(first + block);
             columns.seek(range.clone());
-            transpose(job, self.gradient, &range, width, block, &mut transposed);
+            transpose(job, self.gradient, 0..job.outputs, &range, width, block, &mut transposed);
             for channel in self.channels.clone().step_by(at_once) {
                 let channels = channel..self.channels.end.min(channel + at_once);
                 let rows = channels.len() * taps;
@@ -150,20 +154,29 @@ fn add_rows<S: Simd, const MV: usize, const NR: usize>(
     }
 }
 
-/// The gradient of a block of pixels with the outputs innermost: `[panel of outputs][pixel][width]`.
+/// The gradient of some outputs over a block of pixels, with the outputs innermost: `[panel of outputs][pixel][width]`.
 #[inline(always)]
-fn transpose(job: &Job, gradient: &[f32], block: &Range<usize>, width: usize, pitch: usize, target: &mut [f32]) {
+pub(super) fn transpose(
+    job: &Job,
+    gradient: &[f32],
+    outputs: Range<usize>,
+    block: &Range<usize>,
+    width: usize,
+    pitch: usize,
+    target: &mut [f32],
+) {
     let pixels = job.pixels();
     let mut pixel = block.start;
     while pixel < block.end {
         let (picture, within) = (pixel / pixels, pixel % pixels);
         let len = (pixels - within).min(block.end - pixel);
         let row = |output: usize| &gradient[(picture * job.outputs + output) * pixels + within..][..len];
-        let mut output = 0;
-        while output < job.outputs {
-            let place = output / width * width * pitch + (pixel - block.start) * width + output % width;
+        let mut output = outputs.start;
+        while output < outputs.end {
+            let place = output - outputs.start;
+            let place = place / width * width * pitch + (pixel - block.start) * width + place % width;
             let target = &mut target[place..];
-            if output + 16 <= job.outputs && output % width + 16 <= width {
+            if output + 16 <= outputs.end && (output - outputs.start) % width + 16 <= width {
                 let mut rows = [gradient; 16];
                 for (index, place) in rows.iter_mut().enumerate() {
                     *place = row(output + index);
