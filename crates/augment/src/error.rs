@@ -47,4 +47,12 @@ pub enum AugmentError {
         /// The part at fault, and why.
         problem: String,
     },
+    /// A step of a policy that comes from outside and cannot be made; see [`Policy::parse_with`](crate::Policy::parse_with).
+    #[error("`{step}`: {problem}")]
+    Step {
+        /// The step with its arguments.
+        step: String,
+        /// What is wrong with it; the file at fault, if there is one.
+        problem: String,
+    },
 }

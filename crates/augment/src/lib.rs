@@ -7,7 +7,7 @@
 //!
 //! - A [`Corruptor`] holds the constants of a [`Profile`] and applies a [`Corruption`] at a [`Severity`].
 //! - A [`Policy`] is what training does to an image: [`AugMix`], [`PixMix`], [`RandConv`] and others or chains of them,
-//!   written as a line of text.
+//!   written as a line of text. Steps that need a network are an [`Augmentation`] from outside.
 //! - A [`MixingSet`] holds the pictures that PixMix mixes in: generated ones, or the caller's.
 //! - [`MixUp`] and [`CutMix`] mix two images and say what their labels weigh.
 //! - [`PillowOp`] is one of AugMix's operations, [`resize`] resizes; both give Pillow's bytes.
@@ -123,6 +123,7 @@ mod mixing;
 mod mixture;
 mod motion;
 mod noise;
+mod outside;
 mod pairs;
 #[cfg(test)]
 mod parity;
@@ -160,6 +161,7 @@ pub use image::RgbImage;
 pub use jitter::ColourJitter;
 pub use jpeg::encode_jpeg;
 pub use mixing::{MixingKind, MixingSet};
+pub use outside::{Augmentation, Operations};
 pub use pairs::{CutBox, CutMix, MixUp};
 pub use pillow::PillowOp;
 pub use pillow_resize::{Filter, resize};

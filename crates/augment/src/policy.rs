@@ -6,7 +6,8 @@ use std::str::FromStr;
 use image::RgbImage;
 use robustify_rng::{Key, Stream};
 
-use crate::step::Step;
+use crate::outside::Operations;
+use crate::step::{Step, name_and_arguments};
 use crate::{AugMix, AugmentError, RandConv, Scratch};
 
 /// What augmentation does to training images.
@@ -27,6 +28,10 @@ use crate::{AugMix, AugmentError, RandConv, Scratch};
 /// | `colour_jitter` | `brightness=0.4`, `contrast=0.4`, `saturation=0.4`, `hue=0` |
 ///
 /// `ops=all` and `colour_jitter` contain corruptions of the benchmark; [`Policy::ops`] tells.
+///
+/// Steps that need a network, such as `noise2net` of the crate `robustify-deepaugment`, come from outside, as an
+/// [`Augmentation`](crate::Augmentation): [`Policy::parse_with`] asks the caller for steps that this crate does not know, and
+/// `str::parse` knows none but those above.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     alternatives: Vec<Vec<Step>>,
@@ -51,13 +56,52 @@ impl Policy {
     pub fn apply_with(&self, image: &RgbImage, key: Key, scratch: &mut Scratch) -> RgbImage {
         let mut stream: Stream = key.with_str("policy").stream();
         let alternative = &self.alternatives[stream.below(self.alternatives.len() as u32) as usize];
-        let mut steps = alternative.iter();
-        let first = steps.next().map_or_else(|| image.clone(), |step| step.apply(image, &mut stream, scratch));
-        steps.fold(first, |view, step| step.apply(&view, &mut stream, scratch))
+        let mut steps = alternative.iter().zip(0..);
+        let mut apply = |(step, index): (&Step, u64), image: &RgbImage| {
+            // A step from outside draws from a key of its own, so that it cannot shift what the others draw.
+            step.apply(image, &mut stream, key.with_str("policy step").with(index), scratch)
+        };
+        let first = steps.next().map_or_else(|| image.clone(), |step| apply(step, image));
+        steps.fold(first, |view, step| apply(step, &view))
+    }
+
+    /// Reads a policy whose steps may come from outside: `outside` is asked for every name that this crate does not know.
+    ///
+    /// # Errors
+    /// What [`Policy`] says of its text, and what `outside` says of its own steps.
+    pub fn parse_with(text: &str, outside: &Operations<'_>) -> Result<Self, AugmentError> {
+        Ok(Self { alternatives: each_step(text, |part| Step::parse(part, outside))? })
+    }
+
+    /// Whether a text is a policy, without making the steps that come from outside: `outside` says whether it knows a name and
+    /// whether the arguments behind it are right, and need not open the files that they name.
+    ///
+    /// # Errors
+    /// As [`Policy::parse_with`].
+    pub fn check(
+        text: &str,
+        outside: &dyn Fn(&str, &str) -> Option<Result<(), AugmentError>>,
+    ) -> Result<(), AugmentError> {
+        each_step(text, |part| {
+            let (name, arguments) = name_and_arguments(part)?;
+            match outside(name, arguments).filter(|_| !Step::is_known(name)) {
+                Some(checked) => checked.map_err(|error| error.to_string()),
+                None => part.parse::<Step>().map(drop),
+            }
+        })
+        .map(drop)
+    }
+
+    /// What determines the results of the steps from outside, in their order; see [`Augmentation::identity`]. Whatever is
+    /// cached should depend on it: the text of a policy names files, and not what is in them.
+    ///
+    /// [`Augmentation::identity`]: crate::Augmentation::identity
+    pub fn identities(&self) -> Vec<String> {
+        self.alternatives.iter().flatten().filter_map(Step::identity).collect()
     }
 
     /// The names of all operations the policy can use, sorted, each once. For comparison with the names of corruptions.
-    pub fn ops(&self) -> Vec<&'static str> {
+    pub fn ops(&self) -> Vec<&str> {
         let mut names: Vec<_> = self.alternatives.iter().flatten().flat_map(|step| step.ops()).collect();
         names.sort_unstable();
         names.dedup();
@@ -87,11 +131,30 @@ impl fmt::Display for Policy {
 impl FromStr for Policy {
     type Err = AugmentError;
 
+    /// A policy without steps from outside.
     fn from_str(text: &str) -> Result<Self, AugmentError> {
-        let step = |part: &str| {
-            part.trim().parse().map_err(|problem| AugmentError::Policy { policy: text.to_owned(), problem })
-        };
-        let alternative = |part: &str| part.split('+').map(step).collect::<Result<Vec<_>, _>>();
-        Ok(Self { alternatives: text.split('|').map(alternative).collect::<Result<_, _>>()? })
+        Self::parse_with(text, &|_, _| None)
     }
+}
+
+/// Reads the steps of every alternative, and says in errors which policy it was.
+fn each_step<T>(text: &str, step: impl Fn(&str) -> Result<T, String>) -> Result<Vec<Vec<T>>, AugmentError> {
+    let step =
+        |part: &str| step(part.trim()).map_err(|problem| AugmentError::Policy { policy: text.to_owned(), problem });
+    let alternative = |part: &str| split(part, '+').into_iter().map(step).collect::<Result<Vec<_>, _>>();
+    split(text, '|').into_iter().map(alternative).collect()
+}
+
+/// The parts between separators outside brackets: the name of a file inside them may have a `+`.
+fn split(text: &str, separator: char) -> Vec<&str> {
+    let mut depth = 0_usize;
+    let outside = |c: char| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == separator && depth == 0
+    };
+    text.split(outside).collect()
 }

@@ -4,8 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use image::RgbImage;
-use robustify_rng::Stream;
+use robustify_rng::{Key, Stream};
 
+use crate::outside::{NETWORKS, Operations, Outside};
 use crate::{
     AugMix, ColourJitter, CutOut, Filling, Filter, MixingKind, MixingSet, OpSet, PixMix, RandConv, RandomErasing,
     RandomResizedCrop, Scratch, random_flip,
@@ -22,6 +23,7 @@ pub(crate) enum Step {
     Flip,
     Crop(RandomResizedCrop),
     Jitter(ColourJitter),
+    Outside(Outside),
 }
 
 /// PixMix with the set it mixes in.
@@ -65,7 +67,7 @@ impl Step {
         Some(step)
     }
 
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         match self {
             Self::AugMix(_) => "augmix",
             Self::RandConv(_) => "rand_conv",
@@ -75,11 +77,12 @@ impl Step {
             Self::Flip => "flip",
             Self::Crop(_) => "random_resized_crop",
             Self::Jitter(_) => "colour_jitter",
+            Self::Outside(step) => step.0.name(),
         }
     }
 
-    /// One augmented view of the image, of the same size.
-    pub fn apply(&self, image: &RgbImage, stream: &mut Stream, scratch: &mut Scratch) -> RgbImage {
+    /// One augmented view of the image, of the same size. `key` is that of a step from outside; the others draw from `stream`.
+    pub fn apply(&self, image: &RgbImage, stream: &mut Stream, key: Key, scratch: &mut Scratch) -> RgbImage {
         let mut out = RgbImage::new(0, 0);
         match self {
             Self::AugMix(mix) => mix.apply_into(image, stream, scratch, &mut out),
@@ -99,12 +102,13 @@ impl Step {
             }
             Self::Crop(crop) => return crop.apply(image, image.width(), image.height(), stream),
             Self::Jitter(jitter) => return jitter.apply(image, stream, scratch),
+            Self::Outside(step) => return step.0.apply(image, key),
         }
         out
     }
 
     /// The names of what the step can do to an image; those of corruptions where it does the same.
-    pub fn ops(&self) -> Vec<&'static str> {
+    pub fn ops(&self) -> Vec<&str> {
         match self {
             Self::AugMix(mix) => mix.ops.names().collect(),
             Self::PixMix(step) => step.mix.ops.names().chain(["pixmix"]).collect(),
@@ -125,6 +129,14 @@ impl Step {
     pub fn mixing_set(&self) -> Option<String> {
         match self {
             Self::PixMix(step) => Some(step.set.name()),
+            _ => None,
+        }
+    }
+
+    /// What determines the results of a step from outside.
+    pub fn identity(&self) -> Option<String> {
+        match self {
+            Self::Outside(step) => Some(step.0.identity()),
             _ => None,
         }
     }
@@ -161,7 +173,7 @@ impl Step {
                 ("aspect", &mut erase.aspect),
                 ("fill", &mut erase.fill),
             ],
-            Self::Flip => Vec::new(),
+            Self::Flip | Self::Outside(_) => Vec::new(),
             Self::Crop(crop) => vec![
                 ("low", &mut crop.scale.0),
                 ("high", &mut crop.scale.1),
@@ -180,6 +192,14 @@ impl Step {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Outside(Outside(step)) = self {
+            let arguments = step.arguments();
+            return if arguments.is_empty() {
+                f.write_str(step.name())
+            } else {
+                write!(f, "{}({arguments})", step.name())
+            };
+        }
         let (mut own, mut usual) = (self.clone(), Self::named(self.name()).unwrap_or(Self::Flip));
         let pairs = own.parameters().into_iter().zip(usual.parameters());
         let shown: Vec<_> = pairs
@@ -196,18 +216,8 @@ impl FromStr for Step {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, list) = match text.split_once('(') {
-            Some((name, rest)) => {
-                (name, rest.strip_suffix(')').ok_or_else(|| format!("`{text}` lacks its closing bracket"))?)
-            }
-            None => (text, ""),
-        };
-        let mut step = match name.trim() {
-            "" => return Err("a step is empty".to_owned()),
-            name => {
-                Self::named(name).ok_or_else(|| format!("unknown step `{name}`; known are {}", NAMES.join(", ")))?
-            }
-        };
+        let (name, list) = name_and_arguments(text)?;
+        let mut step = Self::named(name).ok_or_else(|| unknown(name))?;
         for pair in list.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
             let (name, value) =
                 pair.split_once('=').ok_or_else(|| format!("`{pair}` is not of the form name=value"))?;
@@ -219,9 +229,52 @@ impl FromStr for Step {
     }
 }
 
+/// The name of a step, and what stands in brackets behind it.
+pub(crate) fn name_and_arguments(text: &str) -> Result<(&str, &str), String> {
+    let (name, list) = match text.split_once('(') {
+        Some((name, rest)) => {
+            (name, rest.strip_suffix(')').ok_or_else(|| format!("`{text}` lacks its closing bracket"))?)
+        }
+        None => (text, ""),
+    };
+    match name.trim() {
+        "" => Err("a step is empty".to_owned()),
+        name => Ok((name, list.trim())),
+    }
+}
+
+/// What is said of a name that nobody knows.
+fn unknown(name: &str) -> String {
+    let known = NAMES.join(", ");
+    if NETWORKS.contains(&name) {
+        return format!(
+            "the step `{name}` needs a network, from the crate robustify-deepaugment, which `train` has and this does not \
+             (`augment` has it as --deep {name}); known here are {known}"
+        );
+    }
+    format!("unknown step `{name}`; known are {known}, and, where there are networks, {}", NETWORKS.join(", "))
+}
+
 impl Step {
+    /// A step of this crate, or one that `outside` makes.
+    pub(crate) fn parse(text: &str, outside: &Operations<'_>) -> Result<Self, String> {
+        let (name, arguments) = name_and_arguments(text)?;
+        if Self::is_known(name) {
+            return text.parse();
+        }
+        match outside(name, arguments) {
+            Some(made) => made.map(|step| Self::Outside(Outside(step))).map_err(|error| error.to_string()),
+            None => Err(unknown(name)),
+        }
+    }
+
+    /// Whether a step of this crate has this name.
+    pub(crate) fn is_known(name: &str) -> bool {
+        NAMES.contains(&name)
+    }
+
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let step = self.name();
+        let step = self.name().to_owned();
         let mut parameters = self.parameters();
         let names: Vec<_> = parameters.iter().map(|(name, _)| *name).collect();
         match parameters.iter_mut().find(|(known, _)| *known == name) {
@@ -268,7 +321,7 @@ impl Step {
                 (range(erase.area.0, erase.area.1), "low and high must be 0 to 1, low first"),
                 (erase.aspect > 0.0 && erase.aspect <= 1.0, "aspect must be above 0 and at most 1"),
             ],
-            Self::Flip => Vec::new(),
+            Self::Flip | Self::Outside(_) => Vec::new(),
             Self::Crop(crop) => vec![
                 (
                     range(crop.scale.0, crop.scale.1) && crop.scale.0 > 0.0,

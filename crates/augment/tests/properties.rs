@@ -142,9 +142,9 @@ fn rand_conv_keeps_the_image_recognisable() {
 
 #[test]
 fn no_training_operation_is_a_benchmark_corruption() {
-    let overlap = |policy: &Policy| -> Vec<_> {
+    let overlap = |policy: &Policy| -> Vec<String> {
         let corruptions: Vec<_> = Corruption::every().map(Corruption::name).collect();
-        policy.ops().into_iter().filter(|op| corruptions.contains(op)).collect()
+        policy.ops().into_iter().filter(|op| corruptions.contains(op)).map(str::to_owned).collect()
     };
     let policy = Policy::default();
     let known = [

@@ -1,8 +1,10 @@
 //! What holds for the steps of training policies, on images of any size.
 
+use std::sync::Arc;
+
 use robustify_augment::{
-    AugMix, ColourJitter, CutMix, CutOut, Filling, MixUp, MixingKind, MixingSet, OpSet, PixMix, Policy, RandomErasing,
-    RandomResizedCrop, RgbImage, Scratch, random_flip,
+    AugMix, AugmentError, Augmentation, ColourJitter, CutMix, CutOut, Filling, MixUp, MixingKind, MixingSet, OpSet,
+    PixMix, Policy, RandomErasing, RandomResizedCrop, RgbImage, Scratch, random_flip,
 };
 use robustify_rng::{Key, Stream};
 
@@ -201,4 +203,78 @@ fn jitter_without_reach_changes_nothing() {
     let dark = ColourJitter { brightness: 1.0, ..still };
     let moved = (0..9).map(|sample| dark.apply(&image, &mut stream(sample), &mut Scratch::new()));
     assert!(moved.into_iter().any(|view| view != image));
+}
+
+/// Adds a number that its key decides, or one from its arguments.
+#[derive(Debug)]
+struct Lift(u8);
+
+impl Augmentation for Lift {
+    fn name(&self) -> &str {
+        "lift"
+    }
+
+    fn arguments(&self) -> String {
+        format!("by={}", self.0)
+    }
+
+    fn identity(&self) -> String {
+        format!("lift 1 {}", self.0)
+    }
+
+    fn apply(&self, image: &RgbImage, key: Key) -> RgbImage {
+        let by = self.0.wrapping_add(key.stream().below(200) as u8);
+        RgbImage::from_fn(image.width(), image.height(), |x, y| {
+            image::Rgb(image.get_pixel(x, y).0.map(|level| level.wrapping_add(by)))
+        })
+    }
+}
+
+fn lift(name: &str, arguments: &str) -> Option<Result<Arc<dyn Augmentation>, AugmentError>> {
+    let by = arguments.strip_prefix("by=").unwrap_or("0");
+    let fault = |_| AugmentError::Step { step: format!("lift({arguments})"), problem: "by is a level".into() };
+    (name == "lift").then(|| by.parse().map(|by| Arc::new(Lift(by)) as Arc<dyn Augmentation>).map_err(fault))
+}
+
+#[test]
+fn steps_from_outside_stand_beside_those_of_this_crate() {
+    let parse = |text: &str| Policy::parse_with(text, &lift);
+    let policy = parse(" lift(by=3) | flip+lift+lift(by=9) ").unwrap();
+    assert_eq!(policy.to_string(), "lift(by=3)|flip+lift(by=0)+lift(by=9)");
+    assert_eq!(policy, parse(&policy.to_string()).unwrap());
+    assert_ne!(policy, parse("lift(by=4)|flip+lift(by=0)+lift(by=9)").unwrap());
+    assert_eq!(policy.identities(), ["lift 1 3", "lift 1 0", "lift 1 9"]);
+    assert_eq!(policy.ops(), ["flip", "lift"]);
+    assert!(Policy::default().identities().is_empty());
+
+    // A step's key depends on the image's key and on the step's place; what the steps before it draw does not change.
+    let (image, key) = (RgbImage::from_pixel(4, 4, image::Rgb([7; 3])), Key::new(5, "lift"));
+    let level = |text: &str| parse(text).unwrap().apply(&image, key).get_pixel(0, 0)[0].wrapping_sub(7);
+    let [alone, second, both] = [level("lift"), level("flip+lift"), level("lift+lift")];
+    assert_ne!(alone, second);
+    assert_eq!(both, alone.wrapping_add(second));
+}
+
+#[test]
+fn steps_from_outside_are_checked_when_a_policy_is_read() {
+    let known = |name: &str, arguments: &str| lift(name, arguments).map(|made| made.map(drop));
+    for (text, part) in [
+        ("augmix|lift(by=x)", "`lift(by=x)`: by is a level"),
+        ("lower", "unknown step `lower`; known are augmix"),
+        ("lift(by=3", "lacks its closing bracket"),
+        ("lift||flip", "a step is empty"),
+        ("cutout(size=0)+lift", "size must be above 0"),
+        ("noise2net|lift", "robustify-deepaugment"),
+    ] {
+        let error = Policy::parse_with(text, &lift).unwrap_err();
+        assert!(error.to_string().contains(part), "{text}: {error}");
+        assert_eq!(Policy::check(text, &known), Err(error), "{text}");
+    }
+    assert_eq!(Policy::check("lift(by=3)+augmix|flip", &known), Ok(()));
+    // Separators within brackets belong to the step, as in the name of a file.
+    let named = |name: &str, path: &str| (name == "file" && path == "a+b|c.bin").then_some(Ok(()));
+    assert_eq!(Policy::check("flip+file(a+b|c.bin)|flip", &named), Ok(()));
+    // Names of this crate keep their meaning.
+    let all = |_: &str, _: &str| Some(Ok(Arc::new(Lift(1)) as Arc<dyn Augmentation>));
+    assert_eq!(Policy::parse_with("flip", &all).unwrap(), "flip".parse().unwrap());
 }
