@@ -44,7 +44,7 @@ impl From<Edsr> for Network {
 }
 
 impl Network {
-    fn layers(&self) -> &Layers {
+    pub(crate) fn layers(&self) -> &Layers {
         match self {
             Self::Autoencoder(net) => &net.layers,
             Self::Cae(net) => &net.layers,
@@ -154,7 +154,8 @@ impl DeepAugment {
         images.iter().zip(keys).map(|(image, &key)| self.one(image, key)).collect()
     }
 
-    fn one(&self, image: &RgbImage, key: Key) -> Result<RgbImage, DeepAugmentError> {
+    /// The only error is that of an image without pixels.
+    pub(crate) fn one(&self, image: &RgbImage, key: Key) -> Result<RgbImage, DeepAugmentError> {
         let size = [image.width(), image.height()];
         match &self.method {
             Method::Noise2Net(net) => {

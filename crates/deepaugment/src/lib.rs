@@ -11,6 +11,8 @@
 //!   [`LatentOp`]s change the features on their way. The network is an [`Autoencoder`] that [`train`] fits to the user's own
 //!   images, or one of those that the authors perturbed, [`Cae`] and [`Edsr`], for users who have the weights.
 //!
+//! [`operations`] offers both as steps of a training policy, beside those of the crate `robustify-augment`.
+//!
 //! Everything here runs on the device it is given. Nothing is drawn on a device, so all backends see the same networks; their
 //! outputs differ by rounding.
 //!
@@ -48,6 +50,7 @@ mod error;
 mod latent_op;
 mod layers;
 mod noise2net;
+mod operation;
 mod pixels;
 mod recipe;
 mod state;
@@ -63,6 +66,7 @@ pub use edsr::{Edsr, EdsrConfig};
 pub use error::DeepAugmentError;
 pub use latent_op::LatentOp;
 pub use noise2net::Noise2Net;
+pub use operation::{check_operation, operations};
 pub use recipe::{Recipe, WeightPerturb};
 pub use robustify_rng::Key;
 pub use state::{Entry, State};

@@ -12,7 +12,7 @@ use crate::args::BACKENDS;
 const BUILT_ON: [(&str, &[&str]); 19] = [
     ("cli", &["experiment", "pictures", "tokenizer"]),
     ("experiment", &["methods", "bench", "predict", "distill", "hub", "device", "report", "watch"]),
-    ("methods", &["distill", "bench", "predict", "hub", "device", "report", "watch"]),
+    ("methods", &["distill", "bench", "predict", "deepaugment", "hub", "device", "report", "watch"]),
     ("pictures", &["data", "deepaugment", "device", "augment", "report", "watch", "rng"]),
     ("distill", &["select", "data", "zoo", "device", "report", "watch"]),
     ("bench", &["predict", "select", "data", "zoo", "device", "report"]),
@@ -21,7 +21,7 @@ const BUILT_ON: [(&str, &[&str]); 19] = [
     ("data", &["augment"]),
     ("hub", &["zoo", "report", "watch"]),
     ("zoo", &["kernels", "rng"]),
-    ("deepaugment", &["augment"]),
+    ("deepaugment", &["augment", "report"]),
     ("device", &["kernels"]),
     ("kernels", &[]),
     ("augment", &["rng"]),
