@@ -374,3 +374,99 @@ fn a_folder_with_broken_files_trains_and_names_them() {
     assert!(said.contains("small.png") && said.contains("12x40"), "{said}");
     assert!(!fixture.path("cropped/stages").exists());
 }
+
+#[test]
+fn a_teacher_may_come_from_a_file() {
+    let fixture = Fixture::new();
+    let command = |folder: &'static str, settings: &[&str]| {
+        let train = ["train", "--config", "main.toml", "--run-dir", folder, "--quiet", "methods=[\"robustify\"]"];
+        fixture.command(&[&train[..], settings].concat())
+    };
+    let trained = |folder: &'static str, settings: &[&str]| {
+        let output = command(folder, settings).output().unwrap();
+        assert!(output.status.success(), "{settings:?}: {}", text(&output.stderr));
+        ["teacher", "robustify"].map(|name| bytes(&fixture.path(folder).join(format!("models/{name}.safetensors"))))
+    };
+    let first = trained("first", &[]);
+
+    // The teacher of another run, by its file alone, and as a bare checkpoint: what it teaches is the same to the bit.
+    let model = "weights=\"first/models/teacher.safetensors\"";
+    assert!(trained("model", &[&format!("teacher={{{model}}}")]) == first);
+    let untrained = |folder: &str| {
+        let stages = fs::read_dir(fixture.path(folder).join("stages")).unwrap();
+        let names: Vec<String> = stages.map(|stage| stage.unwrap().file_name().into_string().unwrap()).collect();
+        assert!(names.iter().any(|name| name.starts_with("teacher-logits-")), "{names:?}");
+        !names.iter().any(|name| name.starts_with("teacher-") && !name.starts_with("teacher-logits-"))
+    };
+    assert!(untrained("model") && !untrained("first"));
+    let network = TEACHER.trim().replace('\n', ", ");
+    let bare = |file: &str| {
+        format!("teacher={{weights=\"{file}\", preprocess=\"normalize(half)\", network={{{network}}}}}")
+    };
+    let mut state = robustify_zoo::weights::read(&fixture.path("first/models/teacher.safetensors")).unwrap();
+    fs::write(fixture.path("bare.safetensors"), robustify_zoo::weights::to_bytes(&state)).unwrap();
+    assert!(trained("bare", &[&bare("bare.safetensors")]) == first);
+    // With a training it goes on from there.
+    let tuned = trained("tuned", &["teacher.weights=bare.safetensors", "teacher.training.epochs=1"]);
+    let drawn = trained("drawn", &["teacher.training.epochs=1"]);
+    assert!(!untrained("tuned") && tuned[0] != first[0] && tuned[0] != drawn[0]);
+
+    for (name, width) in [("fc.weight", 8), ("fc.bias", 1)] {
+        let entry = state.get_mut(name).unwrap_or_else(|| panic!("no {name}"));
+        entry.shape[0] = 3;
+        entry.values.truncate(3 * width);
+    }
+    fs::write(fixture.path("three.safetensors"), robustify_zoo::weights::to_bytes(&state)).unwrap();
+    let named = "data.classes=[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\",\"i\",\"j\"]";
+    for (settings, parts) in [
+        (vec![format!("teacher={{{model}}}"), named.into()], vec!["teacher.safetensors", "0, 1, 2", "a, b, c"]),
+        (vec![bare("three.safetensors")], vec!["three.safetensors", "3 classes", "10 (0, 1, 2", "[teacher.training]"]),
+        (vec!["teacher={weights=\"absent.safetensors\"}".into()], vec!["teacher.weights `absent.safetensors`"]),
+        (vec![format!("teacher={{{}}}", model.replace("teacher.safe", "robustify.safe"))], vec!["three heads"]),
+        (vec!["teacher={weights=\"bare.safetensors\"}".into()], vec!["bare.safetensors", "teacher.network is missing"]),
+        (vec!["teacher={}".into()], vec!["teacher.weights=FILE", "[teacher.training]"]),
+        (vec!["teacher.network.width=8".into(), format!("teacher.{model}")], vec!["leave teacher.network out"]),
+    ] {
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        let output = command("wrong", &settings).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{settings:?}: {said}");
+        assert!(parts.iter().all(|part| said.contains(part)), "{settings:?}: {said}");
+    }
+    assert!(!fixture.path("wrong/stages").exists());
+}
+
+#[test]
+fn a_policy_may_use_networks() {
+    let fixture = Fixture::new();
+    let train = |folder: &'static str, threads: &'static str, views: &str| {
+        let output = fixture.run(&[
+            "train",
+            "--config",
+            "main.toml",
+            "--run-dir",
+            folder,
+            "--threads",
+            threads,
+            "--quiet",
+            "methods=[\"robustify\"]",
+            "teacher.training.policy=noise2net(blocks=1,hidden=2)|pixmix(pictures=4)",
+            &format!("views.policy={views}"),
+        ]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        ["teacher", "robustify"].map(|name| bytes(&fixture.path(folder).join(format!("models/{name}.safetensors"))))
+    };
+    let one = train("one", "1", "augmix|noise2net|noise2net+augmix");
+    assert!(one == train("two", "2", "augmix|noise2net|noise2net+augmix"), "threads change the augmentations");
+    let plain = train("plain", "2", "augmix");
+    assert!(plain[0] == one[0] && plain[1] != one[1]);
+
+    let with = |setting| fixture.error(&["train", "--config", "main.toml", "--run-dir", "wrong", setting]);
+    let said = with("views.policy=augmix|noise2net(hidden=0)");
+    assert!(said.contains("views.policy") && said.contains("hidden must be 1 to 256"), "{said}");
+    let said = with("teacher.training.policy=cae(weights=absent.safetensors)");
+    assert!(said.contains("teacher.training.policy") && said.contains("absent.safetensors: "), "{said}");
+    assert!(!fixture.path("wrong/stages").exists());
+    let said = fixture.error(&["augment", "data", "augmented", "--policy", "noise2net"]);
+    assert!(said.contains("--deep noise2net"), "{said}");
+}

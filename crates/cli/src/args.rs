@@ -426,6 +426,7 @@ pub struct Augment {
 const AUGMENT_HELP: &str = "\
 Steps of a policy: augmix pixmix rand_conv cutout random_erasing flip random_resized_crop colour_jitter, each with parameters in
 brackets, as in `flip+augmix(severity=1)|pixmix(beta=4,set=mixed)`; the documentation of `robustify_augment::Policy` lists them.
+The networks that a training's policy may contain (noise2net, autoencoder, cae, edsr) are --deep here.
 
 Results are OUTPUT/path-of-the-picture (png, jpeg85), OUTPUT/images.npy (npy) or OUTPUT/images.tar (tar); with --views
 OUTPUT/VIEW/path-of-the-picture, OUTPUT/VIEW.npy or OUTPUT/VIEW.tar. Transparency stays where it was when a picture moves.

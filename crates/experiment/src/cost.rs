@@ -11,7 +11,7 @@ use robustify_distill::views::{self, Report};
 use robustify_distill::{Apt, CachedPairs, Precision, Robustify, Teacher, ViewCache, ViewSpec};
 use robustify_methods::Config;
 use robustify_methods::config::ImageTrainingConfig;
-use robustify_methods::lab::{image_training, read_original};
+use robustify_methods::lab::{image_training, policy, read_original};
 use robustify_report::{Style, Table};
 use robustify_rng::Key;
 use robustify_select::{McConfig, OneHead, ThreeHeads, mc};
@@ -68,7 +68,7 @@ fn training(
     let spec = ViewSpec {
         preprocess: preprocess.clone(),
         clean_view: section.clean_view.parse()?,
-        policy: config.views.policy.parse()?,
+        policy: policy(&config.views.policy, &machine.device)?,
         clean: config.views.clean,
         augmented: config.views.augmented,
         seed: 0,

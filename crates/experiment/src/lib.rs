@@ -11,7 +11,8 @@
 //! let config: Config = settings::load("configs/smoke.toml".as_ref(), &["tuning.epochs=2".into()])?;
 //! let machine = robustify_device::Machine::open(Some("flex"), None)?;
 //! let weights = config.original.weights.clone();
-//! let job = train::Job { config, weights, folder: "runs/smoke".into(), cache: "runs/cache".into(), seeds: 1, fresh: false };
+//! let (folder, cache) = ("runs/smoke".into(), "runs/cache".into());
+//! let job = train::Job { config, weights, teacher: None, folder, cache, seeds: 1, fresh: false };
 //! let report = train::train(&job, &machine, &robustify_watch::Silent)?;
 //! assert!(report.text().contains("robustify"));
 //! # Ok::<(), anyhow::Error>(())

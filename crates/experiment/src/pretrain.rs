@@ -89,12 +89,13 @@ pub fn pretrain(
     })?;
     let backend = robustify_device::backend_of(&machine.device);
     let fingerprint = training.images.fingerprint();
+    let identified = PretrainConfig { training: config.training.identified(&machine.device)?, ..config.clone() };
     let plan = Plan {
         name: "pretrain".into(),
         epochs: config.training.epochs,
         optimizer: config.training.optimizer.clone(),
         checkpoint: checkpoint.clone(),
-        identity: digest::of(&(PROGRAM, config, fingerprint, backend, machine.shard_rows))?,
+        identity: digest::of(&(PROGRAM, &identified, fingerprint, backend, machine.shard_rows))?,
         config: serde_json::to_value(config)?,
         checkpoint_every: Duration::from_secs(60),
     };

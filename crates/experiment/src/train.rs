@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use robustify_data::{Images, Splits};
 use robustify_device::Machine;
-use robustify_methods::lab::{Pretrained, read_original, sizes};
+use robustify_methods::lab::{LoadedTeacher, Pretrained, policy, read_original, read_teacher, sizes};
 use robustify_methods::{Config, Fitted, Lab, wanted};
 use robustify_predict::RobustModel;
 use robustify_report::{Row, lock_folder};
@@ -22,6 +22,8 @@ pub struct Job {
     pub config: Config,
     /// The file, or folder, that `original.weights` names; a name of the hub has become a path.
     pub weights: PathBuf,
+    /// The same for `teacher.weights`, if there are any.
+    pub teacher: Option<PathBuf>,
     /// The run's folder.
     pub folder: PathBuf,
     /// Where stages and answers are kept, which runs may share.
@@ -86,8 +88,11 @@ impl Report {
     }
 }
 
-/// Checks what can be checked before anything is computed, and reads the large model.
-fn open(job: &Job, splits: &Splits, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<Pretrained> {
+/// The models that methods start from: the large one, and a teacher if it has a file.
+type Opened = (Pretrained, Option<LoadedTeacher>);
+
+/// Checks what can be checked before anything is computed, and reads the models that methods start from.
+fn open(job: &Job, splits: &Splits, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<Opened> {
     for part in [&splits.train, &splits.validation, &splits.test] {
         check_images(&job.config, part)?;
     }
@@ -98,7 +103,21 @@ fn open(job: &Job, splits: &Splits, machine: &Machine, watch: &dyn Watch) -> any
         job.config.data.path.display(),
         classes.join("")
     );
-    read_original(&job.config, &job.weights, &machine.device, watch)
+    check_policies(&job.config, machine)?;
+    let original = read_original(&job.config, &job.weights, &machine.device, watch)?;
+    let taught = wanted(&job.config.methods)?.iter().any(|method| method.name() == "teacher");
+    let read = |file: &PathBuf| read_teacher(&job.config, file, classes, &machine.device, watch);
+    Ok((original, job.teacher.as_ref().filter(|_| taught).map(read).transpose()?))
+}
+
+/// An error unless the files that policies name are there and fit their networks.
+fn check_policies(config: &Config, machine: &Machine) -> anyhow::Result<()> {
+    let of_teacher = config.teacher.training.as_ref().and_then(|training| training.policy.as_deref());
+    let policies = [("views.policy", Some(config.views.policy.as_str())), ("teacher.training.policy", of_teacher)];
+    for (key, text) in policies.into_iter().filter_map(|(key, text)| Some((key, text?))) {
+        policy(text, &machine.device).context(key)?;
+    }
+    Ok(())
 }
 
 /// An error unless all images come out of the preprocessing at the size that the model takes.
@@ -118,7 +137,7 @@ impl One<'_> {
     fn run(
         self,
         splits: &Splits,
-        opened: Pretrained,
+        (opened, teacher): Opened,
         machine: &Machine,
         watch: &dyn Watch,
     ) -> anyhow::Result<Measurement> {
@@ -128,7 +147,7 @@ impl One<'_> {
             started.write(folder)?;
         }
         let methods = wanted(&config.methods)?;
-        let lab = Lab::new(config, splits, machine, watch, job.cache.clone(), job.fresh, opened);
+        let lab = Lab::new(config, splits, machine, watch, job.cache.clone(), job.fresh, opened).with_teacher(teacher);
         let mut fitted: Vec<Fitted> = Vec::new();
         for method in methods {
             fitted.extend(lab.fits(method.name())?.iter().cloned());
@@ -137,8 +156,7 @@ impl One<'_> {
         let seconds: Vec<f64> = fitted.iter().map(|fitted| fitted.cost.cpu_seconds).collect();
         let models: Vec<RobustModel> = fitted.into_iter().map(|fitted| fitted.model).collect();
         say_validation(&models[0], splits, machine, watch)?;
-        let mut measurement =
-            results::measure(&lab.config, &models, splits, &answers(&job.cache), machine, watch)?;
+        let mut measurement = results::measure(&lab.config, &models, splits, &answers(&job.cache), machine, watch)?;
         for ((_, costs), seconds) in measurement.costs.iter_mut().zip(seconds) {
             costs.training = (seconds > 0.0).then(|| 1e3 * seconds / splits.train.len().max(1) as f64);
         }
@@ -154,12 +172,7 @@ pub(crate) fn answers(cache: &Path) -> PathBuf {
 }
 
 /// Settings are chosen on these numbers, never on the test images.
-fn say_validation(
-    original: &RobustModel,
-    splits: &Splits,
-    machine: &Machine,
-    watch: &dyn Watch,
-) -> anyhow::Result<()> {
+fn say_validation(original: &RobustModel, splits: &Splits, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<()> {
     let images = &splits.validation;
     let accuracy = robustify_bench::evaluate::accuracy(
         &original.model,

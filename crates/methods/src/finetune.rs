@@ -10,7 +10,7 @@ use robustify_distill::optimizer::AdamWConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::config::check;
-use crate::lab::Pretrained;
+use crate::lab::{Pretrained, policy_identity};
 use crate::{Config, Fitted, Lab, Method};
 
 /// Every weight tuned.
@@ -137,7 +137,8 @@ fn one(lab: &Lab<'_>, method: &str, start: &Pretrained, settings: &Settings, var
     let optimizer = settings.optimizer(config);
     let training = Settings { variants: vec![variant], ..settings.clone() };
     let seed = config.tuning.seed;
-    let data = (&config.views.clean_view, &config.views.policy, lab.images().fingerprint());
+    let policy = policy_identity(&config.views.policy, &machine.device)?;
+    let data = (&config.views.clean_view, policy, lab.images().fingerprint());
     let stage = lab.stage(&name, &(&start.hash, data, training, &optimizer, seed, machine.shard_rows))?;
     let preprocess: Preprocess = config.original.preprocess.parse()?;
     let objective = ImageTraining {
@@ -145,7 +146,7 @@ fn one(lab: &Lab<'_>, method: &str, start: &Pretrained, settings: &Settings, var
         own: preprocess.normalisation_only(),
         preprocess: preprocess.geometry(),
         clean_view: config.views.clean_view.parse()?,
-        policy: (variant != Variant::Plain).then(|| config.views.policy.parse()).transpose()?,
+        policy: (variant != Variant::Plain).then(|| lab.policy(&config.views.policy)).transpose()?,
         jsd_weight: (variant == Variant::Jsd).then_some(settings.jsd_weight),
         batch_size: settings.batch_size,
         shard_rows: machine.shard_rows,

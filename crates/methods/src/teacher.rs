@@ -1,4 +1,4 @@
-//! The small robust teacher: an ordinary small classifier, trained on clean and augmented images.
+//! The small robust teacher: an ordinary small classifier, trained on clean and augmented images, or one that is there already.
 //!
 //! Source: Jain et al. 2023, arXiv:2309.07499, section 3.
 
@@ -22,16 +22,15 @@ impl Method for Teacher {
     }
 
     fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {
-        let TrainedTeacher { model, network, hash, cost } = lab.teacher()?;
+        let TrainedTeacher { model, network, preprocess: seen, hash, cost } = lab.teacher()?;
         let large = &lab.config.original.preprocess.parse::<robustify_data::Preprocess>()?;
-        let seen: robustify_data::Preprocess = lab.config.teacher.preprocess.parse()?;
         let model: Model = model.clone();
         let model = RobustModel {
             method: self.name().into(),
             network: network.clone(),
             model,
-            preprocess: large.geometry().then(&seen),
-            seen,
+            preprocess: large.geometry().then(seen),
+            seen: seen.clone(),
             classes: lab.classes().to_vec(),
             cut: None,
             made: Made::Classifier,

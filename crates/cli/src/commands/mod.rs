@@ -22,3 +22,11 @@ fn original_weights(config: &Config, console: &Console) -> anyhow::Result<PathBu
     let named = &config.original.weights;
     hub::image_weights(named, console).with_context(|| format!("original.weights `{}`", named.display()))
 }
+
+/// The same for `teacher.weights`, if there are any.
+fn teacher_weights(config: &Config, console: &Console) -> anyhow::Result<Option<PathBuf>> {
+    let path = |named: &PathBuf| {
+        hub::image_weights(named, console).with_context(|| format!("teacher.weights `{}`", named.display()))
+    };
+    config.teacher.weights.as_ref().map(path).transpose()
+}

@@ -9,7 +9,7 @@ use robustify_experiment::train::{self, Job};
 use robustify_methods::Config;
 
 use crate::args::Train;
-use crate::commands::original_weights;
+use crate::commands::{original_weights, teacher_weights};
 use crate::console::{self, Console};
 use crate::settings;
 
@@ -28,7 +28,8 @@ pub fn run(options: &Train, console: &Console) -> anyhow::Result<()> {
     let cache = cache.unwrap_or_else(|| usual_cache(options, &folder));
     let machine = options.common.machine()?;
     let weights = original_weights(&config, console)?;
-    let job = Job { config, weights, folder, cache, seeds, fresh: options.fresh };
+    let teacher = teacher_weights(&config, console)?;
+    let job = Job { config, weights, teacher, folder, cache, seeds, fresh: options.fresh };
     console::result(&train::train(&job, &machine, console)?.text())
 }
 

@@ -10,7 +10,7 @@ use robustify_distill::optimizer::AdamWConfig;
 use robustify_distill::{Precision, TuningConfig};
 use robustify_select::{SelectConfig, SplitConfig};
 use robustify_zoo::{ModelConfig, network};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::sizes;
 
@@ -25,7 +25,8 @@ pub struct ImageTrainingConfig {
     /// Random geometry of training views.
     #[serde(default = "identity")]
     pub clean_view: String,
-    /// Augmentations of half of each batch. Default: none.
+    /// Augmentations of half of each batch, which may contain those of networks (`noise2net`, `cae(weights=FILE)` and others).
+    /// Default: none.
     #[serde(default)]
     pub policy: Option<String>,
     /// Weight of the Jensen-Shannon divergence of an image and two augmentations of it (AugMix: 12), with cross-entropy on the
@@ -69,7 +70,7 @@ impl ImageTrainingConfig {
         check(&mut faults, self.norm_rows > 1, || format!("{at}.norm_rows {} is below 2", self.norm_rows));
         parses::<CleanView>(&mut faults, &format!("{at}.clean_view"), &self.clean_view);
         if let Some(policy) = &self.policy {
-            parses::<Policy>(&mut faults, &format!("{at}.policy"), policy);
+            is_policy(&mut faults, &format!("{at}.policy"), policy);
         }
         faults
     }
@@ -107,17 +108,62 @@ fn probe_epochs() -> usize {
     20
 }
 
-/// The small robust teacher.
+/// The small robust teacher: one that is trained, one from a file, or one from a file that is trained further.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TeacherConfig {
-    /// The network: its sizes, or `model` with a name of the registry.
-    #[serde(deserialize_with = "network")]
-    pub network: ModelConfig,
-    /// From files to the network's input; it gets the large model's pixels, so that both see the same view.
-    pub preprocess: String,
-    /// How to train it.
-    pub training: ImageTrainingConfig,
+    /// The network: its sizes, or `model` with a name of the registry. The file of a robust model has its own, and needs none here.
+    #[serde(default, deserialize_with = "given_network", skip_serializing_if = "Option::is_none")]
+    pub network: Option<ModelConfig>,
+    /// Weights to teach with, or to start the training from: the file of a robust model as `train` writes it, or whatever
+    /// `original.weights` may be. It is a path here; the program makes one of `hf-hub:OWNER/REPO` before. Default: none, so that
+    /// training starts from drawn weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
+    /// The key under which the state dict lies in a file of weights that holds several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// From files to the network's input; it gets the large model's pixels, so that both see the same view. Default, for the
+    /// file of a robust model only: that of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preprocess: Option<String>,
+    /// How to train it. Default, with weights only: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<ImageTrainingConfig>,
+}
+
+fn given_network<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ModelConfig>, D::Error> {
+    network(deserializer).map(Some)
+}
+
+impl TeacherConfig {
+    /// Faults, each with the key it is under. What a file has to say is not known yet.
+    fn faults(&self) -> Vec<String> {
+        let mut faults = self.training.as_ref().map(|training| training.faults("teacher.training")).unwrap_or_default();
+        check(&mut faults, self.weights.is_some() || self.training.is_some(), || {
+            "teacher has neither weights nor training; give teacher.weights=FILE for a teacher that is there, \
+             [teacher.training] for one that is trained, or both to train further"
+                .into()
+        });
+        check(&mut faults, self.weights.is_some() || self.network.is_some(), || {
+            "teacher.network is missing; only the file of a robust model, given as teacher.weights, says it by itself"
+                .into()
+        });
+        check(&mut faults, self.weights.is_some() || self.preprocess.is_some(), || {
+            "teacher.preprocess is missing; only the file of a robust model, given as teacher.weights, says it by itself"
+                .into()
+        });
+        check(&mut faults, self.weights.is_some() || self.from.is_none(), || {
+            "teacher.from names a part of a file, but there is no teacher.weights".into()
+        });
+        if let Some(network) = &self.network {
+            faults.extend(network.faults().into_iter().map(|fault| format!("teacher.network: {fault}")));
+        }
+        if let Some(preprocess) = &self.preprocess {
+            parses::<Preprocess>(&mut faults, "teacher.preprocess", preprocess);
+        }
+        faults
+    }
 }
 
 /// The fixed views that the heads are tuned on.
@@ -127,7 +173,7 @@ pub struct ViewsConfig {
     /// Random geometry of all views but the first clean one.
     #[serde(default = "identity")]
     pub clean_view: String,
-    /// Augmentations.
+    /// Augmentations, which may contain those of networks (`noise2net`, `cae(weights=FILE)` and others).
     pub policy: String,
     /// Clean views an image.
     pub clean: usize,
@@ -200,18 +246,16 @@ fn checkpoint_seconds() -> u64 {
 impl Config {
     /// All faults at once, each with the key it is under.
     pub fn faults(&self) -> Vec<String> {
-        let mut faults = self.teacher.training.faults("teacher.training");
+        let mut faults = self.teacher.faults();
         faults.extend(crate::faults(self));
         let under =
             |key: &str, found: Vec<String>| found.into_iter().map(|f| format!("{key}: {f}")).collect::<Vec<_>>();
         faults.extend(under("original.network", self.original.network.faults()));
-        faults.extend(under("teacher.network", self.teacher.network.faults()));
         faults.extend(under("tuning", self.tuning.faults()));
         faults.extend(under("benchmark", self.benchmark.faults()));
         parses::<Preprocess>(&mut faults, "original.preprocess", &self.original.preprocess);
-        parses::<Preprocess>(&mut faults, "teacher.preprocess", &self.teacher.preprocess);
         parses::<CleanView>(&mut faults, "views.clean_view", &self.views.clean_view);
-        parses::<Policy>(&mut faults, "views.policy", &self.views.policy);
+        is_policy(&mut faults, "views.policy", &self.views.policy);
         faults.extend(sizes::faults(self));
         check(&mut faults, self.views.clean > 0 && self.views.augmented > 0, || {
             "views.clean and views.augmented are at least 1".into()
@@ -254,6 +298,13 @@ pub fn check(faults: &mut Vec<String>, ok: bool, fault: impl FnOnce() -> String)
 /// Adds a fault unless `text` parses as a `T`.
 pub fn parses<T: std::str::FromStr<Err: std::fmt::Display>>(faults: &mut Vec<String>, key: &str, text: &str) {
     if let Err(error) = text.parse::<T>() {
+        faults.push(format!("{key}: {error}"));
+    }
+}
+
+/// Adds a fault unless `text` is a policy, of steps of the crates augment and deepaugment. Files that it names are not opened.
+pub fn is_policy(faults: &mut Vec<String>, key: &str, text: &str) {
+    if let Err(error) = Policy::check(text, &robustify_deepaugment::check_operation) {
         faults.push(format!("{key}: {error}"));
     }
 }

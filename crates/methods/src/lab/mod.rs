@@ -1,6 +1,8 @@
 //! What methods work with: data, machine, the pre-trained model, the teacher, cached views, and stages that keep results.
 
 pub mod config;
+mod loaded;
+mod policy;
 mod pretrained;
 pub mod sizes;
 mod stage;
@@ -15,8 +17,8 @@ use std::rc::Rc;
 use anyhow::{Context as _, Result};
 use robustify_data::{Images, Preprocess, Splits};
 use robustify_device::Machine;
-use robustify_distill::{CachedPairs, ImageTraining};
 use robustify_distill::trainer::Objective;
+use robustify_distill::{CachedPairs, ImageTraining};
 use robustify_predict::{Made, RobustModel};
 use robustify_select::McConfig;
 use robustify_watch::Watch;
@@ -26,6 +28,8 @@ use serde::de::DeserializeOwned;
 
 use config::{Config, ImageTrainingConfig};
 
+pub use loaded::{LoadedTeacher, read_teacher};
+pub use policy::{policy, policy_identity};
 pub use pretrained::{Pretrained, read_original};
 pub use stage::{Cost, PROGRAM, Stage};
 pub use taught::TrainedTeacher;
@@ -47,6 +51,8 @@ pub struct Lab<'a> {
     pub fresh: bool,
     /// The large model as its file has it.
     opened: Pretrained,
+    /// The teacher as its file has it, if that was read already.
+    loaded: Option<LoadedTeacher>,
     original: OnceCell<Pretrained>,
     teacher: OnceCell<TrainedTeacher>,
     views: OnceCell<Rc<Views>>,
@@ -87,7 +93,14 @@ impl<'a> Lab<'a> {
     ) -> Self {
         let (original, teacher, views) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
         let fits = RefCell::default();
-        Self { config, splits, machine, watch, cache, fresh, opened, original, teacher, views, fits }
+        Self { config, splits, machine, watch, cache, fresh, opened, loaded: None, original, teacher, views, fits }
+    }
+
+    /// The same with a teacher that was read before, see [`read_teacher`]; without it, `teacher.weights` is read as a path when a
+    /// method asks for the teacher.
+    #[must_use]
+    pub fn with_teacher(self, loaded: Option<LoadedTeacher>) -> Self {
+        Self { loaded, ..self }
     }
 
     /// The training images.
@@ -108,10 +121,10 @@ impl<'a> Lab<'a> {
         self.once(&self.original, || pretrained::with_classes(self))
     }
 
-    /// The teacher, trained.
+    /// The teacher, loaded or trained.
     ///
     /// # Errors
-    /// A teacher that cannot be trained.
+    /// A teacher that cannot be read or trained.
     pub fn teacher(&self) -> Result<&TrainedTeacher> {
         self.once(&self.teacher, || taught::teacher(self))
     }
@@ -264,7 +277,7 @@ pub fn image_training(
         preprocess,
         own,
         clean_view: config.clean_view.parse()?,
-        policy: config.policy.as_deref().map(str::parse).transpose()?,
+        policy: config.policy.as_deref().map(|text| policy(text, &machine.device)).transpose()?,
         jsd_weight: config.jsd_weight,
         batch_size: config.batch_size,
         shard_rows: machine.shard_rows,

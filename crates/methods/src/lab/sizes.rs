@@ -24,15 +24,25 @@ pub fn faults(config: &Config) -> Vec<String> {
         )
     });
     let large = side(&mut faults, "original.network", &original.network);
-    let small = side(&mut faults, "teacher.network", &teacher.network);
+    // What only a file says is looked at when the file is read, by `check_loaded`.
+    let small = teacher.network.as_ref().and_then(|network| side(&mut faults, "teacher.network", network));
     if let Some(large) = large {
         check_view(&mut faults, "views.clean_view", &views.clean_view, large);
         // The teacher sees views of the large model's pixels.
-        check_view(&mut faults, "teacher.training.clean_view", &teacher.training.clean_view, large);
-        if let Some(small) = small {
-            check_teacher(&mut faults, &teacher.preprocess, large, small);
+        if let Some(training) = &teacher.training {
+            check_view(&mut faults, "teacher.training.clean_view", &training.clean_view, large);
+        }
+        if let (Some(small), Some(preprocess)) = (small, &teacher.preprocess) {
+            check_teacher(&mut faults, preprocess, large, small);
         }
     }
+    faults
+}
+
+/// Whether a teacher, whose network or preprocessing may come from a file, sees the large model's pixels at its size.
+pub(super) fn check_loaded(config: &Config, network: &ModelConfig, preprocess: &Preprocess) -> Vec<String> {
+    let mut faults = Vec::new();
+    check_teacher(&mut faults, &preprocess.to_string(), config.original.network.image_size(), network.image_size());
     faults
 }
 

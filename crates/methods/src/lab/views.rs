@@ -8,8 +8,8 @@ use robustify_distill::{Teacher, ViewCache, ViewSpec};
 use robustify_report::write_atomic;
 use robustify_zoo::weights::{self, Entry, State};
 
-use super::config::Config;
-use super::{Cost, Lab, Stage};
+use super::config::{Config, ViewsConfig};
+use super::{Cost, Lab, Stage, policy_identity};
 
 /// The cached views, and a hash of what determines them.
 pub struct Views {
@@ -31,7 +31,7 @@ pub(super) fn spec(lab: &Lab<'_>) -> Result<ViewSpec> {
     Ok(ViewSpec {
         preprocess: original.preprocess.parse()?,
         clean_view: views.clean_view.parse()?,
-        policy: views.policy.parse()?,
+        policy: lab.policy(&views.policy)?,
         clean: views.clean,
         augmented: views.augmented,
         seed: *seed,
@@ -67,7 +67,9 @@ fn features(lab: &Lab<'_>, spec: &ViewSpec) -> Result<(Vec<f32>, Vec<usize>, Sta
     let (images, original) = (lab.images(), lab.original()?);
     let rows = images.len() * spec.count();
     let depth = split.shared_blocks + split.head_blocks;
-    let stage = lab.stage("features", &(&original.hash, config, seed, depth, images.fingerprint()))?;
+    let policy = policy_identity(&config.policy, &lab.machine.device)?;
+    let config = ViewsConfig { policy, ..config.clone() };
+    let stage = lab.stage("features", &(&original.hash, &config, seed, depth, images.fingerprint()))?;
     let (features, said) = (stage.path(FEATURES), stage.path("original.safetensors"));
     if is_whole(lab, &features, &said, rows * spec.precision.bytes()) {
         lab.watch.say(&format!("features of views: done before, from {}", stage.folder().display()));
@@ -101,9 +103,8 @@ fn taught(lab: &Lab<'_>, spec: &ViewSpec, features: &Stage) -> Result<(Vec<f32>,
     if !is_readable(lab, &path) {
         let mut progress = lab.watch.progress("teacher on views", rows);
         let (workers, device) = (&lab.machine.workers, &lab.machine.device);
-        let preprocess = lab.config.teacher.preprocess.parse()?;
         let report = Report { watch: lab.watch, progress: &mut *progress };
-        let ask = || views::logits(spec, images, &teacher.model, &preprocess, workers, device, report);
+        let ask = || views::logits(spec, images, &teacher.model, &teacher.preprocess, workers, device, report);
         let logits = stage.timed(ask)??;
         let entry = Entry { shape: vec![rows, logits.len() / rows], values: logits };
         write_atomic(&path, &weights::to_bytes(&State::from([("logits".into(), entry)])))?;
