@@ -132,8 +132,7 @@ fn a_run_trains_measures_and_survives_being_killed() {
         "--quiet",
     ]);
     assert!(last.status.success(), "{}", text(&last.stderr));
-    for file in
-        ["models/robustify.safetensors", "models/apt.safetensors", "models/teacher.safetensors", "results.csv"]
+    for file in ["models/robustify.safetensors", "models/apt.safetensors", "models/teacher.safetensors", "results.csv"]
     {
         assert_eq!(bytes(&fixture.path("whole").join(file)), bytes(&fixture.path("killed").join(file)), "{file}");
     }
@@ -154,9 +153,15 @@ fn a_run_trains_measures_and_survives_being_killed() {
         let whole = bytes(&file);
         fs::write(&file, &whole[..whole.len() / 2]).unwrap();
     }
+    // One flipped bit is as good as a missing half.
+    let apt = stage("apt-").join("weights.safetensors");
+    let mut flipped = bytes(&apt);
+    *flipped.last_mut().unwrap() ^= 0x40;
+    fs::write(&apt, flipped).unwrap();
     let repaired = fixture.run(&["train", "--resume", "killed", "--threads", "2"]);
     let said = text(&repaired.stderr);
     assert!(said.contains("warning") && said.contains("computed again"), "{said}");
+    assert!(said.lines().any(|line| line.contains("apt-") && line.contains("checksum")), "{said}");
     let cell = cell.file_name().unwrap().to_string_lossy();
     assert!(said.contains(&*cell) && said.contains("this cell is computed again"), "{said}");
     assert_eq!(text(&repaired.stdout), table);
@@ -185,7 +190,9 @@ fn a_run_trains_measures_and_survives_being_killed() {
     assert!(bytes(&fixture.path("whole/results.csv")) == kept && fixture.path("whole/timings.json").exists());
     let said = broken("tuning.optimizer.learning_rate=1e30");
     assert!(said.contains("learning_rate") || said.contains("diverged"), "{said}");
-    assert!(!fixture.path("whole/models/robustify.safetensors").exists() && !fixture.path("whole/results.csv").exists());
+    assert!(
+        !fixture.path("whole/models/robustify.safetensors").exists() && !fixture.path("whole/results.csv").exists()
+    );
 }
 
 #[test]
@@ -216,6 +223,33 @@ fn several_seeds_give_a_spread() {
 }
 
 #[test]
+fn every_method_is_a_row_of_the_table() {
+    let methods =
+        ["teacher", "ensemble", "linear_probe", "finetune", "lp_ft", "wise_ft", "apt", "robustify"].map(str::to_owned);
+    let fixture = Fixture::new();
+    let output = fixture.run(&[
+        "train",
+        "--config",
+        "main.toml",
+        "--run-dir",
+        "all",
+        "--quiet",
+        &format!("methods={methods:?}"),
+        "method.finetune.epochs=1",
+        "method.lp_ft.epochs=1",
+        "method.wise_ft.alphas=[0.0,0.5]",
+    ]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let results = text(&bytes(&fixture.path("all/results.csv")));
+    let models: Vec<&str> = results.lines().filter_map(|row| row.split(',').next()).collect();
+    for method in methods {
+        let variant = format!("{method}-");
+        let own = |model: &&str| **model == method || model.starts_with(&variant);
+        assert!(models.iter().any(own), "no {method} in\n{}", text(&output.stdout));
+    }
+}
+
+#[test]
 fn wrong_input_gets_an_error_that_says_what_and_where() {
     let fixture = Fixture::new();
     let train = ["train", "--config", "main.toml", "--run-dir", "run"];
@@ -233,6 +267,17 @@ fn wrong_input_gets_an_error_that_says_what_and_where() {
     assert!(said.contains("dropout 1.5 is not in [0, 1)"), "{said}");
     let said = with("views.policy=augmax");
     assert!(said.contains("views.policy") && said.contains("augmix"), "{said}");
+    let said = with("method.apt.epochs=2");
+    assert!(said.contains("method.apt") && said.contains("no settings of its own"), "{said}");
+    let said = with("method.finetune.epoch=2");
+    assert!(
+        said.contains("method.finetune") && said.contains("epochs"),
+        "settings of a method nobody asked for: {said}"
+    );
+    let said = with("benchmark.corruptions=[]");
+    assert!(said.contains("corruptions is empty"), "{said}");
+    let said = fixture.error(&[&train[..], &["--seeds", "2", "vary=[]"]].concat());
+    assert!(said.contains("vary is empty"), "{said}");
     let said = with("data.path=2024");
     assert!(said.contains("2024: IDX folder"), "a number may be a folder's name: {said}");
     let said = with("data.path=nowhere");
@@ -400,9 +445,8 @@ fn a_teacher_may_come_from_a_file() {
     };
     assert!(untrained("model") && !untrained("first"));
     let network = TEACHER.trim().replace('\n', ", ");
-    let bare = |file: &str| {
-        format!("teacher={{weights=\"{file}\", preprocess=\"normalize(half)\", network={{{network}}}}}")
-    };
+    let bare =
+        |file: &str| format!("teacher={{weights=\"{file}\", preprocess=\"normalize(half)\", network={{{network}}}}}");
     let mut state = robustify_zoo::weights::read(&fixture.path("first/models/teacher.safetensors")).unwrap();
     fs::write(fixture.path("bare.safetensors"), robustify_zoo::weights::to_bytes(&state)).unwrap();
     assert!(trained("bare", &[&bare("bare.safetensors")]) == first);

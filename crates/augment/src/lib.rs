@@ -166,7 +166,7 @@ pub use pairs::{CutBox, CutMix, MixUp};
 pub use pillow::PillowOp;
 pub use pillow_resize::{Filter, resize};
 pub use pixmix::PixMix;
-pub use policy::Policy;
+pub use policy::{Checks, Policy};
 pub use profile::Profile;
 pub use rand_conv::RandConv;
 pub use scratch::Scratch;

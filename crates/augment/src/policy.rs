@@ -37,6 +37,9 @@ pub struct Policy {
     alternatives: Vec<Vec<Step>>,
 }
 
+/// Whether a name is one of the steps from outside, and whether the arguments behind it are right; none for an unknown name.
+pub type Checks<'a> = dyn Fn(&str, &str) -> Option<Result<(), AugmentError>> + 'a;
+
 impl Default for Policy {
     /// AugMix, RandConv, or AugMix of RandConv. None of its operations is a corruption of the benchmark.
     fn default() -> Self {
@@ -78,10 +81,7 @@ impl Policy {
     ///
     /// # Errors
     /// As [`Policy::parse_with`].
-    pub fn check(
-        text: &str,
-        outside: &dyn Fn(&str, &str) -> Option<Result<(), AugmentError>>,
-    ) -> Result<(), AugmentError> {
+    pub fn check(text: &str, outside: &Checks<'_>) -> Result<(), AugmentError> {
         each_step(text, |part| {
             let (name, arguments) = name_and_arguments(part)?;
             match outside(name, arguments).filter(|_| !Step::is_known(name)) {

@@ -38,7 +38,9 @@ pub enum BenchError {
         reason: String,
     },
     /// A model whose classes are not those of the data.
-    #[error("{model} cannot be measured on {suite}: {reason}; a model is measured on data with its own classes in its own order")]
+    #[error(
+        "{model} cannot be measured on {suite}: {reason}; a model is measured on data with its own classes in its own order"
+    )]
     Classes {
         /// The model's name.
         model: String,
@@ -48,7 +50,9 @@ pub enum BenchError {
         reason: String,
     },
     /// Answers that are no finite numbers.
-    #[error("{model} answered with values that are no finite numbers in {cell}; its weights are damaged: train it again")]
+    #[error(
+        "{model} answered with values that are no finite numbers in {cell}; its weights are damaged: train it again"
+    )]
     NoNumbers {
         /// The model's name.
         model: String,

@@ -34,7 +34,8 @@ pub use measure::{Entrant, Measured, Timing, Timings};
 pub use metrics::{Judged, Judging, Outcome};
 pub use routes::{Blend, Calibrations, HeadRoute};
 pub use statistics::{
-    Bootstrap, Comparison, Interval, Scored, StatisticsError, mcnemar_exact, paired_bootstrap, t_interval, verdict,
+    Bootstrap, Comparison, Interval, Scored, StatisticsError, mcnemar_exact, paired_bootstrap, points, t_interval,
+    verdict,
 };
 pub use store::{AnswerStore, INFERENCE, Stored, TrunkFeatures};
 pub use suite::{Cell, Origin, Shift, Suite};

@@ -174,7 +174,10 @@ impl Run<'_> {
                 let (model, cell) = (entrant.name.clone(), cell.name.clone());
                 return Err(BenchError::NoNumbers { model, cell });
             }
-            self.timings.entry(entrant.name.clone()).or_default().add(&answered);
+            // With a stored trunk the time would be that of a part.
+            if entrant.predictor.trunk().is_none_or(|trunk| !known.contains_key(trunk)) {
+                self.timings.entry(entrant.name.clone()).or_default().add(&answered);
+            }
             let stored = Stored { labels: labels.clone(), ids: ids.clone(), answers: answered.answers };
             self.store.keep(self.suite, cell, entrant.predictor.identity(), &stored)?;
             all.push(stored);

@@ -113,8 +113,7 @@ impl Judge<'_> {
         routes.extend(HeadRoute::all(select, calibration, dawin));
         for route in routes {
             let samples = heads.iter().zip(&stored.labels).zip(&stored.ids);
-            let answered =
-                samples.map(|((head, &label), &id)| route.answer(head, label, self.measured.cell.keyed(id)));
+            let answered = samples.map(|((head, &label), &id)| route.answer(head, label, self.measured.cell.keyed(id)));
             let (choices, predictions): (Vec<Option<Head>>, Vec<usize>) = answered.unzip();
             self.accuracy(model, &route.name, stored, predictions);
             if route.chooses() {

@@ -62,9 +62,8 @@ impl Calibrations {
 
     /// DaWin's between two members, of which the first is the original one.
     fn add_dawin(&mut self, name: &str, pairs: Vec<[&[f32]; 2]>, labels: &[usize]) {
-        let temperature = |member: usize| {
-            fit_temperature(pairs.iter().zip(labels).map(|(pair, &label)| (pair[member], label)))
-        };
+        let temperature =
+            |member: usize| fit_temperature(pairs.iter().zip(labels).map(|(pair, &label)| (pair[member], label)));
         // Images on which a member has no entropy at all say nothing: then there is no such row.
         if let Ok(dawin) = Dawin::fit(pairs.iter().copied(), [temperature(0), temperature(1)]) {
             self.dawin.insert(name.to_owned(), dawin);
@@ -73,15 +72,8 @@ impl Calibrations {
 }
 
 /// Routes that are also measured without dropout in the answers; only the uncertainty still comes from the passes.
-const DETERMINISTIC: [Route; 7] = [
-    Route::Product,
-    Route::Kl,
-    Route::Uncertainty,
-    Route::MaxProb,
-    Route::Clean,
-    Route::Combined,
-    Route::Robust,
-];
+const DETERMINISTIC: [Route; 7] =
+    [Route::Product, Route::Kl, Route::Uncertainty, Route::MaxProb, Route::Clean, Route::Combined, Route::Robust];
 
 impl HeadRoute {
     /// All ways that are compared, the passes' first.

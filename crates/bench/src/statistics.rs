@@ -97,7 +97,7 @@ pub fn verdict(name_a: &str, name_b: &str, difference: &Interval, images: usize,
 }
 
 /// A fraction in points with its sign and one decimal; nothing that rounds to zero has a sign.
-fn points(fraction: f64) -> String {
+pub fn points(fraction: f64) -> String {
     let rounded = (fraction * 1000.0).round() / 10.0;
     match rounded {
         0.0 => "0.0".into(),

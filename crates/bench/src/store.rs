@@ -105,7 +105,10 @@ impl AnswerStore {
         let dims: Vec<f32> = features.dims.iter().map(|&dim| dim as f32).collect();
         let state = State::from([
             ("dims".to_owned(), Entry { shape: vec![dims.len()], values: dims }),
-            ("features".to_owned(), Entry { shape: vec![features.values.len() / elements, elements], values: features.values }),
+            (
+                "features".to_owned(),
+                Entry { shape: vec![features.values.len() / elements, elements], values: features.values },
+            ),
         ]);
         write(&path, &identity, &state)
     }

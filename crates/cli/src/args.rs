@@ -93,7 +93,8 @@ pub struct Train {
     /// Start an unfinished stage over instead of continuing it.
     #[arg(long, conflicts_with = "resume")]
     pub fresh: bool,
-    /// Tune the heads this many times, with seeds from `tuning.seed` on, and print mean ± standard deviation. Default: once.
+    /// Run everything that `vary` names (teacher, views, heads, masks) this many times, with seeds one apart, and print mean ± standard
+    /// deviation. Default: once.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: Option<u64>,
     /// Make an unusable file in the data an error instead of a warning.

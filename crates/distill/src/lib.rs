@@ -22,5 +22,5 @@ pub use pairs::CachedPairs;
 pub use probe::Probe;
 pub use robustify::Robustify;
 pub use supervised::ImageTraining;
-pub use tuning::{CombinedTeacher, TuningConfig};
+pub use tuning::{CombinedTeacher, RobustTeacher, TuningConfig};
 pub use views::ViewSpec;

@@ -15,7 +15,7 @@ use crate::losses::{cross_entropy, distillation, right};
 use crate::optimizer::Group;
 use crate::pairs::{CachedPairs, PairShard};
 use crate::trainer::{Batches, Objective, Outcome};
-use crate::tuning::CombinedTeacher;
+use crate::tuning::{CombinedTeacher, RobustTeacher};
 
 /// Robustify's objective.
 pub struct Robustify<'a>(pub CachedPairs<'a>);
@@ -41,7 +41,7 @@ impl Robustify<'_> {
     fn combined_teachers(&self, augmented: bool) -> Vec<(Teacher, f64)> {
         match self.0.config.combined_teacher {
             _ if self.0.config.kd_weight == 0.0 => Vec::new(),
-            CombinedTeacher::Matched if augmented => vec![(Teacher::Robust, 1.0)],
+            CombinedTeacher::Matched if augmented => self.0.config.robust_teacher.shares(),
             CombinedTeacher::Matched | CombinedTeacher::Original => vec![(Teacher::Original, 1.0)],
             CombinedTeacher::Robust => vec![(Teacher::Robust, 1.0)],
             CombinedTeacher::Mean => vec![(Teacher::Original, 0.5), (Teacher::Robust, 0.5)],
@@ -49,8 +49,21 @@ impl Robustify<'_> {
         }
     }
 
-    fn own_teacher(&self, teacher: Teacher) -> Vec<(Teacher, f64)> {
-        if self.0.config.kd_weight == 0.0 { Vec::new() } else { vec![(teacher, 1.0)] }
+    /// The clean head's and the robust head's teachers.
+    fn own_teachers(&self) -> [Vec<(Teacher, f64)>; 2] {
+        match self.0.config.kd_weight {
+            0.0 => [Vec::new(), Vec::new()],
+            _ => [vec![(Teacher::Original, 1.0)], self.0.config.robust_teacher.shares()],
+        }
+    }
+}
+
+impl RobustTeacher {
+    fn shares(self) -> Vec<(Teacher, f64)> {
+        match self {
+            Self::Robust => vec![(Teacher::Robust, 1.0)],
+            Self::Mean => vec![(Teacher::Original, 0.5), (Teacher::Robust, 0.5)],
+        }
     }
 }
 
@@ -82,8 +95,9 @@ impl Objective for Robustify<'_> {
         let augmented_rows = combined.narrow(0, pairs, pairs);
         let of_combined = self.head_loss(clean_rows, &shard.clean, &self.combined_teachers(false))?
             + self.head_loss(augmented_rows, &shard.augmented, &self.combined_teachers(true))?;
-        let of_clean = self.head_loss(clean, &shard.clean, &self.own_teacher(Teacher::Original))?;
-        let of_robust = self.head_loss(robust, &shard.augmented, &self.own_teacher(Teacher::Robust))?;
+        let [clean_teachers, robust_teachers] = self.own_teachers();
+        let of_clean = self.head_loss(clean, &shard.clean, &clean_teachers)?;
+        let of_robust = self.head_loss(robust, &shard.augmented, &robust_teachers)?;
         let loss = of_clean * clean_weight + of_combined * combined_weight + of_robust * robust_weight;
         let loss = loss / (2 * shard.batch_pairs) as f64;
         Ok(Outcome { loss, rows: rows.len(), right: correct, statistics: BatchStatistics::default() })

@@ -21,6 +21,18 @@ pub enum CombinedTeacher {
     None,
 }
 
+/// Who teaches the robust head, and the matched combined head, on augmented rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RobustTeacher {
+    /// The robust teacher, as in the paper.
+    #[default]
+    Robust,
+    /// The mean of the original model's and the robust teacher's probabilities: where the original is the better classifier, the
+    /// two together know more than the small teacher alone. Half of the distillation towards each has the same gradient.
+    Mean,
+}
+
 /// How the heads are tuned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +53,9 @@ pub struct TuningConfig {
     pub temperature: f64,
     /// Who teaches the combined head.
     pub combined_teacher: CombinedTeacher,
+    /// Who teaches on augmented rows.
+    #[serde(default)]
+    pub robust_teacher: RobustTeacher,
     /// Weights of the clean, the combined and the robust head's loss.
     pub head_weights: [f64; 3],
     /// Factor on the learning rate of the shared part.

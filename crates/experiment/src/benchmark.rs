@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
-use robustify_data::Splits;
+use robustify_data::{Preprocess, Splits};
 use robustify_device::Machine;
-use robustify_methods::Config;
+use robustify_methods::{Config, METHODS};
 use robustify_predict::{Made, RobustModel};
 use robustify_report::{lock_folder, write_atomic};
 use robustify_watch::Watch;
@@ -39,7 +39,7 @@ pub fn benchmark(job: &Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Res
     let config: Config = settings::load(&file, &job.settings)?;
     expect_effect(&file, &config)?;
     let _lock = lock_folder(&job.out)?;
-    let models = models(job, &config, machine)?;
+    let models = models(job, &config, machine, watch)?;
     let splits = Splits::open(&config.data, watch)?;
     for part in [&splits.validation, &splits.test] {
         train::check_images(&config, part)?;
@@ -50,15 +50,16 @@ pub fn benchmark(job: &Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Res
     let measurement = results::measure(&config, &models, &splits, &store, machine, watch)?;
     write_atomic(&job.out.join("benchmark.toml"), toml::to_string_pretty(&config)?.as_bytes())?;
     measurement.write(&job.out, &config, machine)?;
-    watch.say(&measurement.cost_table());
+    measurement.say_costs(watch);
     Report::new(&[measurement])
 }
 
 /// The run's models, sampled as the configuration says now, and those of files.
-fn models(job: &Job, config: &Config, machine: &Machine) -> anyhow::Result<Vec<RobustModel>> {
-    let mut models = run::read_models(&job.run, &job.models, &machine.device)?;
+fn models(job: &Job, config: &Config, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<Vec<RobustModel>> {
+    let mut models = run::read_models(&job.run, &members(&job.models), &machine.device)?;
     for file in &job.files {
         let mut model = RobustModel::read(file, &machine.device)?;
+        warn_of_geometry(&model, file, config, watch)?;
         let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         // Two files may have been made by the same method.
         if models.iter().any(|other| other.method == model.method) {
@@ -80,6 +81,33 @@ fn models(job: &Job, config: &Config, machine: &Machine) -> anyhow::Result<Vec<R
         }
     }
     Ok(models)
+}
+
+/// The models that names stand for: a row of several models, as `ensemble`, stands for its members.
+fn members(names: &[String]) -> Vec<String> {
+    let blends = |name: &str| METHODS.iter().find(|method| method.name() == name).map(|method| method.blends());
+    let mut models: Vec<String> = Vec::new();
+    for name in names {
+        let members = blends(name).unwrap_or_default().into_iter().flat_map(|blend| blend.models).collect::<Vec<_>>();
+        let stands_for = if members.is_empty() { vec![name.clone()] } else { members };
+        models.extend(stands_for.into_iter().filter(|name| !models.contains(name)).collect::<Vec<_>>());
+    }
+    models
+}
+
+/// Says so when a model was made for pictures that are cropped or padded in another way than the benchmark does it.
+fn warn_of_geometry(model: &RobustModel, file: &Path, config: &Config, watch: &dyn Watch) -> anyhow::Result<()> {
+    let suite: Preprocess = config.original.preprocess.parse()?;
+    // A teacher has steps of its own behind those of the large model.
+    if !model.preprocess.steps().starts_with(suite.steps()) {
+        watch.warn(&format!(
+            "{}: made for pictures preprocessed by `{}`, measured on this run's, `{}`",
+            file.display(),
+            model.preprocess,
+            config.original.preprocess
+        ));
+    }
+    Ok(())
 }
 
 /// Where settings are that a finished run can be measured with; the others were used up in training.

@@ -1,7 +1,7 @@
 //! Whether one row of the table is better than another by more than chance.
 
 use robustify_bench::metrics::{SELECTED, SINGLE};
-use robustify_bench::{Blend, Bootstrap, Cell, Outcome, Scored, StatisticsError, paired_bootstrap, verdict};
+use robustify_bench::{Blend, Bootstrap, Cell, Outcome, Scored, StatisticsError, paired_bootstrap, points, verdict};
 use robustify_methods::title;
 
 /// Which images every model and route got right, cell by cell, of one seed.
@@ -54,7 +54,6 @@ fn sentence(seeds: &[&Outcomes], other: (&str, &str), name: &str) -> Result<Stri
     let clean = compare(false)?.difference;
     let (images, count) = (shifted.images, shifted.seeds);
     let text = verdict("robustify", name, &shifted.difference, images, count);
-    let points = |fraction: f64| format!("{:+.1}", 100.0 * fraction).replace('-', "−");
     let [estimate, low, high] = [clean.estimate, clean.low, clean.high].map(points);
     Ok(format!("{text}, clean {estimate} ({low} to {high})"))
 }

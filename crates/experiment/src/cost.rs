@@ -1,6 +1,6 @@
 //! What methods cost: both sides of every ratio measured in one go.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ const ROWS: usize = 64;
 /// Weights or images that cannot be read, or a temporary folder that cannot be made.
 pub fn cost(
     config: &Config,
-    weights: &PathBuf,
+    weights: &Path,
     rounds: u16,
     machine: &Machine,
     watch: &dyn Watch,
@@ -55,7 +55,7 @@ fn training(
     let section = ImageTrainingConfig {
         epochs: 1,
         batch_size: 2 * config.tuning.pairs,
-        clean_view: config.views.clean_view.clone(),
+        clean_view: Some(config.views.clean_view.clone()),
         policy: Some(config.views.policy.clone()),
         label_smoothing: 0.0,
         jsd_weight: None,
@@ -67,7 +67,7 @@ fn training(
     let full = image_training(machine, &section, &config.original.network, images.clone(), preprocesses, 0)?;
     let spec = ViewSpec {
         preprocess: preprocess.clone(),
-        clean_view: section.clean_view.parse()?,
+        clean_view: config.views.clean_view.parse()?,
         policy: policy(&config.views.policy, &machine.device)?,
         clean: config.views.clean,
         augmented: config.views.augmented,

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use robustify_bench::evaluate;
 use robustify_data::{DataConfig, Preprocess, splits};
 use robustify_device::Machine;
+use robustify_distill::Precision;
 use robustify_distill::trainer::{self, Plan};
 use robustify_methods::config::{ImageTrainingConfig, parses};
 use robustify_methods::lab::{PROGRAM, image_training, sizes};
@@ -34,6 +35,13 @@ pub struct PretrainConfig {
     pub training: ImageTrainingConfig,
     /// Where to write the weights.
     pub output: PathBuf,
+    /// How to write them: `f32`, or `f16` for half the size. The accuracy is that of the written weights.
+    #[serde(default = "f32_weights")]
+    pub precision: Precision,
+}
+
+fn f32_weights() -> Precision {
+    Precision::F32
 }
 
 impl Validate for PretrainConfig {
@@ -41,7 +49,7 @@ impl Validate for PretrainConfig {
         let mut faults = self.training.faults("training");
         faults.extend(self.network.faults().into_iter().map(|fault| format!("network: {fault}")));
         parses::<Preprocess>(&mut faults, "preprocess", &self.preprocess);
-        let view = &self.training.clean_view;
+        let view = self.training.clean_view.as_deref().unwrap_or("identity");
         faults.extend(sizes::training_faults("network", &self.network, "training.clean_view", view));
         faults
     }
@@ -100,8 +108,14 @@ pub fn pretrain(
         checkpoint_every: Duration::from_secs(60),
     };
     let (model, _) = trainer::train(&training, model, &plan, &machine.workers, &machine.device, watch)?;
+    let state = weights::state(&model);
+    let bytes = match config.precision {
+        Precision::F32 => weights::to_bytes(&state),
+        Precision::F16 => weights::to_half_bytes(&state),
+    };
+    let written = weights::from_bytes(&bytes).map_err(anyhow::Error::msg)?;
+    let model = weights::with_state(model, written).map_err(|faults| anyhow::anyhow!("{}", faults.join("; ")))?;
     let accuracy = evaluate::accuracy(&model, &test, &preprocess, &machine.workers, &machine.device)?;
-    let bytes = weights::to_bytes(&weights::state(&model));
     write_atomic(output, &bytes)?;
     for done in [&checkpoint, &locked] {
         std::fs::remove_file(done).with_context(|| done.display().to_string())?;

@@ -6,9 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use robustify_augment::Corruption;
 use robustify_bench::suites::{Corrupted, CorruptedConfig};
-use robustify_bench::{
-    AnswerStore, Blend, Calibrations, Entrant, Judging, Suite, Timings, measure, metrics,
-};
+use robustify_bench::{AnswerStore, Blend, Calibrations, Entrant, Judging, Suite, Timings, measure, metrics};
 use robustify_data::{Images, Preprocess, Split, Splits};
 use robustify_device::Machine;
 use robustify_methods::{Config, wanted};
@@ -45,9 +43,7 @@ pub fn measure(
 ) -> anyhow::Result<Measurement> {
     let benchmark = &benchmark(config, watch);
     let side = config.original.network.image_size() as u32;
-    if let Some(warning) =
-        benchmark.profile()?.misfit("the model's input", (side, side), "benchmark.profile=scaled")
-    {
+    if let Some(warning) = benchmark.profile()?.misfit("the model's input", (side, side), "benchmark.profile=scaled") {
         watch.warn(&warning);
     }
     let geometry = config.original.preprocess.parse::<Preprocess>()?.geometry();
@@ -158,10 +154,18 @@ impl Measurement {
             .with_context(|| path.display().to_string())
     }
 
+    /// Says what every model cost, if anything was measured: stored answers take no time.
+    pub fn say_costs(&self, watch: &dyn Watch) {
+        if self.costs.iter().any(|(_, costs)| costs.inference.is_some()) {
+            watch.say(&self.cost_table());
+        }
+    }
+
     /// The costs as a table, with the ratio to the original model's inference.
     pub fn cost_table(&self) -> String {
         let mut table =
-            Table::new(["cost", "training, CPU-ms an image", "inference, ms an image", "of original", "one pass"]).left(0);
+            Table::new(["cost", "training, CPU-ms an image", "inference, ms an image", "of original", "one pass"])
+                .left(0);
         let number = |value: Option<f64>, decimals: usize| {
             value.map_or_else(|| "–".to_owned(), |value| format!("{value:.decimals$}"))
         };

@@ -72,22 +72,25 @@ impl Line {
             value.map(|value| json!({"mean": value.mean, "deviation": value.deviation, "runs": value.count}))
         };
         let columns = self.columns.iter().map(|(name, value)| (name.to_string(), json!(number(value))));
-        let mut line = Map::from_iter([("model".into(), self.model.clone().into()), ("route".into(), self.route.clone().into())]);
+        let mut line =
+            Map::from_iter([("model".into(), self.model.clone().into()), ("route".into(), self.route.clone().into())]);
         line.extend(columns);
         line.into()
     }
 }
 
-/// Name for people, model and route of every line, models in the order of the records.
+/// Name for people, model and route of every line, models in the order of the methods that made them.
 fn lines(accuracy: &[Summary]) -> Vec<(String, String, String)> {
-    let mut lines = Vec::new();
-    let mut models: Vec<&str> = Vec::new();
+    let mut models: Vec<&Summary> = Vec::new();
     for summary in accuracy {
-        let (model, main) = (summary.model.as_str(), summary.route.as_str());
-        if models.contains(&model) {
-            continue;
+        if models.iter().all(|known| known.model != summary.model) {
+            models.push(summary);
         }
-        models.push(model);
+    }
+    models.sort_by_key(|summary| robustify_methods::place(&summary.model));
+    let mut lines = Vec::new();
+    for summary in models {
+        let (model, main) = (summary.model.as_str(), summary.route.as_str());
         lines.push((robustify_methods::title(model), model.to_owned(), main.to_owned()));
         let below: &[(&str, &str)] = match main {
             SINGLE => &[],

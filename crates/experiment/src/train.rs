@@ -28,7 +28,7 @@ pub struct Job {
     pub folder: PathBuf,
     /// Where stages and answers are kept, which runs may share.
     pub cache: PathBuf,
-    /// How many seeds, from `tuning.seed` on; each has a folder of its own when there are several.
+    /// How many seeds, from `tuning.seed` on; the configuration says what they vary, and each has a folder of its own when there are several.
     pub seeds: u64,
     /// Whether to start unfinished stages over instead of continuing them.
     pub fresh: bool,
@@ -39,6 +39,11 @@ pub struct Job {
 /// # Errors
 /// Whatever keeps a stage from being computed: images, weights, settings, files, another program at work, an interruption.
 pub fn train(job: &Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<Report> {
+    anyhow::ensure!(
+        job.seeds <= 1 || !job.config.vary.is_empty(),
+        "vary is empty, so {} seeds would all be the same run; name what they vary: teacher, views, heads, masks",
+        job.seeds
+    );
     let _lock = lock_folder(&job.folder)?;
     let splits = Splits::open(&job.config.data, watch)?;
     let opened = open(job, &splits, machine, watch)?;
@@ -51,9 +56,8 @@ pub fn train(job: &Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<
     }
     let first = job.config.tuning.seed;
     let mut all: Vec<Measurement> = Vec::new();
-    for seed in first..first + job.seeds {
-        let mut config = job.config.clone();
-        config.tuning.seed = seed;
+    for number in 0..job.seeds {
+        let (config, seed) = (job.config.of_seed(number), first + number);
         let folder = if job.seeds == 1 { job.folder.clone() } else { job.folder.join(format!("seed-{seed}")) };
         let one = One { job, config, folder: &folder, started: Started { seeds: 1, ..started.clone() } };
         let measurement = one.run(&splits, opened.clone(), machine, watch);
@@ -161,7 +165,7 @@ impl One<'_> {
             costs.training = (seconds > 0.0).then(|| 1e3 * seconds / splits.train.len().max(1) as f64);
         }
         measurement.write(folder, &lab.config, machine)?;
-        watch.say(&measurement.cost_table());
+        measurement.say_costs(watch);
         Ok(measurement)
     }
 }

@@ -32,6 +32,6 @@ impl Method for Apt {
         let tuned = lab.tune(self.name(), &views.untaught, &Objective(lab.pairs(&views)), head)?;
         let model = tuned.model.into_model(original.model.clone(), split)?;
         let cost = views.untaught_cost + tuned.cost;
-        Ok(vec![lab.fitted(self.name(), model, tuned.hash, cost)?])
+        Ok(vec![lab.fitted(self.name(), original, model, tuned.hash, cost)?])
     }
 }

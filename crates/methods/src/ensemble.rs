@@ -15,7 +15,7 @@ impl Method for Ensemble {
     }
 
     fn title(&self) -> &'static str {
-        "original + teacher"
+        "ensemble of both"
     }
 
     fn about(&self) -> &'static str {

@@ -48,9 +48,11 @@ pub trait Method: Sync {
         &[]
     }
 
-    /// Faults of its settings, each with the key it is under.
-    fn faults(&self, _: &Config) -> Vec<String> {
-        Vec::new()
+    /// Faults of its settings, each with the key it is under. A method that overrides this has settings; any other refuses them,
+    /// since a setting without effect would stand beside results that it has no part in.
+    fn faults(&self, config: &Config) -> Vec<String> {
+        let given = config.method.contains_key(self.name());
+        given.then(|| format!("method.{}: this method has no settings of its own", self.name())).into_iter().collect()
     }
 
     /// Rows that it adds which need no model of their own: other models' stored answers together.
@@ -89,12 +91,19 @@ pub fn find(name: &str) -> Result<&'static dyn Method> {
     })
 }
 
+/// The place in tables of a fitted model: that of its method; behind all others if no method of this list made it.
+pub fn place(model: &str) -> usize {
+    let of = |name: &str| METHODS.iter().position(|method| method.name() == name);
+    let method = || model.split_once('-').and_then(|(method, _)| of(method));
+    of(model).or_else(method).unwrap_or(METHODS.len())
+}
+
 /// The name for people of a fitted model: that of its method, and what follows a dash in its name.
 pub fn title(model: &str) -> String {
     let of = |name: &str| METHODS.iter().find(|method| method.name() == name).map(|method| method.title());
     match model.split_once('-') {
         Some((method, variant)) if of(model).is_none() => {
-            of(method).map_or_else(|| model.to_owned(), |title| format!("{title}, {variant}"))
+            of(method).map_or_else(|| model.to_owned(), |title| format!("{title}, {}", variant.replace('_', " ")))
         }
         _ => of(model).unwrap_or(model).to_owned(),
     }
@@ -120,13 +129,14 @@ pub fn wanted(names: &[String]) -> Result<Vec<&'static dyn Method>> {
 /// Faults of the list of methods, of their settings, and of settings for methods that do not exist.
 pub(crate) fn faults(config: &Config) -> Vec<String> {
     let mut faults = Vec::new();
-    match wanted(&config.methods) {
-        Ok(methods) => faults.extend(methods.iter().flat_map(|method| method.faults(config))),
-        Err(error) => faults.push(format!("methods: {error}")),
+    if let Err(error) = wanted(&config.methods) {
+        faults.push(format!("methods: {error}"));
     }
+    // Those of methods that are not asked for as well: whoever writes settings wants to know that they are wrong.
     for name in config.method.keys() {
-        if let Err(error) = find(name) {
-            faults.push(format!("method.{name}: {error}"));
+        match find(name) {
+            Ok(method) => faults.extend(method.faults(config)),
+            Err(error) => faults.push(format!("method.{name}: {error}")),
         }
     }
     faults

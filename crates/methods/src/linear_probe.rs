@@ -24,6 +24,6 @@ impl Method for LinearProbe {
 
     fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {
         let probed = lab.probe()?;
-        Ok(vec![lab.fitted(self.name(), probed.model, probed.hash, probed.cost)?])
+        Ok(vec![lab.fitted(self.name(), &probed, probed.model.clone(), probed.hash.clone(), probed.cost)?])
     }
 }

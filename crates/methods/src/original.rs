@@ -19,6 +19,6 @@ impl Method for Original {
 
     fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {
         let original = lab.original()?;
-        Ok(vec![lab.fitted(self.name(), original.model.clone(), original.hash.clone(), original.cost)?])
+        Ok(vec![lab.fitted(self.name(), original, original.model.clone(), original.hash.clone(), original.cost)?])
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct Robustify;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Settings {
-    /// Whether to tune the heads once more by cross-entropy alone, as `robustify-no_kd`: the ablation of the teachers.
+    /// Whether to tune the heads once more by cross-entropy alone, as `robustify-without_kd`: the ablation of the teachers.
     without_distillation: bool,
 }
 
@@ -48,7 +48,7 @@ impl Method for Robustify {
         let mut all = vec![fitted];
         if settings.without_distillation {
             let tuning = TuningConfig { kd_weight: 0.0, ..lab.config.tuning.clone() };
-            all.push(tuned(lab, &views, "robustify-no_kd", &tuning)?.0);
+            all.push(tuned(lab, &views, "robustify-without_kd", &tuning)?.0);
         }
         Ok(all)
     }
@@ -60,7 +60,7 @@ fn tuned(lab: &Lab<'_>, views: &Views, name: &str, tuning: &TuningConfig) -> Res
     let heads = ThreeHeads::new(&original.model, lab.config.split)?;
     let objective = Objective(CachedPairs { config: tuning, ..lab.pairs(views) });
     let tuned = lab.tune(name, &views.hash, &objective, heads)?;
-    let mut fitted = lab.fitted(name, original.model.clone(), tuned.hash, views.cost + tuned.cost)?;
+    let mut fitted = lab.fitted(name, original, original.model.clone(), tuned.hash, views.cost + tuned.cost)?;
     fitted.model.made = Made::ThreeHeads(tuned.model.clone(), lab.config.monte_carlo());
     Ok((fitted, tuned.model))
 }

@@ -80,7 +80,7 @@ fn between(lab: &Lab<'_>, name: &str, tuned: &Fitted, alpha: f64) -> Result<Fitt
     let original = lab.original()?;
     let model = interpolated(original.model.clone(), &tuned.model.model, alpha)?;
     let hash = digest::of(&("wise_ft", &original.hash, &tuned.hash, alpha))?;
-    let mut fitted = lab.fitted(name, model, hash, tuned.cost)?;
+    let mut fitted = lab.fitted(name, original, model, hash, tuned.cost)?;
     fitted.model.cut = tuned.model.cut;
     Ok(fitted)
 }

@@ -71,7 +71,9 @@ impl Answers {
     /// Answers of another kind of model: a bug of the caller.
     pub fn append(&mut self, other: Self) {
         match (self, other) {
-            (Self::Logits { classes, values }, Self::Logits { classes: others, values: more }) if *classes == others => {
+            (Self::Logits { classes, values }, Self::Logits { classes: others, values: more })
+                if *classes == others =>
+            {
                 values.extend(more);
             }
             (Self::Heads(heads), Self::Heads(more)) => heads.extend(more),
@@ -83,9 +85,7 @@ impl Answers {
     pub fn probabilities(&self) -> Vec<Vec<f32>> {
         match self {
             Self::Logits { classes, values } => values.chunks_exact(*classes).map(softmax).collect(),
-            Self::Heads(heads) => {
-                heads.iter().map(|head| head.deterministic[Head::Combined.index()].clone()).collect()
-            }
+            Self::Heads(heads) => heads.iter().map(|head| head.deterministic[Head::Combined.index()].clone()).collect(),
         }
     }
 

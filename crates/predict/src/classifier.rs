@@ -45,6 +45,7 @@ pub(crate) struct Classifier {
     pub body: Body,
 }
 
+#[allow(clippy::large_enum_variant, reason = "there are few of them, and each holds a network in any case")]
 pub(crate) enum Body {
     /// A network that shares nothing.
     Whole(Model, Preprocess),

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use robustify_data::Preprocess;
-use robustify_report::write_atomic;
+use robustify_report::{digest, write_atomic};
 use robustify_select::{McConfig, SplitConfig, ThreeHeads};
-use robustify_zoo::weights::{self, Checkpoint, State};
+use robustify_zoo::weights::{self, Checkpoint, Entry, State};
 use robustify_zoo::{Model, ModelConfig};
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,12 @@ struct Description {
     cut: Option<SplitConfig>,
     /// Present for three heads.
     mc: Option<McConfig>,
+    /// Hash of all tensors.
+    sha256: String,
+}
+
+fn owned((name, entry): (&String, &Entry)) -> (String, Entry) {
+    (name.clone(), entry.clone())
 }
 
 impl RobustModel {
@@ -50,6 +56,7 @@ impl RobustModel {
             classes: self.classes.clone(),
             cut: self.cut,
             mc,
+            sha256: digest::of_bytes(&weights::to_bytes(&self.state())),
         };
         let text = serde_json::to_string(&description).expect("settings and strings have a JSON form");
         let metadata = HashMap::from([(KEY.to_owned(), text)]);
@@ -99,6 +106,15 @@ impl RobustModel {
             }
             let part = if HEADS.iter().any(|prefix| name.starts_with(prefix)) { &mut tuned } else { &mut body };
             part.insert(name, entry);
+        }
+        if said.sha256 != digest::of_bytes(&weights::to_bytes(&body.iter().chain(&tuned).map(owned).collect())) {
+            return Err(broken("its checksum is not that of its tensors; train it again".into()));
+        }
+        if let Some(mc) = said.mc.filter(|mc| mc.passes == 0 || !(0.0..1.0).contains(&mc.dropout)) {
+            return Err(broken(format!("{} passes with a dropout of {}", mc.passes, mc.dropout)));
+        }
+        if said.mc.is_none() && !tuned.is_empty() {
+            return Err(broken("tensors of three heads, but nothing that says how they are sampled".into()));
         }
         let misfit = |faults: Vec<String>| broken(faults.join("; "));
         let model = weights::with_state(Model::blank(&said.network, device)?, body).map_err(misfit)?;

@@ -31,6 +31,7 @@ pub struct RobustModel {
 
 /// What answers behind the trunk.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there are few of them, and each lies beside a network")]
 pub enum Made {
     /// The network itself.
     Classifier,
@@ -80,7 +81,10 @@ impl RobustModel {
             }
             (Made::ThreeHeads(heads, mc), split) => {
                 let split = split.ok_or_else(|| {
-                    robustify_zoo::ZooError::Config(format!("{}: three heads without the place of their cut", self.method))
+                    robustify_zoo::ZooError::Config(format!(
+                        "{}: three heads without the place of their cut",
+                        self.method
+                    ))
                 })?;
                 let trunk = self.trunk(split)?;
                 Box::new(ThreeHeaded { identity, classes, trunk, heads: heads.clone(), mc: *mc })

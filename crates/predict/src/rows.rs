@@ -23,11 +23,7 @@ pub struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// Images of one size with their identities, which key the dropout masks; `make` gives the pixels in the same order.
-    pub fn new(
-        ids: Vec<u64>,
-        device: &'a Device,
-        make: impl Fn() -> Result<Vec<RgbImage>, PredictError> + 'a,
-    ) -> Self {
+    pub fn new(ids: Vec<u64>, device: &'a Device, make: impl Fn() -> Result<Vec<RgbImage>, PredictError> + 'a) -> Self {
         Self { ids, device, make: Box::new(make), pixels: OnceCell::new(), trunks: RefCell::default() }
     }
 

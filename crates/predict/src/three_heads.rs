@@ -40,8 +40,7 @@ impl Predictor for ThreeHeaded {
         let deterministic_time = Some(before + clock.elapsed());
         let classes = self.classes.len();
         let answers = statistics.into_iter().enumerate().map(|(row, passes)| {
-            let deterministic =
-                probabilities.each_ref().map(|head| head[row * classes..(row + 1) * classes].to_vec());
+            let deterministic = probabilities.each_ref().map(|head| head[row * classes..(row + 1) * classes].to_vec());
             HeadAnswer { passes, deterministic }
         });
         Ok(Answered { answers: Answers::Heads(answers.collect()), time, deterministic_time })

@@ -33,7 +33,7 @@ pub enum LockError {
     },
     /// Another program holds the lock of a folder.
     #[error(
-        "another robustify is working in {}; wait for it, or choose another folder with --run-dir",
+        "another robustify is working in {}; wait for it, or choose another folder with --run-dir or --cache-dir",
         folder.display()
     )]
     FolderHeld {

@@ -109,13 +109,7 @@ impl ThreeHeads {
         self.forward_scoped(features, passes, pass, ["head"; 3])
     }
 
-    fn forward_scoped(
-        &self,
-        features: Features,
-        passes: usize,
-        pass: &Pass<'_>,
-        scopes: [&str; 3],
-    ) -> [Tensor<2>; 3] {
+    fn forward_scoped(&self, features: Features, passes: usize, pass: &Pass<'_>, scopes: [&str; 3]) -> [Tensor<2>; 3] {
         let (state, passes) = through(&self.shared, self.dropout_from, features, passes, pass);
         Head::ALL.map(|head| {
             let pass = pass.scoped(scopes[head.index()]);

@@ -43,5 +43,5 @@ pub mod weights;
 
 pub use error::ZooError;
 pub use model::{CutPoint, Features, Model, ModelConfig, Segment, Unit};
-pub use setting::network;
 pub use pass::{BatchStatistics, Masks, Pass, Trace};
+pub use setting::network;

@@ -68,7 +68,7 @@ impl ModelConfig {
     /// Width of the pooled features, which the classifier reads.
     pub fn feature_width(&self) -> usize {
         match self {
-            Self::Vit(config) => config.width,
+            Self::Vit(config) => config.feature_width(),
             Self::ResNet(config) => config.feature_width(),
             Self::Swin(config) => config.features(),
             Self::ClipResNet(config) => config.embed_dim,
@@ -109,11 +109,25 @@ impl ModelConfig {
         }
     }
 
+    /// The network that [`Model::with_classifier`] makes of this one: as [`Self::with_classes`], but for CLIP's image tower, whose
+    /// last layer is a projection that stays.
+    #[must_use]
+    pub fn with_classifier(&self, classes: usize) -> Self {
+        match self {
+            Self::Vit(config) => Self::Vit(config.with_classifier(classes)),
+            _ => self.with_classes(classes),
+        }
+    }
+
     /// The same network for another number of classes.
     #[must_use]
     pub fn with_classes(&self, classes: usize) -> Self {
         match self {
-            Self::Vit(config) => Self::Vit(VitConfig { classes, ..config.clone() }),
+            // Another number of outputs is a classifier, whatever the name of the weights says.
+            Self::Vit(config) => {
+                let projects = config.projects && config.classes == classes;
+                Self::Vit(VitConfig { classes, projects, ..config.clone() })
+            }
             Self::ResNet(config) => Self::ResNet(ResNetConfig { classes, ..config.clone() }),
             Self::Swin(config) => Self::Swin(SwinConfig { classes, ..config.clone() }),
             Self::ClipResNet(config) => Self::ClipResNet(ClipResNetConfig { classes, ..config.clone() }),
@@ -220,7 +234,8 @@ impl Model {
         }
     }
 
-    /// The model with a fresh classifier for another number of classes, all its weights zero.
+    /// The model with a fresh classifier for another number of classes, all its weights zero. It replaces the one there is; behind
+    /// the projection of CLIP's image tower it is added.
     #[must_use]
     pub fn with_classifier(self, classes: usize, device: &Device) -> Self {
         let mut init = Init::new(0, device);

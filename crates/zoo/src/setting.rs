@@ -54,12 +54,7 @@ impl ModelConfig {
     ///
     /// # Errors
     /// A file that holds no state dict for the network.
-    pub fn classes_in(
-        &self,
-        checkpoint: &Checkpoint,
-        from: Option<&str>,
-        device: &Device,
-    ) -> Result<usize, ZooError> {
+    pub fn classes_in(&self, checkpoint: &Checkpoint, from: Option<&str>, device: &Device) -> Result<usize, ZooError> {
         // With a classifier, so that one beside a backbone is not passed over.
         let model = Model::blank(&self.with_classes(self.classes().max(1)), device)?;
         weights::classes(checkpoint, &weights::shapes(&model), from)

@@ -11,8 +11,8 @@ use robustify_report::digest;
 use robustify_rng::Key;
 use serde::{Deserialize, Serialize};
 
-use crate::suite::{Cell, Origin, Shift, Suite};
 use crate::BenchError;
+use crate::suite::{Cell, Origin, Shift, Suite};
 
 /// What is measured of a data set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,6 +74,9 @@ impl CorruptedConfig {
         if self.cells().is_ok_and(|cells| cells.iter().enumerate().any(|(i, cell)| cells[..i].contains(cell))) {
             faults.push("a corruption or severity is named twice".into());
         }
+        if self.corruptions.as_ref().is_some_and(Vec::is_empty) {
+            faults.push("corruptions is empty; leave it out for all fifteen".into());
+        }
         if self.severities.is_empty() {
             faults.push("severities is empty".into());
         }
@@ -117,12 +120,7 @@ impl Corrupted {
     ///
     /// # Errors
     /// A configuration with faults.
-    pub fn new(
-        name: &str,
-        config: &CorruptedConfig,
-        images: Images,
-        geometry: Preprocess,
-    ) -> Result<Self, BenchError> {
+    pub fn new(name: &str, config: &CorruptedConfig, images: Images, geometry: Preprocess) -> Result<Self, BenchError> {
         let [clean, corrupted] = config.choose(&images)?;
         let corruptor = Corruptor::new(config.profile()?);
         let identity = digest::of(&(
@@ -144,7 +142,18 @@ impl Corrupted {
         let decoded = if keeps { (0..images.len()).map(|_| OnceLock::new()).collect() } else { Vec::new() };
         let cells = config.cells()?;
         let seed = config.seed;
-        Ok(Self { name: name.to_owned(), identity, images, geometry, corruptor, seed, cells, clean, corrupted, decoded })
+        Ok(Self {
+            name: name.to_owned(),
+            identity,
+            images,
+            geometry,
+            corruptor,
+            seed,
+            cells,
+            clean,
+            corrupted,
+            decoded,
+        })
     }
 
     /// Where the pictures of frost come from.

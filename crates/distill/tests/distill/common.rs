@@ -13,7 +13,7 @@ use robustify_distill::optimizer::{self, AdamWConfig, DecayTo};
 use robustify_distill::trainer::{self, EpochRecord, Objective, Plan};
 use robustify_distill::views::{self, Report};
 use robustify_distill::{
-    CachedPairs, CombinedTeacher, DistillError, Precision, Teacher, TuningConfig, ViewCache, ViewSpec,
+    CachedPairs, CombinedTeacher, DistillError, Precision, RobustTeacher, Teacher, TuningConfig, ViewCache, ViewSpec,
 };
 use robustify_rng::Key;
 use robustify_select::SplitConfig;
@@ -98,6 +98,7 @@ pub fn tuning() -> TuningConfig {
         kd_weight: 0.5,
         temperature: 2.0,
         combined_teacher: CombinedTeacher::Matched,
+        robust_teacher: RobustTeacher::Robust,
         head_weights: [1.0, 1.0, 1.0],
         shared_rate_scale: 0.5,
         optimizer: adamw(),

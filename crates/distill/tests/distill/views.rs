@@ -1,10 +1,12 @@
 //! Cached features: what cannot be stored is an error that names the image, and 32-bit floats are a way out.
 
-use robustify_distill::views;
-use robustify_distill::{DistillError, Precision, ViewCache, ViewSpec};
-use robustify_zoo::weights::{self, State};
 use robustify_device::Workers;
+use robustify_distill::views;
+use robustify_distill::views::Report;
+use robustify_distill::{DistillError, Precision, ViewCache, ViewSpec};
+use robustify_watch::Silent;
 use robustify_zoo::Model;
+use robustify_zoo::weights::{self, State};
 use tempfile::TempDir;
 
 use crate::common::{Cached, flex, images, stirred, vit};
@@ -25,7 +27,8 @@ fn through_the_file(model: &Model, precision: Precision) -> Result<Vec<f32>, Dis
     let spec = ViewSpec { precision, ..Cached::new(vit(1), [0, 1], 1).spec };
     let (images, path, workers) = (images(8), folder.path().join("features"), Workers::new(2).unwrap());
     let cut = model.cut_before_last(1).unwrap();
-    let (_, dims) = views::write_features(&spec, &images, model, cut, &path, &workers, &device, &mut |_| false)?;
+    let report = Report { watch: &Silent, progress: &mut Silent };
+    let (_, dims) = views::write_features(&spec, &images, model, cut, &path, &workers, &device, report)?;
     let rows: Vec<usize> = (0..8 * spec.count()).collect();
     let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims, [])?;
     Ok(cache.features(&rows, &device).flatten().into_data().try_to_vec().unwrap())

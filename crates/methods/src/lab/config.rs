@@ -22,9 +22,9 @@ pub struct ImageTrainingConfig {
     pub epochs: usize,
     /// Rows of a batch, clean and augmented together.
     pub batch_size: usize,
-    /// Random geometry of training views.
-    #[serde(default = "identity")]
-    pub clean_view: String,
+    /// Random geometry of training views. Default: none; of a teacher that of the views on which it will teach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clean_view: Option<String>,
     /// Augmentations of half of each batch, which may contain those of networks (`noise2net`, `cae(weights=FILE)` and others).
     /// Default: none.
     #[serde(default)]
@@ -68,7 +68,9 @@ impl ImageTrainingConfig {
             format!("{at}.jsd_weight needs {at}.policy, which makes the augmentations that it compares")
         });
         check(&mut faults, self.norm_rows > 1, || format!("{at}.norm_rows {} is below 2", self.norm_rows));
-        parses::<CleanView>(&mut faults, &format!("{at}.clean_view"), &self.clean_view);
+        if let Some(view) = &self.clean_view {
+            parses::<CleanView>(&mut faults, &format!("{at}.clean_view"), view);
+        }
         if let Some(policy) = &self.policy {
             is_policy(&mut faults, &format!("{at}.policy"), policy);
         }
@@ -127,6 +129,9 @@ pub struct TeacherConfig {
     /// file of a robust model only: that of the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preprocess: Option<String>,
+    /// Seed of its weights and training. Default: `seed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     /// How to train it. Default, with weights only: not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<ImageTrainingConfig>,
@@ -179,6 +184,9 @@ pub struct ViewsConfig {
     pub clean: usize,
     /// Augmented views an image.
     pub augmented: usize,
+    /// Seed of geometry and augmentations. Default: `seed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     /// How the backbone's features of the views are stored: `f16`, or `f32` where a feature is beyond 65504.
     #[serde(default)]
     pub precision: Precision,
@@ -209,8 +217,12 @@ pub struct Config {
     /// Methods to fit and measure, by name, in the order of the table; what they need is fitted as well.
     #[serde(default = "usual_methods")]
     pub methods: Vec<String>,
-    /// Seed of the teacher and of the views; the heads have their own in `tuning.seed`.
+    /// Seed of a linear probe, and of teacher and views unless they have one of their own; the heads have `tuning.seed`, the
+    /// masks `select.mask_seed`.
     pub seed: u64,
+    /// What differs between the seeds of `--seeds N`; the others stay as they are.
+    #[serde(default = "Varied::all")]
+    pub vary: Vec<Varied>,
     /// The images.
     pub data: DataConfig,
     /// The large pre-trained model.
@@ -235,6 +247,26 @@ pub struct Config {
     pub method: BTreeMap<String, toml::Table>,
 }
 
+/// Something random that several seeds can vary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Varied {
+    /// Weights and training of the teacher.
+    Teacher,
+    /// Geometry and augmentations of the cached views.
+    Views,
+    /// Order and dropout of tuning and fine-tuning.
+    Heads,
+    /// Masks of the Monte Carlo passes.
+    Masks,
+}
+
+impl Varied {
+    fn all() -> Vec<Self> {
+        vec![Self::Teacher, Self::Views, Self::Heads, Self::Masks]
+    }
+}
+
 fn usual_methods() -> Vec<String> {
     ["teacher", "apt", "robustify"].map(str::to_owned).to_vec()
 }
@@ -244,10 +276,38 @@ fn checkpoint_seconds() -> u64 {
 }
 
 impl Config {
+    /// The configuration of the seed number `number`, counted from 0, of several; the first is this configuration.
+    #[must_use]
+    pub fn of_seed(&self, number: u64) -> Self {
+        let mut config = self.clone();
+        for varied in &self.vary {
+            match varied {
+                Varied::Teacher => config.teacher.seed = Some(self.teacher_seed() + number),
+                Varied::Views => config.views.seed = Some(self.views_seed() + number),
+                Varied::Heads => config.tuning.seed += number,
+                Varied::Masks => config.select.mask_seed += number,
+            }
+        }
+        if number == 0 { self.clone() } else { config }
+    }
+
+    /// Seed of the teacher's weights and training.
+    pub fn teacher_seed(&self) -> u64 {
+        self.teacher.seed.unwrap_or(self.seed)
+    }
+
+    /// Seed of the views' geometry and augmentations.
+    pub fn views_seed(&self) -> u64 {
+        self.views.seed.unwrap_or(self.seed)
+    }
+
     /// All faults at once, each with the key it is under.
     pub fn faults(&self) -> Vec<String> {
-        let mut faults = self.teacher.faults();
-        faults.extend(crate::faults(self));
+        let mut faults = crate::faults(self);
+        // What nobody asks for may be missing.
+        if crate::wanted(&self.methods).is_ok_and(|methods| methods.iter().any(|method| method.name() == "teacher")) {
+            faults.extend(self.teacher.faults());
+        }
         let under =
             |key: &str, found: Vec<String>| found.into_iter().map(|f| format!("{key}: {f}")).collect::<Vec<_>>();
         faults.extend(under("original.network", self.original.network.faults()));

@@ -215,16 +215,16 @@ impl<'a> Lab<'a> {
         Ok(Tuned { model, cost: stage.cost(), hash: stage.hash })
     }
 
-    /// A network of the large model's shape as a fitted model of one head, which shares the trunk with all others that have
-    /// the same weights before the cut.
+    /// A model of the network of `of` as a fitted model of one head, which shares the trunk with all others that have the same
+    /// weights before the cut.
     ///
     /// # Errors
     /// A preprocessing that is none.
-    pub fn fitted(&self, name: &str, model: Model, hash: String, cost: Cost) -> Result<Fitted> {
+    pub fn fitted(&self, name: &str, of: &Pretrained, model: Model, hash: String, cost: Cost) -> Result<Fitted> {
         let preprocess: Preprocess = self.config.original.preprocess.parse()?;
         let model = RobustModel {
             method: name.into(),
-            network: self.config.original.network.with_classes(model.classes()),
+            network: of.network.clone(),
             seen: preprocess.normalisation_only(),
             preprocess,
             model,
@@ -276,7 +276,7 @@ pub fn image_training(
         images,
         preprocess,
         own,
-        clean_view: config.clean_view.parse()?,
+        clean_view: config.clean_view.as_deref().unwrap_or("identity").parse()?,
         policy: config.policy.as_deref().map(|text| policy(text, &machine.device)).transpose()?,
         jsd_weight: config.jsd_weight,
         batch_size: config.batch_size,

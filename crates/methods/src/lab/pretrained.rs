@@ -1,6 +1,6 @@
 //! The large model: its weights, and the classifier that a linear probe makes when the data has other classes.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
 use burn::tensor::Device;
@@ -14,7 +14,7 @@ use robustify_zoo::weights::{self, Checkpoint, LoadOptions, Partial};
 use robustify_zoo::{Model, ModelConfig};
 
 use super::config::{Config, OriginalConfig};
-use super::views::is_readable;
+use super::stage::{is_sealed, seal};
 use super::{Cost, Lab};
 
 /// The large model, and a hash of what determines it.
@@ -22,6 +22,8 @@ use super::{Cost, Lab};
 pub struct Pretrained {
     /// With its weights.
     pub model: Model,
+    /// What the model is, its classifier included.
+    pub network: ModelConfig,
     /// Of weights, network and preprocessing.
     pub hash: String,
     /// What its classifier cost, if one was probed.
@@ -33,16 +35,17 @@ pub struct Pretrained {
 ///
 /// # Errors
 /// A file that cannot be read or does not fit the network.
-pub fn read_original(config: &Config, file: &PathBuf, device: &Device, watch: &dyn Watch) -> Result<Pretrained> {
+pub fn read_original(config: &Config, file: &Path, device: &Device, watch: &dyn Watch) -> Result<Pretrained> {
     let (original, seed) = (&config.original, config.seed);
     let setting = || format!("original.weights `{}`", original.weights.display());
     let checkpoint = Checkpoint::open(file).with_context(setting)?;
-    let (model, partial) = match original.partial {
-        true => {
-            let network = without_guesses(original, &checkpoint, device, watch).with_context(setting)?;
-            (Model::new(&network, seed, device)?, Partial::Allow)
-        }
-        false => (Model::blank(&original.network, device)?, Partial::Refuse),
+    let (network, partial) = match original.partial {
+        true => (without_guesses(original, &checkpoint, device, watch).with_context(setting)?, Partial::Allow),
+        false => (original.network.clone(), Partial::Refuse),
+    };
+    let model = match partial {
+        Partial::Allow => Model::new(&network, seed, device)?,
+        Partial::Refuse => Model::blank(&network, device)?,
     };
     let options = LoadOptions { from: original.from.as_deref(), partial };
     let (model, loaded) = weights::load_from(model, &checkpoint, options).with_context(setting)?;
@@ -54,7 +57,7 @@ pub fn read_original(config: &Config, file: &PathBuf, device: &Device, watch: &d
     let sha256 = digest::of_file(file).with_context(setting)?;
     let drawn = original.partial.then_some(seed);
     let hash = digest::of(&(sha256, &original.from, drawn, &original.network, &original.preprocess))?;
-    Ok(Pretrained { model, hash, cost: Cost::default() })
+    Ok(Pretrained { model, network, hash, cost: Cost::default() })
 }
 
 /// The network without its classifier, if the file has none that fits: nobody could learn from one that was drawn.
@@ -99,13 +102,15 @@ pub(super) fn probe(lab: &Lab<'_>) -> Result<Pretrained> {
     let classes = images.classes().len();
     let optimizer = AdamWConfig { learning_rate: 1e-2, ..tuning.optimizer.clone() };
     let model = lab.opened.model.clone().with_classifier(classes, device);
+    let network = lab.opened.network.with_classifier(classes);
     let training = (epochs, &optimizer, seed);
     let clean = (views.clean, &views.clean_view, views.precision);
     let stage = lab.stage("probe", &(&lab.opened.hash, classes, training, clean, images.fingerprint(), shard_rows))?;
     let spec = ViewSpec { augmented: 0, ..super::views::spec(lab)? };
     let finished = stage.path("classifier.safetensors");
-    if is_readable(lab, &finished) {
-        return Ok(Pretrained { model: weights::load(model, &finished)?, cost: stage.cost(), hash: stage.hash });
+    if is_sealed(&finished, lab.watch) {
+        let model = weights::load(model, &finished)?;
+        return Ok(Pretrained { model, network, cost: stage.cost(), hash: stage.hash });
     }
     let mut progress = lab.watch.progress("features for the probe", images.len() * spec.count());
     let (path, cut) = (stage.path("features"), model.cut_before_last(0)?);
@@ -119,6 +124,7 @@ pub(super) fn probe(lab: &Lab<'_>) -> Result<Pretrained> {
     let tail = stage.trained(lab, &objective, OneHead::new(&model, split)?, epochs, &optimizer)?;
     let model = tail.into_model(model, split).map_err(|error| anyhow!("probe: {error}"))?;
     write_atomic(&finished, &weights::to_bytes(&weights::state(&model)))?;
+    seal(&finished)?;
     std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
-    Ok(Pretrained { model, cost: stage.cost(), hash: stage.hash })
+    Ok(Pretrained { model, network, cost: stage.cost(), hash: stage.hash })
 }

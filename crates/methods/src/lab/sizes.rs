@@ -29,8 +29,8 @@ pub fn faults(config: &Config) -> Vec<String> {
     if let Some(large) = large {
         check_view(&mut faults, "views.clean_view", &views.clean_view, large);
         // The teacher sees views of the large model's pixels.
-        if let Some(training) = &teacher.training {
-            check_view(&mut faults, "teacher.training.clean_view", &training.clean_view, large);
+        if let Some(view) = teacher.training.as_ref().and_then(|training| training.clean_view.as_ref()) {
+            check_view(&mut faults, "teacher.training.clean_view", view, large);
         }
         if let (Some(small), Some(preprocess)) = (small, &teacher.preprocess) {
             check_teacher(&mut faults, preprocess, large, small);

@@ -8,6 +8,7 @@ use cpu_time::ProcessTime;
 use robustify_distill::optimizer::AdamWConfig;
 use robustify_distill::trainer::{self, EpochRecord, Objective, Plan};
 use robustify_report::{Lock, digest, lock_folder, write_atomic};
+use robustify_watch::Watch;
 use robustify_zoo::weights;
 use serde::{Deserialize, Serialize};
 
@@ -90,7 +91,7 @@ impl Stage {
         optimizer: &AdamWConfig,
     ) -> Result<O::Model> {
         let weights_file = self.path("weights.safetensors");
-        if weights_file.exists() {
+        if is_sealed(&weights_file, lab.watch) {
             match weights::load(model.clone(), &weights_file) {
                 Ok(model) => {
                     lab.watch.say(&format!("{}: done before, from {}", self.name, self.folder.display()));
@@ -112,6 +113,7 @@ impl Stage {
         let (model, history): (_, Vec<EpochRecord>) = self.timed(train)??;
         write_atomic(&self.path("history.json"), serde_json::to_string_pretty(&history)?.as_bytes())?;
         write_atomic(&weights_file, &weights::to_bytes(&weights::state(&model)))?;
+        seal(&weights_file)?;
         let checkpoint = self.checkpoint();
         if checkpoint.exists() {
             std::fs::remove_file(&checkpoint).with_context(|| checkpoint.display().to_string())?;
@@ -137,4 +139,33 @@ impl Stage {
         let read = || serde_json::from_slice(&std::fs::read(self.path("cost.json")).ok()?).ok();
         read().unwrap_or_default()
     }
+}
+
+/// The file beside a finished one that has its checksum.
+fn seal_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".sha256");
+    name.into()
+}
+
+/// Notes the checksum of a finished file beside it.
+pub(super) fn seal(path: &Path) -> Result<()> {
+    let sum = digest::of_file(path).with_context(|| path.display().to_string())?;
+    Ok(write_atomic(&seal_of(path), sum.as_bytes())?)
+}
+
+/// Whether a file is finished and as it was when it was sealed; a damaged one is computed again, with a warning.
+pub(super) fn is_sealed(path: &Path, watch: &dyn Watch) -> bool {
+    if !path.exists() {
+        return false;
+    }
+    let sealed = std::fs::read_to_string(seal_of(path)).ok();
+    let sound = sealed.is_some() && digest::of_file(path).ok() == sealed;
+    if !sound {
+        watch.warn(&format!(
+            "{}: its checksum is not that of its content; this stage is computed again",
+            path.display()
+        ));
+    }
+    sound
 }

@@ -48,7 +48,10 @@ fn loaded(lab: &Lab<'_>) -> Result<Option<LoadedTeacher>> {
 
 /// Trains the small model to be robust, from drawn weights or from those of a file.
 fn trained(lab: &Lab<'_>, training: &ImageTrainingConfig, loaded: Option<LoadedTeacher>) -> Result<TrainedTeacher> {
-    let (config, seed) = (&lab.config.teacher, lab.config.seed);
+    let (config, seed) = (&lab.config.teacher, lab.config.teacher_seed());
+    // It learns on the geometry on which it will teach, unless it has one of its own.
+    let clean_view = training.clean_view.clone().or_else(|| Some(lab.config.views.clean_view.clone()));
+    let training = &ImageTrainingConfig { clean_view, ..training.clone() };
     let (images, device) = (lab.images(), &lab.machine.device);
     let classes = images.classes().len();
     let network = match &loaded {

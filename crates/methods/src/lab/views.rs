@@ -1,7 +1,5 @@
 //! The cached views that methods on the frozen backbone tune on.
 
-use std::path::Path;
-
 use anyhow::{Context as _, Result};
 use robustify_distill::views::{self, Report};
 use robustify_distill::{Teacher, ViewCache, ViewSpec};
@@ -9,6 +7,7 @@ use robustify_report::write_atomic;
 use robustify_zoo::weights::{self, Entry, State};
 
 use super::config::{Config, ViewsConfig};
+use super::stage::{is_sealed, seal};
 use super::{Cost, Lab, Stage, policy_identity};
 
 /// The cached views, and a hash of what determines them.
@@ -27,14 +26,14 @@ pub struct Views {
 
 /// The views that the configuration describes.
 pub(super) fn spec(lab: &Lab<'_>) -> Result<ViewSpec> {
-    let Config { views, original, seed, .. } = &lab.config;
+    let Config { views, original, .. } = &lab.config;
     Ok(ViewSpec {
         preprocess: original.preprocess.parse()?,
         clean_view: views.clean_view.parse()?,
         policy: lab.policy(&views.policy)?,
         clean: views.clean,
         augmented: views.augmented,
-        seed: *seed,
+        seed: lab.config.views_seed(),
         precision: views.precision,
     })
 }
@@ -63,15 +62,15 @@ const FEATURES: &str = "features";
 
 /// The original model's logits, the dimensions of a row of features, and the stage that has the features.
 fn features(lab: &Lab<'_>, spec: &ViewSpec) -> Result<(Vec<f32>, Vec<usize>, Stage)> {
-    let Config { views: config, split, seed, .. } = &lab.config;
+    let Config { views: config, split, .. } = &lab.config;
     let (images, original) = (lab.images(), lab.original()?);
     let rows = images.len() * spec.count();
     let depth = split.shared_blocks + split.head_blocks;
     let policy = policy_identity(&config.policy, &lab.machine.device)?;
     let config = ViewsConfig { policy, ..config.clone() };
-    let stage = lab.stage("features", &(&original.hash, &config, seed, depth, images.fingerprint()))?;
+    let stage = lab.stage("features", &(&original.hash, &config, spec.seed, depth, images.fingerprint()))?;
     let (features, said) = (stage.path(FEATURES), stage.path("original.safetensors"));
-    if is_whole(lab, &features, &said, rows * spec.precision.bytes()) {
+    if is_sealed(&said, lab.watch) && is_sealed(&features, lab.watch) {
         lab.watch.say(&format!("features of views: done before, from {}", stage.folder().display()));
     } else {
         let mut progress = lab.watch.progress("features of views", rows);
@@ -84,7 +83,9 @@ fn features(lab: &Lab<'_>, spec: &ViewSpec) -> Result<(Vec<f32>, Vec<usize>, Sta
             ("logits".into(), Entry { shape: vec![rows, logits.len() / rows], values: logits }),
             ("dims".into(), Entry { shape: vec![dims.len()], values: dims.iter().map(|&dim| dim as f32).collect() }),
         ]);
+        seal(&features)?;
         write_atomic(&said, &weights::to_bytes(&state))?;
+        seal(&said)?;
         progress.finish(&format!("{rows} views"));
     }
     let mut state = weights::read(&said)?;
@@ -100,7 +101,7 @@ fn taught(lab: &Lab<'_>, spec: &ViewSpec, features: &Stage) -> Result<(Vec<f32>,
     let rows = images.len() * spec.count();
     let stage = lab.stage("teacher-logits", &(&features.hash, &teacher.hash))?;
     let path = stage.path("logits.safetensors");
-    if !is_readable(lab, &path) {
+    if !is_sealed(&path, lab.watch) {
         let mut progress = lab.watch.progress("teacher on views", rows);
         let (workers, device) = (&lab.machine.workers, &lab.machine.device);
         let report = Report { watch: lab.watch, progress: &mut *progress };
@@ -108,37 +109,9 @@ fn taught(lab: &Lab<'_>, spec: &ViewSpec, features: &Stage) -> Result<(Vec<f32>,
         let logits = stage.timed(ask)??;
         let entry = Entry { shape: vec![rows, logits.len() / rows], values: logits };
         write_atomic(&path, &weights::to_bytes(&State::from([("logits".into(), entry)])))?;
+        seal(&path)?;
         progress.finish(&format!("{rows} views"));
     }
     let said = weights::read(&path)?.remove("logits").with_context(|| format!("{}: no logits", path.display()))?;
     Ok((said.values, stage))
-}
-
-/// Whether the logits are there, and features of `bytes` for all that stand at one place of their rows; damaged ones are computed
-/// again, with a warning.
-fn is_whole(lab: &Lab<'_>, features: &Path, said: &Path, bytes: usize) -> bool {
-    if !is_readable(lab, said) {
-        return false;
-    }
-    let dims = weights::read(said).ok().and_then(|mut state| state.remove("dims")).map(|entry| entry.values);
-    let elements: f32 = dims.unwrap_or_default().iter().product();
-    let expected = bytes as u64 * elements as u64;
-    let found = std::fs::metadata(features).map_or(0, |metadata| metadata.len());
-    if found != expected {
-        let text = format!("{}: {found} bytes instead of {expected}; this stage is computed again", features.display());
-        lab.watch.warn(&text);
-    }
-    found == expected
-}
-
-/// Whether a file of tensors is there and whole; a damaged one is computed again, with a warning.
-pub(super) fn is_readable(lab: &Lab<'_>, path: &Path) -> bool {
-    if !path.exists() {
-        return false;
-    }
-    let read = weights::read(path);
-    if let Err(error) = &read {
-        lab.watch.warn(&format!("{error}; this stage is computed again"));
-    }
-    read.is_ok()
 }

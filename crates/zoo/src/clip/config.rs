@@ -133,8 +133,8 @@ fn resnet_tower(image_size: usize, layers: [usize; 4], width: usize, head: usize
 
 /// The ViT as CLIP has it: a norm before the blocks, and the projection into the common space as the classifier.
 pub(crate) fn vit_tower(plain: VitConfig, activation: Activation, embed_dim: usize) -> ModelConfig {
-    let (pre_norm, head_bias, norm_eps, classes) = (true, false, 1e-5, embed_dim);
-    ModelConfig::Vit(VitConfig { pre_norm, head_bias, norm_eps, activation, classes, ..plain })
+    let (pre_norm, head_bias, projects, norm_eps, classes) = (true, false, true, 1e-5, embed_dim);
+    ModelConfig::Vit(VitConfig { pre_norm, head_bias, projects, norm_eps, activation, classes, ..plain })
 }
 
 /// open_clip 3.3's descriptions, as far as they describe the networks of the paper. Every other setting is an error.

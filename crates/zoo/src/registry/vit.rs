@@ -35,7 +35,11 @@ macro_rules! timm {
         Entry {
             architecture: $name,
             tag: $tag,
-            config: || ModelConfig::Vit(VitConfig { image_size: $size, classes: $classes, ..$vit }),
+            config: || {
+                let plain = VitConfig { image_size: $size, classes: $classes, ..$vit };
+                // What CLIP's weights end in is a classifier only where they were fine-tuned.
+                ModelConfig::Vit(VitConfig { projects: plain.pre_norm && !is_fine_tuned($tag), ..plain })
+            },
             text: None,
             preprocessing: Preprocessing::$norm($size, $crop),
             licence: $origin.0,
@@ -274,6 +278,11 @@ pub(super) const ENTRIES: &[Entry] = &[
     test!("micro_dinov2_reg4", REGISTERS, VitConfig { classes: 0, ..registers(miniature()) }),
     test!("micro_vit_clip_quickgelu", OPENAI, clip_quickgelu(miniature())),
 ];
+
+/// Whether a tag of timm's names a fine-tuning, as `openai_ft_in1k`.
+fn is_fine_tuned(tag: &str) -> bool {
+    tag.contains("_ft_")
+}
 
 /// A network of a few thousand weights.
 fn miniature() -> VitConfig {

@@ -85,6 +85,13 @@ pub struct VitConfig {
     /// Whether the classifier has a bias (the projection of CLIP's image tower has none).
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub head_bias: bool,
+    /// Whether the last layer is no classifier but CLIP's projection into the space of images and texts, which has `classes`
+    /// dimensions then. A classifier that is added stands behind it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub projects: bool,
+    /// Width of a projection between the pooled features and the classifier; 0 without one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub projection: usize,
 }
 
 fn default_mlp_ratio() -> f64 {
@@ -139,7 +146,21 @@ impl VitConfig {
             norm_eps: default_norm_eps(),
             fc_norm: false,
             head_bias: true,
+            projects: false,
+            projection: 0,
         }
+    }
+
+    /// The same network with a classifier for `classes` classes in place of the one that it has, or behind its projection.
+    #[must_use]
+    pub fn with_classifier(&self, classes: usize) -> Self {
+        let projection = if self.projects { self.classes } else { self.projection };
+        Self { classes, projection, projects: false, head_bias: true, ..self.clone() }
+    }
+
+    /// Width of what the classifier reads.
+    pub fn feature_width(&self) -> usize {
+        if self.projection > 0 { self.projection } else { self.width }
     }
 
     /// Faults of the shape, as sentences; empty when it can be built.
@@ -163,6 +184,8 @@ impl VitConfig {
         check(positive(self.mlp_ratio), &format!("mlp_ratio {} is not positive", self.mlp_ratio));
         check(positive(self.norm_eps), &format!("norm_eps {} is not positive", self.norm_eps));
         check(self.layer_scale.is_none_or(f64::is_finite), "layer_scale is not a finite number");
+        check(!self.projects || (self.classes > 0 && self.projection == 0), "projects needs classes and no projection");
+        check(!self.distilled || (!self.projects && self.projection == 0), "distilled goes with no projection");
         check(self.class_token || self.pool == Pool::Mean, "pool = \"cls\" needs class_token = true");
         if self.distilled {
             check(self.class_token && self.pool == Pool::Cls, "distilled needs class_token = true and pool = \"cls\"");
@@ -214,7 +237,8 @@ impl VitConfig {
         let blocks = self.depth * (linear + attention + 2 * norm);
         let norms = norm * usize::from(self.pre_norm) + if self.fc_norm { norm / tokens } else { norm };
         let heads = 1 + usize::from(self.distilled);
-        (self.embedding_macs() + blocks + norms + heads * channels * self.classes) as u64
+        let projection = channels * self.projection;
+        (self.embedding_macs() + blocks + norms + projection + heads * self.feature_width() * self.classes) as u64
     }
 
     fn embedding_macs(&self) -> usize {

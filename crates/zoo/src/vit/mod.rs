@@ -32,6 +32,7 @@ pub struct Vit {
     pub(crate) blocks: Vec<Block>,
     pub(crate) norm: Option<LayerNorm>,
     pub(crate) fc_norm: Option<LayerNorm>,
+    pub(crate) proj: Option<Linear>,
     pub(crate) head: Option<Linear>,
     pub(crate) head_dist: Option<Linear>,
     #[module(skip)]
@@ -53,7 +54,7 @@ impl Vit {
         let positions = config.embedded_prefix() + height * columns;
         let tokens = |init: &mut Init, count: usize| init.truncated_normal([1, count, width], 0.02);
         let norm = |init: &mut Init| LayerNorm::new(init, width, config.norm_eps);
-        let head = |init: &mut Init| Linear::new(init, width, classes, config.head_bias);
+        let head = |init: &mut Init| Linear::new(init, config.feature_width(), classes, config.head_bias);
         Ok(Self {
             cls_token: config.class_token.then(|| tokens(init, 1)),
             dist_token: config.distilled.then(|| tokens(init, 1)),
@@ -64,6 +65,7 @@ impl Vit {
             blocks: (0..config.depth).map(|index| Block::new(config, index, init)).collect(),
             norm: (!config.fc_norm).then(|| norm(init)),
             fc_norm: config.fc_norm.then(|| norm(init)),
+            proj: (config.projection > 0).then(|| Linear::new(init, width, config.projection, true)),
             head: (classes > 0).then(|| head(init)),
             head_dist: (classes > 0 && config.distilled).then(|| head(init)),
             config: config.clone(),
@@ -94,13 +96,17 @@ impl Vit {
     }
 
     /// The network with a classifier for `classes` classes whose weights are those that `fresh` makes from
-    /// `[classes, width]`.
+    /// `[classes, width]`. A last layer that projects stays, with a bias of zeros if it has none, and the classifier stands
+    /// behind it.
     pub(crate) fn with_heads(mut self, classes: usize, mut fresh: impl FnMut([usize; 2]) -> Linear) -> Self {
-        let shape = [classes, self.config.width];
+        if self.config.projects {
+            let no_bias = fresh([self.config.classes, 1]).bias;
+            self.proj = self.head.take().map(|head| Linear { bias: head.bias.or(no_bias), ..head });
+        }
+        self.config = self.config.with_classifier(classes);
+        let shape = [classes, self.config.feature_width()];
         self.head = Some(fresh(shape));
         self.head_dist = self.config.distilled.then(|| fresh(shape));
-        self.config.classes = classes;
-        self.config.head_bias = true;
         self
     }
 }

@@ -11,6 +11,7 @@ pub struct VitSegment {
     pub(crate) blocks: Vec<Block>,
     norm: Option<LayerNorm>,
     fc_norm: Option<LayerNorm>,
+    proj: Option<Linear>,
     head: Option<Linear>,
     head_dist: Option<Linear>,
     /// Whether the segment ends in the pool and the classifier.
@@ -52,6 +53,7 @@ impl VitSegment {
             blocks: model.blocks[from.min(depth)..to.min(depth)].to_vec(),
             norm: model.norm.clone().filter(|_| ends),
             fc_norm: model.fc_norm.clone().filter(|_| ends),
+            proj: model.proj.clone().filter(|_| ends),
             head: model.head.clone().filter(|_| ends),
             head_dist: model.head_dist.clone().filter(|_| ends),
             ends,
@@ -105,7 +107,7 @@ impl VitSegment {
         if dist.is_none() {
             pass.saw(|| "fc_norm".into(), || Features::Rows(pooled.clone()));
         }
-        let pooled = pass.dropout(pooled, "head_drop");
+        let pooled = pass.dropout(headed(self.proj.as_ref(), pooled), "head_drop");
         let both = |first: Tensor<2>, second: Option<Tensor<2>>| match second {
             Some(second) => (first + second) / 2.0,
             None => first,

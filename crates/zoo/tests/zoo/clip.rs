@@ -167,6 +167,56 @@ fn a_projection_becomes_a_classifier_with_a_bias_of_zeros_where_timm_has_one() {
 }
 
 #[test]
+fn a_classifier_stands_behind_the_projection_of_either_tower() {
+    let device = flex();
+    for golden in Golden::all() {
+        let name = golden.name;
+        let tower = golden.clip().visual;
+        let embedded = tower.forward(golden.images(), &Pass::eval());
+        let [rows, width] = embedded.dims();
+        let fresh = tower.clone().with_classifier(5, &device);
+        assert_eq!(fresh.classes(), 5);
+
+        let mut state = weights::state(&fresh);
+        assert_eq!(state["head.weight"].shape, [5, width], "{name}: the classifier does not read the common space");
+        for (tensor, entry) in weights::state(&tower) {
+            let kept = if name == "vit" { tensor.replace("head.weight", "proj.weight") } else { tensor };
+            assert_eq!(state[&kept], entry, "{name}: {kept} is lost");
+        }
+        let values: Vec<f32> = (0..5 * width).map(|index| (index % 7) as f32 - 3.0).collect();
+        let weight = Tensor::<2>::from_data(TensorData::new(values.clone(), [5, width]), &device);
+        state.get_mut("head.weight").unwrap().values = values;
+        let classifier = weights::with_state(fresh, state.clone()).unwrap();
+        let expected = embedded.matmul(weight.transpose());
+        let logits = classifier.forward(golden.images(), &Pass::eval());
+        let largest = expected.clone().abs().max().into_scalar::<f32>();
+        let difference = (logits - expected).abs().max().into_scalar::<f32>();
+        assert!(difference < 1e-5 * largest, "{name}: {difference}");
+
+        // A file of such a model is read by the shape that the tower's becomes.
+        let config = golden.config.image.with_classifier(5);
+        assert_eq!(config.outputs(), 5);
+        let read = weights::with_state(Model::blank(&config, &device).unwrap(), state.clone()).unwrap();
+        let outputs = read.forward(golden.images(), &Pass::eval()).dims();
+        assert_eq!((outputs, weights::state(&read)), ([rows, 5], state.clone()), "{name}");
+        // Another classifier replaces this one, and the projection stays.
+        let other = weights::state(&classifier.with_classifier(3, &device));
+        assert_eq!(other["head.weight"].shape, [3, width], "{name}");
+        assert!(other.get("proj.weight") == state.get("proj.weight"), "{name}: another projection");
+    }
+}
+
+#[test]
+fn only_a_fine_tuned_clip_ends_in_a_classifier() {
+    for (name, width) in [("vit_base_patch32_clip_224.openai", 512), ("vit_base_patch32_clip_224.openai_ft_in1k", 768)]
+    {
+        let config = (registry::find(name).unwrap().config)();
+        assert_eq!(config.with_classifier(10).feature_width(), width, "{name}");
+        assert_eq!(config.with_classes(10).feature_width(), 768, "{name}: with_classes replaces the last layer");
+    }
+}
+
+#[test]
 fn counters_of_training_steps_follow_their_layers_to_other_names() {
     let golden = Golden::read("resnet");
     let mut stored = golden.under("w.visual.");

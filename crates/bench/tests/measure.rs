@@ -1,0 +1,205 @@
+//! What is asked, and what is read from the store: counted with predictors and a suite that say when they are at work.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use burn::tensor::Tensor;
+use image::RgbImage;
+use robustify_bench::{AnswerStore, BenchError, Cell, Entrant, Measured, Origin, Shift, Suite, measure};
+use robustify_data::DataError;
+use robustify_device::Machine;
+use robustify_predict::{Answered, Answers, PredictError, Predictor, Rows};
+use robustify_watch::{Progress, Silent, Watch};
+use robustify_zoo::Features;
+
+/// Images whose first pixel is their index, in two cells.
+struct Counted {
+    classes: Vec<String>,
+    cells: Vec<Cell>,
+    indices: Vec<usize>,
+    made: AtomicUsize,
+}
+
+impl Counted {
+    fn new() -> Self {
+        let fog = Shift::Corrupted("fog".parse().unwrap(), 3_u8.try_into().unwrap());
+        Self {
+            classes: vec!["cat".into(), "dog".into()],
+            cells: [Shift::Clean, fog].map(Cell::new).to_vec(),
+            indices: (0..100).collect(),
+            made: AtomicUsize::new(0),
+        }
+    }
+
+    fn made(&self) -> usize {
+        self.made.swap(0, Ordering::SeqCst)
+    }
+}
+
+impl Suite for Counted {
+    fn name(&self) -> &str {
+        "counted"
+    }
+    fn identity(&self) -> &str {
+        "0123456789abcdef of this suite"
+    }
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+    fn origin(&self) -> Origin {
+        Origin::Generated
+    }
+    fn cells(&self) -> &[Cell] {
+        &self.cells
+    }
+    fn images(&self, _: &Cell) -> &[usize] {
+        &self.indices
+    }
+    fn label(&self, index: usize) -> Result<(usize, u64), DataError> {
+        Ok((index % 2, 1000 + index as u64))
+    }
+    fn pixels(&self, _: &Cell, index: usize) -> Result<RgbImage, DataError> {
+        self.made.fetch_add(1, Ordering::SeqCst);
+        Ok(RgbImage::from_pixel(1, 1, image::Rgb([index as u8; 3])))
+    }
+}
+
+#[derive(Default)]
+struct Asked {
+    trunks: AtomicUsize,
+    heads: AtomicUsize,
+}
+
+/// Answers `factor` times the first pixel for the first class, through a trunk that all of its kind share.
+struct Scaled {
+    identity: String,
+    classes: Vec<String>,
+    factor: f32,
+    asked: Arc<Asked>,
+}
+
+impl Predictor for Scaled {
+    fn identity(&self) -> &str {
+        &self.identity
+    }
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+    fn trunk(&self) -> Option<&str> {
+        Some("one trunk for all of these")
+    }
+    fn answer(&self, rows: &Rows<'_>) -> Result<Answered, PredictError> {
+        let (features, time) = rows.trunk("one trunk for all of these", || {
+            let pixels: Vec<f32> = rows.pixels()?.iter().map(|image| f32::from(image.as_raw()[0])).collect();
+            self.asked.trunks.fetch_add(pixels.len(), Ordering::SeqCst);
+            Ok(Features::Rows(Tensor::<1>::from_floats(pixels.as_slice(), rows.device()).reshape([pixels.len(), 1])))
+        })?;
+        let values: Vec<f32> = features.flatten().into_data().try_to_vec().unwrap();
+        self.asked.heads.fetch_add(values.len(), Ordering::SeqCst);
+        let values = values.into_iter().flat_map(|value| [value * self.factor, 1.0]).collect();
+        Ok(Answered { answers: Answers::Logits { classes: 2, values }, time, deterministic_time: None })
+    }
+}
+
+fn entrant(name: &str, factor: f32, asked: &Arc<Asked>) -> Entrant {
+    let (classes, asked) = (vec!["cat".into(), "dog".into()], Arc::clone(asked));
+    let identity = format!("{factor} and what else determines a predictor");
+    Entrant { name: name.into(), predictor: Box::new(Scaled { identity, classes, factor, asked }) }
+}
+
+/// Hears warnings.
+#[derive(Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl Watch for Heard {
+    fn say(&self, _: &str) {}
+    fn warn(&self, text: &str) {
+        self.0.lock().unwrap().push(text.to_owned());
+    }
+    fn progress(&self, _: &str, _: usize) -> Box<dyn Progress> {
+        Box::new(Silent)
+    }
+    fn is_stopped(&self) -> bool {
+        false
+    }
+}
+
+fn run(suite: &Counted, entrants: &[Entrant], folder: &Path, watch: &dyn Watch) -> Result<Vec<Measured>, BenchError> {
+    let machine = Machine::open(Some("flex"), Some(2)).unwrap();
+    let mut all = Vec::new();
+    let store = AnswerStore::new(folder, "flex");
+    measure::measure(suite, entrants, &store, &machine, watch, |measured| all.push(measured))?;
+    Ok(all)
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() { found.extend(files(&entry)) } else { found.push(entry) }
+    }
+    found
+}
+
+#[test]
+fn nothing_is_asked_twice() {
+    let (suite, folder, asked) = (Counted::new(), tempfile::tempdir().unwrap(), Arc::new(Asked::default()));
+    let counts = || [&asked.trunks, &asked.heads].map(|count| count.swap(0, Ordering::SeqCst));
+    let one = || vec![entrant("one", 2.0, &asked)];
+    let first = run(&suite, &one(), folder.path(), &Silent).unwrap();
+    assert_eq!((counts(), suite.made()), ([200, 200], 200));
+    assert_eq!(first[1].answers[0].1.ids[3], 1003);
+
+    let again = run(&suite, &one(), folder.path(), &Silent).unwrap();
+    assert_eq!((counts(), suite.made()), ([0, 0], 0), "stored answers were asked for again");
+    assert_eq!(again[1].answers, first[1].answers);
+
+    // Another head on the same trunk: neither pixels nor trunk, and the first is not asked again.
+    let both = || vec![entrant("one", 2.0, &asked), entrant("two", 0.5, &asked)];
+    let more = run(&suite, &both(), folder.path(), &Silent).unwrap();
+    assert_eq!((counts(), suite.made()), ([0, 200], 0));
+    assert_eq!(more[0].answers[0], first[0].answers[0]);
+    let Answers::Logits { values, .. } = &more[1].answers[1].1.answers else { panic!("one head") };
+    assert_eq!(values[2 * 70], 35.0, "the answer belongs to another image");
+
+    // The same in an empty store, where both share the trunk while they are asked.
+    let fresh = tempfile::tempdir().unwrap();
+    assert_eq!(run(&suite, &both(), fresh.path(), &Silent).unwrap()[1].answers, more[1].answers);
+    assert_eq!((counts(), suite.made()), ([200, 400], 200));
+}
+
+#[test]
+fn damage_is_named_and_computed_again() {
+    let (suite, folder, asked) = (Counted::new(), tempfile::tempdir().unwrap(), Arc::new(Asked::default()));
+    let one = || vec![entrant("one", 2.0, &asked)];
+    let first = run(&suite, &one(), folder.path(), &Silent).unwrap();
+    for file in files(folder.path()) {
+        let mut bytes = std::fs::read(&file).unwrap();
+        let last = bytes.len() - 3;
+        bytes[last] ^= 0x40;
+        std::fs::write(&file, bytes).unwrap();
+    }
+    let heard = Heard::default();
+    let again = run(&suite, &one(), folder.path(), &heard).unwrap();
+    assert_eq!(again[0].answers, first[0].answers, "a flipped bit went through");
+    let heard = heard.0.into_inner().unwrap();
+    assert!(heard.iter().all(|text| text.contains("checksum") && text.contains("computed again")), "{heard:?}");
+    assert_eq!(heard.len(), 4, "answers and trunk of two cells: {heard:?}");
+}
+
+#[test]
+fn answers_that_are_no_numbers_and_other_classes_are_errors() {
+    let (suite, folder, asked) = (Counted::new(), tempfile::tempdir().unwrap(), Arc::new(Asked::default()));
+    let error = |entrant| run(&suite, &[entrant], folder.path(), &Silent).err().unwrap().to_string();
+    let said = error(entrant("broken", f32::NAN, &asked));
+    assert!(said.contains("broken") && said.contains("no finite numbers") && said.contains("clean"), "{said}");
+    let predictor = Scaled {
+        identity: "other".into(),
+        classes: vec!["dog".into(), "cat".into()],
+        factor: 1.0,
+        asked: Arc::clone(&asked),
+    };
+    let said = error(Entrant { name: "swapped".into(), predictor: Box::new(predictor) });
+    assert!(said.contains("swapped") && said.contains("class 0 is `cat` in the data and `dog` in the model"), "{said}");
+}

@@ -1,0 +1,108 @@
+//! The file of a robust model: what is read answers as what was written; damage and strangers are refused.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use image::RgbImage;
+use robustify_predict::{Answers, Made, RobustModel, Rows};
+use robustify_select::{McConfig, OneHead, SplitConfig, ThreeHeads};
+use robustify_zoo::{Model, ModelConfig, weights};
+
+fn flex() -> Device {
+    robustify_device::open(Some("flex")).unwrap()
+}
+
+fn network() -> ModelConfig {
+    let text = r#"{"architecture": "resnet", "image_size": 16, "stem_kernel": 3, "stem_stride": 2, "width": 4, "layers": [1, 1],
+        "block": "basic", "classes": 3}"#;
+    serde_json::from_str(text).unwrap()
+}
+
+const SPLIT: SplitConfig =
+    SplitConfig { shared_blocks: 0, head_blocks: 1, dropout_from: robustify_select::DropoutFrom::Heads };
+
+fn model(seed: u64, made: impl Fn(&Model) -> Made) -> RobustModel {
+    let model = Model::new(&network(), seed, &flex()).unwrap();
+    RobustModel {
+        method: "robustify".into(),
+        network: network(),
+        preprocess: "resize(16,16)|normalize(half)".parse().unwrap(),
+        seen: "normalize(half)".parse().unwrap(),
+        classes: ["a", "b", "c"].map(str::to_owned).to_vec(),
+        cut: Some(SPLIT),
+        made: made(&model),
+        model,
+    }
+}
+
+fn three_heads(model: &Model) -> Made {
+    let mc = McConfig { passes: 3, dropout: 0.2, seed: 5, common_masks: false };
+    Made::ThreeHeads(ThreeHeads::new(model, SPLIT).unwrap(), mc)
+}
+
+fn answers(model: &RobustModel) -> Answers {
+    let device = flex();
+    let pixels: Vec<RgbImage> =
+        (0..4_u32).map(|n| RgbImage::from_fn(16, 16, |x, y| image::Rgb([(x * y + n * 9) as u8; 3]))).collect();
+    let rows = Rows::new(vec![3, 1, 4, 1], &device, || Ok(pixels.clone()));
+    model.predictor().unwrap().answer(&rows).unwrap().answers
+}
+
+#[test]
+fn what_is_read_answers_as_what_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, written) in [("heads", model(1, three_heads)), ("one", model(1, |_| Made::Classifier))] {
+        let path = folder.path().join(name);
+        written.write(&path).unwrap();
+        let read = RobustModel::read(&path, &flex()).unwrap();
+        assert_eq!(read.to_bytes(), std::fs::read(&path).unwrap(), "{name}");
+        assert_eq!(read.identity(), written.identity(), "{name}");
+        assert_eq!(answers(&read), answers(&written), "{name}");
+    }
+}
+
+#[test]
+fn models_share_a_trunk_if_their_weights_before_the_cut_are_the_same() {
+    let trunk = |model: &RobustModel| model.predictor().unwrap().trunk().unwrap().to_owned();
+    let (original, heads) = (model(1, |_| Made::Classifier), model(1, three_heads));
+    // Tuned behind the cut: another classifier and stage, the same trunk.
+    let mut tuned = original.clone();
+    let other = OneHead::new(&Model::new(&network(), 2, &flex()).unwrap(), SPLIT).unwrap();
+    tuned.model = other.into_model(original.model.clone(), SPLIT).unwrap();
+    assert_ne!(tuned.identity(), original.identity());
+    assert_eq!([trunk(&heads), trunk(&tuned)], [trunk(&original), trunk(&original)]);
+    assert_ne!(trunk(&model(2, |_| Made::Classifier)), trunk(&original));
+    // What was put behind the cut answers as it did where it came from: the state holds its tensors under the network's names.
+    let (whole, parts) = (weights::state(&tuned.model), weights::state(&original.model));
+    assert_ne!(whole["layer2.0.conv1.weight"], parts["layer2.0.conv1.weight"]);
+    assert_eq!(whole["layer1.0.conv1.weight"], parts["layer1.0.conv1.weight"]);
+}
+
+#[test]
+fn damage_and_strangers_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let said = |path: &Path| RobustModel::read(path, &flex()).err().unwrap().to_string();
+    let sound = model(1, three_heads);
+
+    let mut state = weights::state(&sound.model);
+    state.get_mut("fc.bias").unwrap().values[1] = f32::NAN;
+    let mut broken = sound.clone();
+    broken.model = weights::with_state(broken.model, state.clone()).unwrap();
+    broken.write(&path).unwrap();
+    assert!(said(&path).contains("fc.bias has values that are no finite numbers"), "{}", said(&path));
+
+    std::fs::write(&path, weights::to_bytes(&state)).unwrap();
+    assert!(said(&path).contains("no description in its header"), "{}", said(&path));
+    let mut bytes = sound.to_bytes();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(said(&path).contains("checksum"), "a flipped bit went through: {}", said(&path));
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(said(&path).contains("model.safetensors"), "{}", said(&path));
+    let mut other = sound;
+    other.classes.pop();
+    other.write(&path).unwrap();
+    assert!(said(&path).contains("3 classes, and names of 2"), "{}", said(&path));
+    assert!(said(&folder.path().join("absent.safetensors")).contains("absent.safetensors"));
+}
