@@ -221,3 +221,12 @@ fn prompts_become_ids() {
         assert!(error.contains(wanted), "{error}");
     }
 }
+
+/// The large model of the main job is what `pretrain` writes with `precision = "f16"`: read and written again, it is the same file.
+#[test]
+fn sixteen_bit_weights_are_written_as_they_were_read() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/fashion-mnist-mini/resnet.safetensors");
+    let bytes = fs::read(&file).unwrap();
+    let state = weights::from_bytes(&bytes).unwrap();
+    assert!(weights::to_half_bytes(&state) == bytes, "{}", file.display());
+}
