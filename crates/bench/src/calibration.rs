@@ -3,7 +3,7 @@
 //! Sources: Guo et al. 2017, arXiv:1706.04599 (expected calibration error); Hendrycks et al. 2019, arXiv:1812.04606 (its root mean
 //! square form); Nguyen & O'Connor 2015, arXiv:1508.05154 (bins of equal mass); Brier 1950.
 
-use crate::evaluate::argmax_of;
+use robustify_select::argmax;
 
 /// How many bins confidences are sorted into.
 pub const BINS: usize = 15;
@@ -58,7 +58,7 @@ impl Reliability {
         let mut told = Vec::new();
         let (mut brier, mut nll) = (0.0, 0.0);
         for (probabilities, label) in answers.into_iter().filter(|(probabilities, _)| !probabilities.is_empty()) {
-            let predicted = argmax_of(probabilities);
+            let predicted = argmax(probabilities);
             told.push((f64::from(probabilities[predicted]), predicted == label));
             let true_class = probabilities.get(label).map_or(0.0, |&p| f64::from(p));
             let squares: f64 = probabilities.iter().map(|&p| f64::from(p).powi(2)).sum();

@@ -49,12 +49,7 @@ pub fn chunks(count: usize) -> Vec<std::ops::Range<usize>> {
 pub fn argmax(logits: Tensor<2>) -> Vec<usize> {
     let classes = logits.dims()[1];
     let values: Vec<f32> = logits.into_data().convert::<f32>().try_to_vec().expect("converted to f32");
-    values.chunks_exact(classes).map(argmax_of).collect()
-}
-
-/// Index of the largest value; the first of equals.
-pub fn argmax_of(values: &[f32]) -> usize {
-    (1..values.len()).fold(0, |best, index| if values[index] > values[best] { index } else { best })
+    values.chunks_exact(classes).map(robustify_select::argmax).collect()
 }
 
 #[cfg(test)]

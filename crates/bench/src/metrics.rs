@@ -3,9 +3,8 @@
 use robustify_augment::Group;
 use robustify_predict::{Answers, HeadAnswer};
 use robustify_report::Row;
-use robustify_select::{Head, SelectConfig};
+use robustify_select::{Head, SelectConfig, argmax};
 
-use crate::evaluate::argmax_of;
 use crate::measure::Measured;
 use crate::routes::{Blend, Calibrations, HeadRoute};
 use crate::store::Stored;
@@ -59,7 +58,7 @@ pub fn judge(judging: &Judging<'_>, measured: &Measured) -> Judged {
     for (model, stored) in &measured.answers {
         match &stored.answers {
             Answers::Logits { classes, values } => {
-                let predictions = values.chunks_exact(*classes).map(argmax_of).collect();
+                let predictions = values.chunks_exact(*classes).map(argmax).collect();
                 judge.accuracy(model, SINGLE, stored, predictions);
             }
             Answers::Heads(heads) => judge.heads(model, stored, heads),

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use robustify_predict::{Answers, HeadAnswer};
 use robustify_select::{
-    Calibration, Dawin, Head, Mixture, NamedRule, Route, Rule, SampleStatistics, SelectConfig, fit_temperature,
+    Calibration, Dawin, Head, Mixture, NamedRule, Route, Rule, SampleStatistics, SelectConfig, argmax, fit_temperature,
 };
 
-use crate::evaluate::argmax_of;
 use crate::store::Stored;
 
 /// A way to answer with three heads, under its name in records.
@@ -124,11 +123,11 @@ impl HeadRoute {
                 let kind = self.select.uncertainty as usize;
                 let uncertainty = sample.uncertainty.map(|uncertainty| f64::from(uncertainty[kind]));
                 let mixed = mixture.mix(&members, Some(&uncertainty[..members.len()]));
-                (None, argmax_of(&mixed.expect("heads of one model have the same classes")))
+                (None, argmax(&mixed.expect("heads of one model have the same classes")))
             }
             Way::Dawin(dawin) => {
                 let mixed = dawin.mix(of(&sample, Head::Clean), of(&sample, Head::Robust));
-                (None, argmax_of(&mixed.expect("heads of one model have the same classes")))
+                (None, argmax(&mixed.expect("heads of one model have the same classes")))
             }
         }
     }
@@ -188,12 +187,12 @@ impl Blend {
         let mut all: Vec<(String, Vec<usize>)> = possible
             .map(|mixture| {
                 let mix = |image| mixture.mix(&of(image), None).expect("members of one suite have the same classes");
-                (mixture.name().to_owned(), (0..images).map(|image| argmax_of(&mix(image))).collect())
+                (mixture.name().to_owned(), (0..images).map(|image| argmax(&mix(image))).collect())
             })
             .collect();
         if let Some(dawin) = dawin {
             let mix = |image: usize| dawin.mix(&members[0][image], &members[1][image]);
-            let classes = (0..images).map(|image| argmax_of(&mix(image).expect("two members with the same classes")));
+            let classes = (0..images).map(|image| argmax(&mix(image).expect("two members with the same classes")));
             all.push(("dawin".to_owned(), classes.collect()));
         }
         all

@@ -199,7 +199,7 @@ impl ViewCache {
         let (mut right, mut count) = (0, 0);
         for row in rows {
             let logits = &all[row * classes..(row + 1) * classes];
-            let best = (1..logits.len()).fold(0, |best, class| if logits[class] > logits[best] { class } else { best });
+            let best = robustify_select::argmax(logits);
             right += usize::from(best == self.labels[row / self.views()]);
             count += 1;
         }

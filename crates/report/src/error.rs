@@ -40,19 +40,6 @@ pub enum ReportError {
         /// What was expected, and what was found.
         message: String,
     },
-    /// Runs that do not have the same rows.
-    #[error(
-        "run {run} has {found} row(s) for {what}, expected one in every run; \
-         evaluate all runs alike to bring them together"
-    )]
-    Mismatch {
-        /// Which run, from 0.
-        run: usize,
-        /// How many rows it has for the key.
-        found: usize,
-        /// The key: model, suite, corruption, severity, route and metric.
-        what: String,
-    },
 }
 
 /// What is wrong with a row.

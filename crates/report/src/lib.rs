@@ -4,7 +4,7 @@
 //! stored as `results.csv` ([`write_csv`], [`read_csv`]) and `results.json` ([`write_json`], [`read_json`]), always with the
 //! same formatting, so that equal results are equal bytes; [`write_atomic`] sees to it that a killed program leaves either
 //! the old file or the new one, [`lock_folder`] and [`lock_file`] keep a second program out, and [`digest`] identifies files
-//! and settings by their SHA-256. [`Spread`] and [`across_runs`] summarise, [`Table`] shows. This crate knows no tensors.
+//! and settings by their SHA-256. [`Spread`] summarises, [`Table`] shows. This crate knows no tensors.
 //!
 //! ```
 //! use robustify_report::{Row, Spread, Style, Table, to_csv};
@@ -57,5 +57,5 @@ pub use error::{ReportError, RowFault};
 pub use json::{JSON_SCHEMA, Meta, Results, from_json, read_json, to_json, write_json};
 pub use lock::{Lock, LockError, lock_file, lock_folder, wait_for_lock};
 pub use row::Row;
-pub use spread::{Spread, across_runs};
+pub use spread::Spread;
 pub use table::{Style, Table};

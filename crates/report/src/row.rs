@@ -53,11 +53,6 @@ impl Row {
         let text = format!("{:.6}", self.value);
         if text == "-0.000000" { text[1..].to_owned() } else { text }
     }
-
-    /// Everything but the number, for comparison and for messages.
-    pub(crate) fn key(&self) -> (&str, &str, Option<&str>, Option<u8>, &str, &str) {
-        (&self.model, &self.suite, self.corruption.as_deref(), self.severity, &self.route, &self.metric)
-    }
 }
 
 /// Checks every row, for writers.

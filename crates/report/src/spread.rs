@@ -1,8 +1,6 @@
 //! Means over rows, and means with their spread over seeds.
 
-use std::collections::BTreeMap;
-
-use crate::{ReportError, Row};
+use crate::Row;
 
 /// The mean of some values and how far they lie apart.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,53 +52,6 @@ impl Spread {
     }
 }
 
-/// Brings runs with different seeds together: for each row of the first, in its order, the spread of its value over all
-/// runs. The row that is returned holds the mean, and counts the images of all runs.
-///
-/// # Errors
-///
-/// A run has a row twice, or one that not every run has.
-pub fn across_runs(runs: &[Vec<Row>]) -> Result<Vec<(Row, Spread)>, ReportError> {
-    let Some(first) = runs.first() else { return Ok(Vec::new()) };
-    let mut same: BTreeMap<_, Vec<&Row>> = BTreeMap::new();
-    for (run, rows) in runs.iter().enumerate() {
-        for row in rows {
-            let others = same.entry(row.key()).or_default();
-            // Every run before this one has brought its row; a second one of this run, or a row that is new now, shows.
-            if others.len() != run {
-                return Err(mismatch(row, runs));
-            }
-            others.push(row);
-        }
-    }
-    let mut combined = Vec::with_capacity(first.len());
-    for row in first {
-        let all = &same[&row.key()];
-        match Spread::of(all.iter().map(|row| row.value)) {
-            Some(spread) if spread.count == runs.len() => {
-                let count = all.iter().map(|row| row.count).sum();
-                combined.push((Row { value: spread.mean, count, ..row.clone() }, spread));
-            }
-            _ => return Err(mismatch(row, runs)),
-        }
-    }
-    Ok(combined)
-}
-
-/// Names the first run that does not have a row exactly once.
-fn mismatch(row: &Row, runs: &[Vec<Row>]) -> ReportError {
-    let counts = runs.iter().map(|rows| rows.iter().filter(|other| other.key() == row.key()).count());
-    let (run, found) = counts.enumerate().find(|(_, count)| *count != 1).unwrap_or_default();
-    ReportError::Mismatch { run, found, what: describe(row) }
-}
-
-fn describe(row: &Row) -> String {
-    let Row { model, suite, route, metric, .. } = row;
-    let corruption = row.corruption.as_deref().unwrap_or("clean");
-    let severity = row.severity.map(|severity| format!(" severity {severity}")).unwrap_or_default();
-    format!("{model}, {suite}, {corruption}{severity}, {route}, {metric}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,33 +74,5 @@ mod tests {
         ];
         assert_eq!(Spread::of_rows(&rows, |row| row.corruption.is_some()).unwrap().mean, 0.5);
         assert_eq!(Spread::of_rows(&rows, |row| row.model == "apt"), None);
-    }
-
-    #[test]
-    fn runs_are_brought_together_row_by_row_whatever_their_order() {
-        let (fog, clean) = (Some(("fog", 2)), None);
-        let runs = [
-            vec![row("original", clean, 0.75), row("original", fog, 0.25)],
-            vec![row("original", fog, 0.75), row("original", clean, 0.75)],
-        ];
-        let combined = across_runs(&runs).unwrap();
-        assert_eq!(combined[0].0, Row { count: 200, ..row("original", clean, 0.75) });
-        assert_eq!((combined[0].1.deviation, combined[1].1.mean), (Some(0.0), 0.5));
-        assert!((combined[1].1.deviation.unwrap() - 0.125f64.sqrt()).abs() < 1e-12);
-        assert!(across_runs(&[]).unwrap().is_empty());
-    }
-
-    #[test]
-    fn runs_that_were_not_evaluated_alike_are_not_brought_together() {
-        let (clean, fog) = (row("original", None, 0.75), row("original", Some(("fog", 2)), 0.25));
-        let message = |runs: &[Vec<Row>]| across_runs(runs).unwrap_err().to_string();
-        let (both, one) = (vec![clean.clone(), fog.clone()], vec![clean.clone()]);
-        let fog_is_missing = "run 1 has 0 row(s) for original, fashion-c, fog severity 2, single, accuracy";
-        assert!(message(&[both.clone(), one.clone()]).starts_with(fog_is_missing));
-        assert!(message(&[one.clone(), both.clone()]).starts_with(&fog_is_missing.replace("run 1", "run 0")));
-        assert!(
-            message(&[one, vec![clean.clone(), clean]])
-                .starts_with("run 1 has 2 row(s) for original, fashion-c, clean")
-        );
     }
 }

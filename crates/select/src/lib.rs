@@ -26,6 +26,6 @@ mod rules;
 
 pub use heads::{DropoutFrom, Head, OneHead, SplitConfig, ThreeHeads};
 pub use masks::KeyedMasks;
-pub use mc::{McConfig, SampleStatistics, Uncertainty};
+pub use mc::{McConfig, SampleStatistics, Uncertainty, argmax};
 pub use mixtures::{Dawin, Mixture, MixtureError, fit_temperature};
 pub use rules::{Calibration, KlDirection, NamedRule, Route, Rule, SelectConfig};

@@ -74,9 +74,13 @@ impl SampleStatistics {
 
     /// The most probable class of a head; the first of equals.
     pub fn prediction(&self, head: Head) -> usize {
-        let p = &self.probabilities[head.index()];
-        (1..p.len()).fold(0, |best, class| if p[class] > p[best] { class } else { best })
+        argmax(&self.probabilities[head.index()])
     }
+}
+
+/// Index of the largest value; the first of equals.
+pub fn argmax<T: PartialOrd>(values: &[T]) -> usize {
+    (1..values.len()).fold(0, |best, index| if values[index] > values[best] { index } else { best })
 }
 
 /// Mean probabilities and the five uncertainties of one head; standard deviations are those of the population.
@@ -94,7 +98,7 @@ fn summarise(passes: &[f32], classes: usize) -> (Vec<f32>, [f32; 5]) {
             *sum += (f64::from(p) - m).powi(2) / count;
         }
     }
-    let best = (1..classes).fold(0, |best, class| if mean[class] > mean[best] { class } else { best });
+    let best = argmax(&mean);
     let predictive = entropy(mean.iter().copied());
     let uncertainty = [
         variance.iter().map(|v| v.sqrt()).sum::<f64>() / classes as f64,
