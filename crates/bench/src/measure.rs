@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use burn::tensor::{Tensor, TensorData};
 use robustify_device::Machine;
-use robustify_predict::{Answered, Answers, PredictError, Predictor, Rows};
+use robustify_predict::{Answered, PredictError, Predictor, Rows};
 use robustify_watch::{Stopped, Watch};
 use robustify_zoo::Features;
 
@@ -273,30 +273,4 @@ impl TrunkFeatures {
         let tensor = Tensor::from_data(TensorData::new(values.to_vec(), [count, elements]), device);
         Ok(Features::unflatten(tensor, &self.dims).expect("the dimensions that were kept"))
     }
-}
-
-/// Answers of one predictor about some pixels, for callers without a suite.
-///
-/// # Errors
-/// Pixels that do not fit the network.
-pub fn answers(
-    predictor: &dyn Predictor,
-    ids: Vec<u64>,
-    machine: &Machine,
-    pixels: impl Fn(usize) -> Result<image::RgbImage, PredictError> + Sync,
-) -> Result<Answers, BenchError> {
-    let parts = machine.workers.map(chunks(ids.len()), |range| {
-        let own = ids[range.clone()].to_vec();
-        let rows = Rows::new(own, &machine.device, || range.clone().map(&pixels).collect());
-        predictor.answer(&rows)
-    });
-    let mut whole: Option<Answers> = None;
-    for part in parts {
-        let answers = part?.answers;
-        match &mut whole {
-            Some(whole) => whole.append(answers),
-            None => whole = Some(answers),
-        }
-    }
-    Ok(whole.unwrap_or(Answers::Logits { classes: 1, values: Vec::new() }))
 }

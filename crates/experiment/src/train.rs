@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use robustify_data::{Images, Splits};
 use robustify_device::Machine;
 use robustify_methods::lab::{LoadedTeacher, Pretrained, policy, read_original, read_teacher, sizes};
-use robustify_methods::{Config, Fitted, Lab, wanted};
+use robustify_methods::{Config, Fitted, Lab, is_wanted, wanted};
 use robustify_predict::RobustModel;
 use robustify_report::{Row, lock_folder};
 use robustify_watch::Watch;
@@ -109,7 +109,7 @@ fn open(job: &Job, splits: &Splits, machine: &Machine, watch: &dyn Watch) -> any
     );
     check_policies(&job.config, machine)?;
     let original = read_original(&job.config, &job.weights, &machine.device, watch)?;
-    let taught = wanted(&job.config.methods)?.iter().any(|method| method.name() == "teacher");
+    let taught = is_wanted(&job.config, "teacher");
     let read = |file: &PathBuf| read_teacher(&job.config, file, classes, &machine.device, watch);
     Ok((original, job.teacher.as_ref().filter(|_| taught).map(read).transpose()?))
 }

@@ -126,6 +126,11 @@ pub fn wanted(names: &[String]) -> Result<Vec<&'static dyn Method>> {
     Ok(METHODS.iter().filter(|method| wanted.contains(&method.name())).copied().collect())
 }
 
+/// Whether a configuration asks for a method, by name or since another one needs it; not if it names a method that does not exist.
+pub fn is_wanted(config: &Config, name: &str) -> bool {
+    wanted(&config.methods).is_ok_and(|methods| methods.iter().any(|method| method.name() == name))
+}
+
 /// Faults of the list of methods, of their settings, and of settings for methods that do not exist.
 pub(crate) fn faults(config: &Config) -> Vec<String> {
     let mut faults = Vec::new();

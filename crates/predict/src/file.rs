@@ -47,6 +47,7 @@ impl RobustModel {
             Made::Classifier => None,
             Made::ThreeHeads(_, mc) => Some(*mc),
         };
+        let state = self.state();
         let description = Description {
             format: FORMAT,
             method: self.method.clone(),
@@ -56,11 +57,11 @@ impl RobustModel {
             classes: self.classes.clone(),
             cut: self.cut,
             mc,
-            sha256: digest::of_bytes(&weights::to_bytes(&self.state())),
+            sha256: digest::of_bytes(&weights::to_bytes(&state)),
         };
         let text = serde_json::to_string(&description).expect("settings and strings have a JSON form");
         let metadata = HashMap::from([(KEY.to_owned(), text)]);
-        safetensors::serialize(&self.state(), Some(metadata)).expect("names are unique and sizes match the shapes")
+        safetensors::serialize(&state, Some(metadata)).expect("names are unique and sizes match the shapes")
     }
 
     /// Writes the file; it is the old or the new one at any moment, whole.

@@ -305,7 +305,7 @@ impl Config {
     pub fn faults(&self) -> Vec<String> {
         let mut faults = crate::faults(self);
         // What nobody asks for may be missing.
-        if crate::wanted(&self.methods).is_ok_and(|methods| methods.iter().any(|method| method.name() == "teacher")) {
+        if crate::is_wanted(self, "teacher") {
             faults.extend(self.teacher.faults());
         }
         let under =

@@ -47,7 +47,7 @@ pub(super) fn cached(lab: &Lab<'_>) -> Result<Views> {
     let mut hash = features.hash.clone();
     let untaught_cost = features.cost();
     let mut cost = untaught_cost;
-    if crate::wanted(&lab.config.methods)?.iter().any(|method| method.name() == "teacher") {
+    if crate::is_wanted(&lab.config, "teacher") {
         let (said, taught) = taught(lab, &spec, &features)?;
         logits.push((Teacher::Robust, said));
         cost = cost + taught.cost();
