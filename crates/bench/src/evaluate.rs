@@ -21,23 +21,32 @@ pub fn accuracy(
     workers: &Workers,
     device: &Device,
 ) -> Result<f64, BenchError> {
-    let chunks = chunks(images.len());
-    let rights = workers.map(chunks, |indices| -> Result<usize, BenchError> {
+    let said = predictions(model, images, preprocess, workers, device)?;
+    let right = said.iter().zip(images.labels()).filter(|(a, b)| a == b).count();
+    Ok(right as f64 / images.len().max(1) as f64)
+}
+
+/// The class with the largest logit, image by image.
+///
+/// # Errors
+/// An image that cannot be read or that the preprocessing cannot take.
+pub fn predictions(
+    model: &Model,
+    images: &Images,
+    preprocess: &Preprocess,
+    workers: &Workers,
+    device: &Device,
+) -> Result<Vec<usize>, BenchError> {
+    let parts = workers.map(chunks(images.len()), |indices| -> Result<Vec<usize>, BenchError> {
         let mut rows = Vec::new();
-        let mut labels = Vec::new();
         for index in indices {
             let sample = images.get(index)?;
             rows.push(preprocess.pixels(&sample.image).map_err(|error| error.of_image(images, index))?);
-            labels.push(sample.label);
         }
-        let logits = model.forward(batch::normalised(&rows, preprocess, device)?, &Pass::eval());
-        Ok(argmax(logits).into_iter().zip(labels).filter(|(a, b)| a == b).count())
+        Ok(argmax(model.forward(batch::normalised(&rows, preprocess, device)?, &Pass::eval())))
     });
-    let mut right = 0;
-    for count in rights {
-        right += count?;
-    }
-    Ok(right as f64 / images.len().max(1) as f64)
+    let parts: Vec<Vec<usize>> = parts.into_iter().collect::<Result<_, _>>()?;
+    Ok(parts.concat())
 }
 
 /// `0..count` in chunks of [`ROWS`].

@@ -93,6 +93,9 @@ pub struct Train {
     /// Start an unfinished stage over instead of continuing it.
     #[arg(long, conflicts_with = "resume")]
     pub fresh: bool,
+    /// Replace models and results of a finished run in the same folder that has other settings or images.
+    #[arg(long, conflicts_with = "resume")]
+    pub overwrite: bool,
     /// Run everything that `vary` names (teacher, views, heads, masks) this many times, with seeds one apart, and print mean ± standard
     /// deviation. Default: once.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

@@ -1,17 +1,18 @@
 //! Measuring the models of a finished run, or of files, again.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context as _, ensure};
-use robustify_data::{Preprocess, Splits};
+use anyhow::{Context as _, anyhow, ensure};
+use robustify_data::{Images, Preprocess, Relabelled, Splits};
 use robustify_device::Machine;
+use robustify_methods::lab::classes::{self, KnownClasses};
 use robustify_methods::{Config, METHODS};
 use robustify_predict::{Made, RobustModel};
 use robustify_report::{lock_folder, write_atomic};
 use robustify_watch::Watch;
 
-use crate::run::{self, Started};
+use crate::run::{self, Started, UsedData};
 use crate::train::Report;
 use crate::{results, settings, train};
 
@@ -40,18 +41,59 @@ pub fn benchmark(job: &Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Res
     expect_effect(&file, &config)?;
     let _lock = lock_folder(&job.out)?;
     let models = models(job, &config, machine, watch)?;
-    let splits = Splits::open(&config.data, watch)?;
+    let opened = Splits::open(&config.data, watch)?;
+    let started = Started::read(&job.run)?;
+    if let Some(before) = started.as_ref().and_then(|started| started.data.as_ref()) {
+        let changes = UsedData::of(&opened).changes(before);
+        if !changes.is_empty() {
+            watch.warn(&format!(
+                "{}: not the images that {} was trained and measured on ({}); the numbers are those of the present ones",
+                config.data.path.display(),
+                job.run.display(),
+                changes.join(", ")
+            ));
+        }
+    }
+    let splits = under_classes(opened, &models[0], &config.data.path, watch)?;
     for part in [&splits.validation, &splits.test] {
         train::check_images(&config, part)?;
     }
     // The answers that training kept are of use here, and the other way round.
-    let cache = Started::read(&job.run)?.map(|started| started.cache).filter(|cache| cache.is_dir());
+    let cache = started.map(|started| started.cache).filter(|cache| cache.is_dir());
     let store = train::answers(cache.as_deref().unwrap_or(&job.out));
     let measurement = results::measure(&config, &models, &splits, &store, machine, watch)?;
-    write_atomic(&job.out.join("benchmark.toml"), toml::to_string_pretty(&config)?.as_bytes())?;
+    write_atomic(&job.out.join(run::BENCHMARKED), toml::to_string_pretty(&config)?.as_bytes())?;
     measurement.write(&job.out, &config, machine)?;
     measurement.say_costs(watch);
     Report::new(&[measurement])
+}
+
+/// The images under the classes of a model, by their names.
+fn under_classes(splits: Splits, model: &RobustModel, data: &Path, watch: &dyn Watch) -> anyhow::Result<Splits> {
+    let (own, known) = (splits.train.classes(), &model.classes);
+    if own == known.as_slice() {
+        return Ok(splits);
+    }
+    let places = KnownClasses::new(known, "the model").all_places(own).map_err(|unknown| {
+        anyhow!(
+            "{}: {} of its classes are none of those that the models tell apart: {}. The models know {}; rename the folders (or \
+             data.classes) as they were, take those out, or train again",
+            data.display(),
+            unknown.len(),
+            classes::list(&unknown),
+            classes::list(known)
+        )
+    })?;
+    watch.say(&format!(
+        "{}: its {} classes are matched by name with the {} of the models",
+        data.display(),
+        own.len(),
+        known.len()
+    ));
+    let of = |images: Images| -> anyhow::Result<Images> {
+        Ok(Arc::new(Relabelled::new(images, known.clone(), places.clone())?))
+    };
+    Ok(Splits { train: of(splits.train)?, validation: of(splits.validation)?, test: of(splits.test)? })
 }
 
 /// The run's models, sampled as the configuration says now, and those of files.
@@ -117,7 +159,7 @@ const EFFECTIVE: [&str; 5] = ["name", "data", "benchmark", "select", "checkpoint
 fn expect_effect(file: &Path, given: &Config) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let mut changed = Vec::new();
-    differences("", &toml::from_str(&text)?, &toml::Table::try_from(given)?, &mut changed);
+    settings::differences("", &toml::from_str(&text)?, &toml::Table::try_from(given)?, &mut changed);
     let within =
         |key: &str, part: &str| key.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     changed.retain(|key| !EFFECTIVE.iter().any(|part| within(key, part)));
@@ -127,17 +169,4 @@ fn expect_effect(file: &Path, given: &Config) -> anyhow::Result<()> {
         changed.join(", ")
     );
     Ok(())
-}
-
-/// The keys, by their paths, under which two tables differ.
-fn differences(path: &str, one: &toml::Table, other: &toml::Table, found: &mut Vec<String>) {
-    let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
-    for key in keys {
-        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        match (one.get(key), other.get(key)) {
-            (Some(toml::Value::Table(one)), Some(toml::Value::Table(other))) => differences(&path, one, other, found),
-            (one, other) if one != other => found.push(path),
-            _ => {}
-        }
-    }
 }

@@ -12,7 +12,7 @@
 //! let machine = robustify_device::Machine::open(Some("flex"), None)?;
 //! let weights = config.original.weights.clone();
 //! let (folder, cache) = ("runs/smoke".into(), "runs/cache".into());
-//! let job = train::Job { config, weights, teacher: None, folder, cache, seeds: 1, fresh: false };
+//! let job = train::Job { config, weights, teacher: None, folder, cache, seeds: 1, fresh: false, overwrite: false };
 //! let report = train::train(&job, &machine, &robustify_watch::Silent)?;
 //! assert!(report.text().contains("robustify"));
 //! # Ok::<(), anyhow::Error>(())
@@ -28,3 +28,4 @@ pub mod run;
 pub mod settings;
 pub mod summary;
 pub mod train;
+mod validation;

@@ -4,18 +4,25 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use burn::tensor::Device;
+use robustify_data::{Images, Splits};
 use robustify_methods::{Config, Fitted};
 use robustify_predict::RobustModel;
 use robustify_report::write_atomic;
 use serde::{Deserialize, Serialize};
 
-use crate::summary;
+use crate::{settings, summary};
 
 /// The merged configuration.
 pub const CONFIG: &str = "config.toml";
 
 /// The folder of the fitted models, one file each, by their names.
 pub const MODELS: &str = "models";
+
+/// Where `bench-robustness` puts its results, unless it is told otherwise.
+pub const BENCHMARK: &str = "bench";
+
+/// The configuration that `bench-robustness` measured with, beside its results.
+pub(crate) const BENCHMARKED: &str = "benchmark.toml";
 
 /// How the run was started.
 const STARTED: &str = "run.json";
@@ -30,6 +37,39 @@ pub struct Started {
     /// Names of its models in the order of the table; empty until all are fitted.
     #[serde(default)]
     pub models: Vec<String>,
+    /// The images that it was trained and measured on; runs of older programs do not say it.
+    #[serde(default)]
+    pub data: Option<UsedData>,
+}
+
+/// The images of a run: what tells whether somebody changed them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UsedData {
+    /// Names of the classes, in the order of the labels.
+    pub classes: Vec<String>,
+    /// Training, validation and test part: number of images and fingerprint.
+    pub parts: [(usize, String); 3],
+}
+
+/// What the parts of data are called in messages.
+const PARTS: [&str; 3] = ["training", "validation", "test"];
+
+impl UsedData {
+    /// Of some images.
+    pub fn of(splits: &Splits) -> Self {
+        let part = |images: &Images| (images.len(), images.fingerprint());
+        Self {
+            classes: splits.train.classes().to_vec(),
+            parts: [part(&splits.train), part(&splits.validation), part(&splits.test)],
+        }
+    }
+
+    /// How these images differ from those of `before`, a few words for each part that does.
+    pub fn changes(&self, before: &Self) -> Vec<String> {
+        let parts = PARTS.iter().zip(self.parts.iter().zip(&before.parts));
+        let changed = parts.filter(|(_, (now, then))| now != then);
+        changed.map(|(part, (now, then))| format!("{} {part} images then, {} now", then.0, now.0)).collect()
+    }
 }
 
 impl Started {
@@ -66,7 +106,7 @@ pub fn model_file(folder: &Path, name: &str) -> PathBuf {
     folder.join(MODELS).join(format!("{name}.safetensors"))
 }
 
-/// Writes the fitted models, and their names into the record of the run.
+/// Writes the fitted models, and their names and images into the record of the run.
 ///
 /// # Errors
 /// A file that cannot be written.
@@ -85,7 +125,8 @@ pub fn write_models(folder: &Path, started: &Started, fitted: &[Fitted]) -> anyh
 /// # Errors
 /// A folder that is no finished run, a name that it does not have, or a damaged file.
 pub fn read_models(folder: &Path, only: &[String], device: &Device) -> anyhow::Result<Vec<RobustModel>> {
-    let started = Started::read(folder)?.unwrap_or(Started { seeds: 1, cache: PathBuf::new(), models: Vec::new() });
+    let started =
+        Started::read(folder)?.unwrap_or(Started { seeds: 1, cache: PathBuf::new(), models: Vec::new(), data: None });
     if started.models.is_empty() {
         bail!(
             "{}: is this a finished run? It names no models in {STARTED}; `train` writes them when all are fitted, and each of \
@@ -98,6 +139,54 @@ pub fn read_models(folder: &Path, only: &[String], device: &Device) -> anyhow::R
     }
     let wanted = started.models.iter().filter(|name| only.is_empty() || only.contains(name));
     wanted.map(|name| Ok(RobustModel::read(&model_file(folder, name), device)?)).collect()
+}
+
+/// An error if a folder holds a finished run of another configuration, other images, or other seeds, whose models and results would
+/// be lost. Another rule for the same models is none: the table alone is made again.
+///
+/// # Errors
+/// Such a run, with what differs and the ways out; files that cannot be read.
+pub fn expect_free(folder: &Path, config: &Config, started: &Started) -> anyhow::Result<()> {
+    let path = folder.join(CONFIG);
+    let Some(before) = Started::read(folder)?.filter(|before| is_finished(folder, before)) else { return Ok(()) };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| path.display().to_string()),
+    };
+    let old: toml::Table = toml::from_str(&text).with_context(|| path.display().to_string())?;
+    let mut changed = Vec::new();
+    settings::differences("", &old, &toml::Table::try_from(config)?, &mut changed);
+    // Another rule works on the same answers, and further methods leave the others as they are.
+    let methods =
+        |table: &toml::Table| table.get("methods").and_then(toml::Value::as_array).cloned().unwrap_or_default();
+    let (kept, asked) = (methods(&old), toml::Value::try_from(&config.methods)?);
+    let grows = kept.iter().all(|method| asked.as_array().is_some_and(|asked| asked.contains(method)));
+    let harmless = ["name", "checkpoint_seconds", "data.strict"];
+    changed.retain(|key| {
+        !key.starts_with("select.rule") && !harmless.contains(&key.as_str()) && !(grows && key == "methods")
+    });
+    if before.seeds != started.seeds {
+        changed.push(format!("--seeds ({} then, {} now)", before.seeds, started.seeds));
+    }
+    if let (Some(before), Some(now)) = (&before.data, &started.data) {
+        changed.extend(now.changes(before));
+    }
+    if !changed.is_empty() {
+        bail!(
+            "{}: a finished run is there, with other settings or images: {}. --run-dir DIR puts the new one elsewhere, --overwrite replaces \
+             models and results, --resume {} prints the finished one's table again",
+            folder.display(),
+            changed.join(", "),
+            folder.display()
+        );
+    }
+    Ok(())
+}
+
+/// Whether a run's folder holds models or results.
+fn is_finished(folder: &Path, started: &Started) -> bool {
+    !started.models.is_empty() || folder.join(summary::SEEDS).exists() || folder.join("results.csv").exists()
 }
 
 /// Writes the merged configuration. What another configuration left in the folder goes first, so that models and results
@@ -114,15 +203,31 @@ pub fn write_config(folder: &Path, config: &Config) -> anyhow::Result<()> {
             old.select.rule = config.select.rule;
             old == *config
         });
-        let results = ["results.csv", "results.json", summary::RUN, summary::SEEDS];
-        for name in results.into_iter().chain(["timings.json"].into_iter().filter(|_| !same_but_for_rule)) {
-            remove(&folder.join(name))?;
-        }
+        remove_results(folder)?;
+        remove_benchmark(&folder.join(BENCHMARK))?;
         if !same_but_for_rule {
+            remove(&folder.join("timings.json"))?;
             remove_models(folder)?;
         }
     }
     Ok(write_atomic(&folder.join(CONFIG), text.as_bytes())?)
+}
+
+/// Removes results, which [`crate::train`] writes again.
+fn remove_results(folder: &Path) -> anyhow::Result<()> {
+    ["results.csv", "results.json", summary::RUN, summary::SEEDS].iter().try_for_each(|name| remove(&folder.join(name)))
+}
+
+/// Removes what `bench-robustness` left of models that are gone, and its folder if nothing else is in it.
+fn remove_benchmark(folder: &Path) -> anyhow::Result<()> {
+    if !folder.join(BENCHMARKED).exists() {
+        return Ok(());
+    }
+    remove_results(folder)?;
+    ["timings.json", BENCHMARKED].iter().try_for_each(|name| remove(&folder.join(name)))?;
+    // Whatever else lies in it is not ours.
+    let _ = std::fs::remove_dir(folder);
+    Ok(())
 }
 
 /// Removes the models that the run's record names, and no other file.

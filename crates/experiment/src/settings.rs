@@ -1,5 +1,6 @@
 //! Configurations: the file, then settings over it; unknown keys and all faults are errors.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
@@ -107,4 +108,17 @@ fn override_documents(pair: &str) -> anyhow::Result<(String, String)> {
     }
     let plain = format!("{key} = {value}");
     Ok((if is_toml(&plain) { plain } else { text.clone() }, text))
+}
+
+/// The keys, by their paths, under which two tables differ.
+pub(crate) fn differences(path: &str, one: &toml::Table, other: &toml::Table, found: &mut Vec<String>) {
+    let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    for key in keys {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match (one.get(key), other.get(key)) {
+            (Some(toml::Value::Table(one)), Some(toml::Value::Table(other))) => differences(&path, one, other, found),
+            (one, other) if one != other => found.push(path),
+            _ => {}
+        }
+    }
 }

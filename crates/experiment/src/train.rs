@@ -13,8 +13,9 @@ use robustify_watch::Watch;
 
 use crate::compare::verdicts;
 use crate::results::{self, Measurement};
-use crate::run::{self, Started};
+use crate::run::{self, Started, UsedData};
 use crate::summary::{self, Runs};
+use crate::validation;
 
 /// What to train, and where.
 pub struct Job {
@@ -32,6 +33,8 @@ pub struct Job {
     pub seeds: u64,
     /// Whether to start unfinished stages over instead of continuing them.
     pub fresh: bool,
+    /// Whether models and results of a finished run with other settings or images may be replaced.
+    pub overwrite: bool,
 }
 
 /// Fits every method that is not fitted yet, for one or several seeds, measures, and writes the run's folder.
@@ -49,7 +52,11 @@ pub fn train(job: &Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<
     let opened = open(job, &splits, machine, watch)?;
     // What cannot be written to is found before anything of the run's folder is touched.
     std::fs::create_dir_all(&job.cache).with_context(|| format!("cache folder {}", job.cache.display()))?;
-    let started = Started { seeds: job.seeds, cache: std::path::absolute(&job.cache)?, models: Vec::new() };
+    let (cache, data) = (std::path::absolute(&job.cache)?, Some(UsedData::of(&splits)));
+    let started = Started { seeds: job.seeds, cache, models: Vec::new(), data };
+    if !job.overwrite {
+        run::expect_free(&job.folder, &job.config, &started)?;
+    }
     if job.seeds > 1 {
         run::write_config(&job.folder, &job.config)?;
         started.write(&job.folder)?;
@@ -147,11 +154,13 @@ impl One<'_> {
     ) -> anyhow::Result<Measurement> {
         let Self { job, config, folder, started } = self;
         run::write_config(folder, &config)?;
-        if Started::read(folder)?.is_none() {
-            started.write(folder)?;
-        }
+        // A run that is measured again keeps its models while that goes on.
+        let models = Started::read(folder)?.map(|before| before.models).unwrap_or_default();
+        Started { models, ..started.clone() }.write(folder)?;
         let methods = wanted(&config.methods)?;
         let lab = Lab::new(config, splits, machine, watch, job.cache.clone(), job.fresh, opened).with_teacher(teacher);
+        let original = lab.original()?;
+        validation::check(&original.model, &lab)?;
         let mut fitted: Vec<Fitted> = Vec::new();
         for method in methods {
             fitted.extend(lab.fits(method.name())?.iter().cloned());
@@ -159,7 +168,6 @@ impl One<'_> {
         run::write_models(folder, &started, &fitted)?;
         let seconds: Vec<f64> = fitted.iter().map(|fitted| fitted.cost.cpu_seconds).collect();
         let models: Vec<RobustModel> = fitted.into_iter().map(|fitted| fitted.model).collect();
-        say_validation(&models[0], splits, machine, watch)?;
         let mut measurement = results::measure(&lab.config, &models, splits, &answers(&job.cache), machine, watch)?;
         for ((_, costs), seconds) in measurement.costs.iter_mut().zip(seconds) {
             costs.training = (seconds > 0.0).then(|| 1e3 * seconds / splits.train.len().max(1) as f64);
@@ -173,22 +181,4 @@ impl One<'_> {
 /// Where answers are, beside the stages.
 pub(crate) fn answers(cache: &Path) -> PathBuf {
     cache.join("answers")
-}
-
-/// Settings are chosen on these numbers, never on the test images.
-fn say_validation(original: &RobustModel, splits: &Splits, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<()> {
-    let images = &splits.validation;
-    let accuracy = robustify_bench::evaluate::accuracy(
-        &original.model,
-        images,
-        &original.preprocess,
-        &machine.workers,
-        &machine.device,
-    )?;
-    watch.say(&format!(
-        "validation: the original model is right on {:.1} % of {} clean images",
-        100.0 * accuracy,
-        images.len()
-    ));
-    Ok(())
 }

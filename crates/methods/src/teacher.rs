@@ -34,6 +34,7 @@ impl Method for Teacher {
             classes: lab.classes().to_vec(),
             cut: None,
             made: Made::Classifier,
+            trained_on: Some(lab.trained_on()),
         };
         Ok(vec![Fitted { model, hash: hash.clone(), cost: *cost }])
     }

@@ -11,7 +11,7 @@ use robustify_zoo::weights::{self, Checkpoint, Entry, State};
 use robustify_zoo::{Model, ModelConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{Made, PredictError, RobustModel};
+use crate::{Made, PredictError, RobustModel, TrainedOn};
 
 /// The key of the description in the metadata.
 const KEY: &str = "robustify";
@@ -32,6 +32,8 @@ struct Description {
     cut: Option<SplitConfig>,
     /// Present for three heads.
     mc: Option<McConfig>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trained_on: Option<TrainedOn>,
     /// Hash of all tensors.
     sha256: String,
 }
@@ -57,6 +59,7 @@ impl RobustModel {
             classes: self.classes.clone(),
             cut: self.cut,
             mc,
+            trained_on: self.trained_on.clone(),
             sha256: digest::of_bytes(&weights::to_bytes(&state)),
         };
         let text = serde_json::to_string(&description).expect("settings and strings have a JSON form");
@@ -136,6 +139,7 @@ impl RobustModel {
             classes: said.classes,
             cut: said.cut,
             made,
+            trained_on: said.trained_on,
         })
     }
 }

@@ -22,6 +22,7 @@
 //!     classes: vec!["cat".into(), "dog".into()],
 //!     cut: None,
 //!     made: Made::Classifier,
+//!     trained_on: None,
 //! };
 //! let pixels = vec![image::RgbImage::new(16, 16); 3];
 //! let rows = Rows::new(vec![1, 2, 3], &device, || Ok(pixels.clone()));
@@ -41,7 +42,7 @@ mod three_heads;
 
 pub use answers::{Answered, Answers, HeadAnswer};
 pub use error::PredictError;
-pub use model::{Made, RobustModel};
+pub use model::{Made, RobustModel, TrainedOn};
 pub use rows::Rows;
 
 /// What can be asked about images.

@@ -3,6 +3,7 @@ use robustify_report::digest;
 use robustify_select::{McConfig, SplitConfig, ThreeHeads};
 use robustify_zoo::weights::{self, State};
 use robustify_zoo::{Model, ModelConfig};
+use serde::{Deserialize, Serialize};
 
 use crate::classifier::{Body, Classifier, Trunk};
 use crate::three_heads::ThreeHeaded;
@@ -27,6 +28,17 @@ pub struct RobustModel {
     pub cut: Option<SplitConfig>,
     /// What comes behind the cut.
     pub made: Made,
+    /// The images that it was made with, if somebody wrote it down.
+    pub trained_on: Option<TrainedOn>,
+}
+
+/// The images that a model was made with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainedOn {
+    /// How many.
+    pub images: usize,
+    /// Their fingerprint, see `robustify_data::ImageSet::fingerprint`.
+    pub fingerprint: String,
 }
 
 /// What answers behind the trunk.
@@ -114,6 +126,6 @@ fn tensors(state: &State) -> String {
     digest::of_bytes(&weights::to_bytes(state))
 }
 
-fn digest_of<T: serde::Serialize>(value: &T) -> String {
+fn digest_of<T: Serialize>(value: &T) -> String {
     digest::of(value).expect("settings and strings have a JSON form")
 }

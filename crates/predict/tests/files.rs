@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use image::RgbImage;
-use robustify_predict::{Answers, Made, RobustModel, Rows};
+use robustify_predict::{Answers, Made, RobustModel, Rows, TrainedOn};
 use robustify_select::{McConfig, OneHead, SplitConfig, ThreeHeads};
 use robustify_zoo::{Model, ModelConfig, weights};
 
@@ -32,6 +32,7 @@ fn model(seed: u64, made: impl Fn(&Model) -> Made) -> RobustModel {
         cut: Some(SPLIT),
         made: made(&model),
         model,
+        trained_on: Some(TrainedOn { images: 3, fingerprint: "f0".into() }),
     }
 }
 
@@ -57,6 +58,7 @@ fn what_is_read_answers_as_what_was_written() {
         let read = RobustModel::read(&path, &flex()).unwrap();
         assert_eq!(read.to_bytes(), std::fs::read(&path).unwrap(), "{name}");
         assert_eq!(read.identity(), written.identity(), "{name}");
+        assert_eq!(read.trained_on, written.trained_on, "{name}");
         assert_eq!(answers(&read), answers(&written), "{name}");
     }
 }

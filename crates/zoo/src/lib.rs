@@ -28,6 +28,7 @@
 //! ```
 #![deny(missing_docs)]
 
+mod classes;
 pub mod clip;
 mod error;
 pub mod layers;

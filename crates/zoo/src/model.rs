@@ -65,6 +65,16 @@ impl ModelConfig {
         }
     }
 
+    /// Number of classes that a classifier tells apart; 0 for a network without one, and for CLIP's image towers, whose last layer
+    /// is a projection.
+    pub fn classifier(&self) -> usize {
+        match self {
+            Self::Vit(config) if config.projects => 0,
+            Self::ClipResNet(_) => 0,
+            _ => self.classes(),
+        }
+    }
+
     /// Width of the pooled features, which the classifier reads.
     pub fn feature_width(&self) -> usize {
         match self {

@@ -1,6 +1,7 @@
 //! `bench-robustness`: the numbers of a finished run, measured again, with other models beside its own.
 
 use robustify_experiment::benchmark::{Job, benchmark};
+use robustify_experiment::run;
 
 use crate::args::BenchRobustness;
 use crate::console::{self, Console};
@@ -13,7 +14,7 @@ pub fn run(options: &BenchRobustness, console: &Console) -> anyhow::Result<()> {
         run: options.run.clone(),
         models: options.methods.clone(),
         files: options.model.clone(),
-        out: options.out.clone().unwrap_or_else(|| options.run.join("bench")),
+        out: options.out.clone().unwrap_or_else(|| options.run.join(run::BENCHMARK)),
         settings: settings::given(&options.overrides)?,
     };
     console::result(&benchmark(&job, &machine, console)?.text())

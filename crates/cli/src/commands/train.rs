@@ -29,7 +29,8 @@ pub fn run(options: &Train, console: &Console) -> anyhow::Result<()> {
     let machine = options.common.machine()?;
     let weights = original_weights(&config, console)?;
     let teacher = teacher_weights(&config, console)?;
-    let job = Job { config, weights, teacher, folder, cache, seeds, fresh: options.fresh };
+    let job =
+        Job { config, weights, teacher, folder, cache, seeds, fresh: options.fresh, overwrite: options.overwrite };
     console::result(&train::train(&job, &machine, console)?.text())
 }
 
@@ -50,10 +51,19 @@ fn configuration(options: &Train) -> anyhow::Result<Config> {
         bail!("--resume continues with {}; leave out --config {}", stored.display(), other.display());
     }
     let usual = || Path::new("configs/fashion-mini.toml").to_owned();
-    let file = stored.or_else(|| options.config.clone()).unwrap_or_else(usual);
     let mut overrides = options.overrides.clone();
     if options.strict {
         overrides.push("data.strict=true".into());
     }
-    files::load(&file, &settings::given(&overrides)?)
+    let given = settings::given(&overrides)?;
+    if let (Some(stored), false) = (&stored, given.is_empty()) {
+        bail!(
+            "--resume continues with the settings in {}, and no others: leave out {}; or train with them into another folder, by \
+             --config {0} --run-dir DIR",
+            stored.display(),
+            given.join(" ")
+        );
+    }
+    let file = stored.or_else(|| options.config.clone()).unwrap_or_else(usual);
+    files::load(&file, &given)
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use burn::tensor::Device;
 use robustify_data::Preprocess;
 use robustify_predict::{Made, RobustModel};
@@ -11,6 +11,7 @@ use robustify_watch::Watch;
 use robustify_zoo::weights::{self, Checkpoint, LoadOptions, Partial};
 use robustify_zoo::{Model, ModelConfig};
 
+use super::classes::{KnownClasses, list};
 use super::config::{Config, TeacherConfig};
 use super::sizes;
 
@@ -31,8 +32,8 @@ pub struct LoadedTeacher {
 ///
 /// # Errors
 /// A file that cannot be read, does not fit the network that the configuration names or the large model's pixels, or has three
-/// heads. A teacher that is not trained any further has to know the classes of the data: by the same names in the same order
-/// if the file names them, else as many.
+/// heads. A teacher that is not trained any further has to know the classes of the data: by their names if the file has them,
+/// else as many.
 pub fn read_teacher(
     config: &Config,
     file: &Path,
@@ -58,12 +59,12 @@ fn read(
     device: &Device,
     watch: &dyn Watch,
 ) -> Result<LoadedTeacher> {
-    let (model, network, own) = if RobustModel::is_one(file)? {
-        let RobustModel { model, network, seen, .. } = robust_model(teacher, file, classes, device)?;
-        (model, network, Some(seen))
+    let (model, network, own, chosen) = if RobustModel::is_one(file)? {
+        let (RobustModel { model, network, seen, .. }, chosen) = robust_model(teacher, file, classes, device)?;
+        (model, network, Some(seen), chosen)
     } else {
         let (model, network) = checkpoint(teacher, file, classes, device, watch)?;
-        (model, network, None)
+        (model, network, None, None)
     };
     let preprocess = match (&teacher.preprocess, own) {
         (Some(text), _) => text.parse()?,
@@ -74,11 +75,17 @@ fn read(
     };
     let sha256 = digest::of_file(file).with_context(|| file.display().to_string())?;
     let hash = digest::of(&(sha256, &teacher.from, &network, preprocess.to_string()))?;
+    let hash = chosen.map_or(Ok(hash.clone()), |chosen| digest::of(&("classes", hash, chosen)))?;
     Ok(LoadedTeacher { model, network, preprocess, hash })
 }
 
-/// A model that this program wrote.
-fn robust_model(teacher: &TeacherConfig, file: &Path, classes: &[String], device: &Device) -> Result<RobustModel> {
+/// A model that this program wrote, and which of its classes the data has, if not all in its own order.
+fn robust_model(
+    teacher: &TeacherConfig,
+    file: &Path,
+    classes: &[String],
+    device: &Device,
+) -> Result<(RobustModel, Option<Vec<usize>>)> {
     let read = RobustModel::read(file, device)?;
     ensure!(
         matches!(read.made, Made::Classifier),
@@ -98,17 +105,21 @@ fn robust_model(teacher: &TeacherConfig, file: &Path, classes: &[String], device
             serde_json::to_string(own)?
         );
     }
-    ensure!(
-        teacher.training.is_some() || read.classes == classes,
-        "it tells the classes {} apart, and the data has {}; {WAY_OUT}",
-        list(&read.classes),
-        list(classes)
-    );
-    Ok(read)
+    if teacher.training.is_some() || read.classes == classes {
+        return Ok((read, None));
+    }
+    let known = KnownClasses::new(&read.classes, "the header of the weights");
+    let chosen = known.all_places(classes).map_err(|unknown| {
+        let (own, unknown) = (list(&read.classes), list(&unknown));
+        anyhow!("it tells the classes {own} apart, and not the data's {unknown}; {WAY_OUT}")
+    })?;
+    let model = read.model.with_chosen_classes(&chosen, device)?;
+    let network = read.network.with_classes(chosen.len());
+    Ok((RobustModel { network, classes: classes.to_vec(), model, ..read }, Some(chosen)))
 }
 
 /// What to do when a teacher knows other classes.
-const WAY_OUT: &str = "a teacher has to know the data's classes in the same order: take another one, set data.classes, or give \
+const WAY_OUT: &str = "a teacher has to know the data's classes: take another one, set data.classes, or give \
                        [teacher.training], which makes a new classifier";
 
 /// Weights of the network that the configuration names.
@@ -138,11 +149,4 @@ fn checkpoint(
         watch.say(&loaded.to_string());
     }
     Ok((model, network))
-}
-
-/// Names of classes for a message, which a thousand of them would drown.
-fn list(classes: &[String]) -> String {
-    let shown: Vec<&str> = classes.iter().take(12).map(String::as_str).collect();
-    let more = classes.len() - shown.len();
-    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
 }

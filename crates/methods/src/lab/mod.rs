@@ -1,5 +1,6 @@
 //! What methods work with: data, machine, the pre-trained model, the teacher, cached views, and stages that keep results.
 
+pub mod classes;
 pub mod config;
 mod loaded;
 mod policy;
@@ -19,7 +20,7 @@ use robustify_data::{Images, Preprocess, Splits};
 use robustify_device::Machine;
 use robustify_distill::trainer::Objective;
 use robustify_distill::{CachedPairs, ImageTraining};
-use robustify_predict::{Made, RobustModel};
+use robustify_predict::{Made, RobustModel, TrainedOn};
 use robustify_select::McConfig;
 use robustify_watch::Watch;
 use robustify_zoo::{Model, ModelConfig};
@@ -106,6 +107,11 @@ impl<'a> Lab<'a> {
     /// The training images.
     pub fn images(&self) -> &Images {
         &self.splits.train
+    }
+
+    /// The mark of the training images in the file of a model.
+    pub fn trained_on(&self) -> TrainedOn {
+        TrainedOn { images: self.images().len(), fingerprint: self.images().fingerprint() }
     }
 
     /// Names of the classes.
@@ -231,6 +237,7 @@ impl<'a> Lab<'a> {
             classes: self.classes().to_vec(),
             cut: Some(self.config.split),
             made: Made::Classifier,
+            trained_on: Some(self.trained_on()),
         };
         Ok(Fitted { model, hash, cost })
     }

@@ -2,20 +2,22 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use burn::tensor::Device;
 use robustify_distill::optimizer::AdamWConfig;
 use robustify_distill::views::{self, Report};
 use robustify_distill::{Probe, ViewCache, ViewSpec};
+use robustify_predict::RobustModel;
 use robustify_report::{digest, write_atomic};
 use robustify_select::{DropoutFrom, OneHead, SplitConfig};
 use robustify_watch::Watch;
-use robustify_zoo::weights::{self, Checkpoint, LoadOptions, Partial};
+use robustify_zoo::weights::{self, Beside, Checkpoint, LoadOptions, Partial};
 use robustify_zoo::{Model, ModelConfig};
 
+use super::classes::{self, KnownClasses, Use};
 use super::config::{Config, OriginalConfig};
 use super::stage::{is_sealed, seal};
-use super::{Cost, Lab};
+use super::{Cost, Lab, Stage};
 
 /// The large model, and a hash of what determines it.
 #[derive(Clone)]
@@ -28,6 +30,8 @@ pub struct Pretrained {
     pub hash: String,
     /// What its classifier cost, if one was probed.
     pub cost: Cost,
+    /// What its classes are called, as far as something says it.
+    pub classes: Option<KnownClasses>,
 }
 
 /// Reads the large model from `file`, which is what `original.weights` names. What the file has for another size of the input
@@ -39,6 +43,7 @@ pub fn read_original(config: &Config, file: &Path, device: &Device, watch: &dyn 
     let (original, seed) = (&config.original, config.seed);
     let setting = || format!("original.weights `{}`", original.weights.display());
     let checkpoint = Checkpoint::open(file).with_context(setting)?;
+    let classes = known_classes(original, file, device, watch).with_context(setting)?;
     let (network, partial) = match original.partial {
         true => (without_guesses(original, &checkpoint, device, watch).with_context(setting)?, Partial::Allow),
         false => (original.network.clone(), Partial::Refuse),
@@ -57,7 +62,50 @@ pub fn read_original(config: &Config, file: &Path, device: &Device, watch: &dyn 
     let sha256 = digest::of_file(file).with_context(setting)?;
     let drawn = original.partial.then_some(seed);
     let hash = digest::of(&(sha256, &original.from, drawn, &original.network, &original.preprocess))?;
-    Ok(Pretrained { model, network, hash, cost: Cost::default() })
+    Ok(Pretrained { model, network, hash, cost: Cost::default(), classes })
+}
+
+/// What the classes of the weights are called: as the configuration says, else as the weights themselves do, where they are a
+/// robust model's, else as `config.json` beside them does.
+fn known_classes(
+    original: &OriginalConfig,
+    file: &Path,
+    device: &Device,
+    watch: &dyn Watch,
+) -> Result<Option<KnownClasses>> {
+    let said = original.classes.as_ref().map(|names| KnownClasses::new(names, "original.classes"));
+    if RobustModel::is_one(file)? {
+        let model = RobustModel::read(file, device)?;
+        ensure!(
+            model.network.with_classes(0) == original.network.with_classes(0),
+            "original.network is not the network of the model in this file, {}",
+            serde_json::to_string(&model.network)?
+        );
+        let own = KnownClasses::new(&model.classes, "the header of the weights");
+        if let Some(said) = said.filter(|said| said.names != own.names) {
+            bail!(
+                "original.classes names {}, and the file of the model {}; leave original.classes out",
+                classes::list(&said.names.concat()),
+                classes::list(&model.classes)
+            );
+        }
+        return Ok(Some(own));
+    }
+    if said.is_some() {
+        return Ok(said);
+    }
+    let Some(beside) = Beside::read(file)? else { return Ok(None) };
+    let Some(names) = beside.classes else { return Ok(None) };
+    let (named, has) = (names.len(), original.network.classes());
+    if named != has {
+        watch.warn(&format!(
+            "{}: names {named} classes, and original.network has {has}, so it says nothing of these weights; original.classes can name \
+             them",
+            beside.path.display()
+        ));
+        return Ok(None);
+    }
+    Ok(Some(KnownClasses { names, from: beside.path.display().to_string() }))
 }
 
 /// The network without its classifier, if the file has none that fits: nobody could learn from one that was drawn.
@@ -79,19 +127,33 @@ fn without_guesses(
     Ok(config.network.with_classes(0))
 }
 
-/// The large model; a linear probe replaces its classifier when the data has other classes.
+/// The large model for the classes of the data: with its own classifier, or some classes of it, where they are the same by name; a
+/// linear probe replaces it otherwise.
 pub(super) fn with_classes(lab: &Lab<'_>) -> Result<Pretrained> {
-    let original = &lab.config.original;
-    let images = lab.images();
-    let classes = images.classes().len();
-    let known = original.classes.as_ref().is_none_or(|known| known == images.classes());
-    if lab.opened.model.classes() == classes && known {
-        return Ok(lab.opened.clone());
+    let opened = &lab.opened;
+    match classes::usage(opened.network.classifier(), opened.classes.as_ref(), lab.classes())? {
+        Use::Whole(why) => {
+            lab.watch.say(&format!("classes: {why}"));
+            Ok(opened.clone())
+        }
+        Use::Chosen(chosen, why) => {
+            lab.watch.say(&format!("classes: {why}"));
+            let model = opened.model.clone().with_chosen_classes(&chosen, &lab.machine.device)?;
+            let hash = digest::of(&("classes", &opened.hash, &chosen))?;
+            let classes = Some(KnownClasses::new(lab.classes(), "the data"));
+            Ok(Pretrained {
+                model,
+                network: opened.network.with_classes(chosen.len()),
+                hash,
+                classes,
+                ..opened.clone()
+            })
+        }
+        Use::Probe(why) => {
+            lab.watch.say(&format!("classes: {why}; a linear probe makes the classifier"));
+            probe(lab)
+        }
     }
-    lab.watch.say(&format!(
-        "the {classes} classes of the data are not those of the weights: a linear probe makes the classifier"
-    ));
-    probe(lab)
 }
 
 /// Fits a new classifier for the classes of the data on the model's features of clean views.
@@ -110,7 +172,7 @@ pub(super) fn probe(lab: &Lab<'_>) -> Result<Pretrained> {
     let finished = stage.path("classifier.safetensors");
     if is_sealed(&finished, lab.watch) {
         let model = weights::load(model, &finished)?;
-        return Ok(Pretrained { model, network, cost: stage.cost(), hash: stage.hash });
+        return Ok(made(lab, &stage, model, network));
     }
     let mut progress = lab.watch.progress("features for the probe", images.len() * spec.count());
     let (path, cut) = (stage.path("features"), model.cut_before_last(0)?);
@@ -126,5 +188,11 @@ pub(super) fn probe(lab: &Lab<'_>) -> Result<Pretrained> {
     write_atomic(&finished, &weights::to_bytes(&weights::state(&model)))?;
     seal(&finished)?;
     std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
-    Ok(Pretrained { model, network, cost: stage.cost(), hash: stage.hash })
+    Ok(made(lab, &stage, model, network))
+}
+
+/// A model with a classifier that was probed in a stage.
+fn made(lab: &Lab<'_>, stage: &Stage, model: Model, network: ModelConfig) -> Pretrained {
+    let classes = Some(KnownClasses::new(lab.classes(), "the data"));
+    Pretrained { model, network, cost: stage.cost(), hash: stage.hash.clone(), classes }
 }

@@ -202,6 +202,11 @@ impl<'a> Plan<'a> {
         faults
     }
 
+    /// Whether something is of another size of the input, once the plan is settled.
+    pub(super) fn is_resized(&self) -> bool {
+        !self.fits.is_empty()
+    }
+
     /// The counters of training steps that layers with running statistics carry.
     pub(super) fn counters(&self) -> Recipes {
         let is_counter = |(name, _): &(&String, &Recipe)| name.ends_with(".num_batches_tracked");

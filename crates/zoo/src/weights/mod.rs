@@ -7,6 +7,7 @@
 //! names: [`state`] and [`to_bytes`] make them, [`read`] and [`with_state`] take them.
 
 mod archive;
+mod beside;
 mod checkpoint;
 mod convert;
 mod folder;
@@ -17,6 +18,7 @@ mod module;
 mod names;
 mod pytorch;
 mod raw;
+mod recognise;
 mod resize;
 mod safetensors;
 mod shared;
@@ -28,6 +30,7 @@ use std::path::Path;
 
 use ::safetensors::tensor::{SafeTensors, View};
 
+pub use beside::Beside;
 pub use checkpoint::Checkpoint;
 pub use convert::convert;
 pub use folder::{HubFolder, HubKind, HubModel};
@@ -35,6 +38,7 @@ pub use load::{LoadOptions, Loaded, Partial, classes, load, load_from};
 pub use module::{ParameterPath, names_in, parameters, shapes, state, with_state};
 pub use names::{Naming, Shapes, passed_over, recognised, renamed};
 pub use raw::{Dtype, RawTensor};
+pub use recognise::{Fitting, recognise};
 pub use resize::Resized;
 
 /// What tables of names are written in.

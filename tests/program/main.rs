@@ -1,5 +1,7 @@
 //! The built program, from outside: a whole tiny run, its interruption, and the errors a user meets.
 
+mod trust;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -184,7 +186,8 @@ fn a_run_trains_measures_and_survives_being_killed() {
     assert!(said.contains("robustify: done before") && said.contains("teacher: done before"), "{said}");
 
     // A run that cannot start leaves what was there; one that starts leaves nothing of another configuration beside its own.
-    let broken = |setting| fixture.error(&["train", "--config", "main.toml", "--run-dir", "whole", setting]);
+    let broken =
+        |setting| fixture.error(&["train", "--config", "main.toml", "--run-dir", "whole", "--overwrite", setting]);
     let kept = bytes(&fixture.path("whole/results.csv"));
     assert!(broken("original.weights=absent.safetensors").contains("original.weights `absent.safetensors`"));
     assert!(bytes(&fixture.path("whole/results.csv")) == kept && fixture.path("whole/timings.json").exists());
@@ -319,7 +322,8 @@ fn what_a_checkpoint_lacks_is_refused_unless_it_is_allowed() {
     state.remove("head.weight").unwrap();
     state.remove("head.bias").unwrap();
     fs::write(fixture.path("part.safetensors"), robustify_zoo::weights::to_bytes(&state)).unwrap();
-    let output = fixture.run(&[&train[..], &["original.partial=true", "original.probe_epochs=1"]].concat());
+    let settings = ["original.partial=true", "original.probe_epochs=1", "--overwrite"];
+    let output = fixture.run(&[&train[..], &settings].concat());
     let said = text(&output.stderr);
     assert!(output.status.success() && said.contains("a linear probe makes the classifier"), "{said}");
 }
