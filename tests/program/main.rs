@@ -282,7 +282,7 @@ fn wrong_input_gets_an_error_that_says_what_and_where() {
     let said = fixture.error(&[&train[..], &["--seeds", "2", "vary=[]"]].concat());
     assert!(said.contains("vary is empty"), "{said}");
     let said = with("data.path=2024");
-    assert!(said.contains("2024: IDX folder"), "a number may be a folder's name: {said}");
+    assert!(said.contains("data.path 2024 ("), "a number may be a folder's name: {said}");
     let said = with("data.path=nowhere");
     assert!(said.contains("nowhere"), "{said}");
     let said = with("original.weights=absent.safetensors");

@@ -74,6 +74,15 @@ pub fn open(folder: &Path, split: Split) -> Result<MemorySet> {
     Ok(MemorySet::from_parts(&name, (SIDE as u32, SIDE as u32), Layout::Planes, pixels, labels, classes))
 }
 
+/// The name of a file of one of the sets in a folder, if there is one.
+pub(crate) fn file_in(folder: &Path) -> Option<String> {
+    VARIANTS.iter().find_map(|variant| {
+        let names = [variant.names, variant.train[0]].map(str::to_owned);
+        let below = names.each_ref().map(|name| format!("{}/{name}", variant.folder));
+        names.into_iter().chain(below).find(|name| folder.join(name).is_file())
+    })
+}
+
 fn find(folder: &Path) -> Result<(&'static Variant, PathBuf)> {
     let places =
         VARIANTS.iter().flat_map(|variant| [(variant, folder.to_owned()), (variant, folder.join(variant.folder))]);

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::decode;
 use crate::error::{DataError, Result, io_error};
+use crate::layout::{is_split_name, quoted};
 use crate::set::{ImageSet, Sample, Skipped, hex};
 
 const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
@@ -81,10 +82,11 @@ struct Entry {
 impl ImageFolder {
     /// Lists the folder, sorts it, and verifies every file. See [`Options`].
     ///
-    /// A class folder without a usable image remains a class and is listed in [`ImageSet::skipped`], as is every file left out:
-    /// unusable ones, files with other extensions, files outside a class folder. Hidden files are passed over.
+    /// A folder without a usable image is no class, unless the classes are given. It is listed in [`ImageSet::skipped`], as is
+    /// every file left out: unusable ones, files with other extensions, files outside a class folder. Hidden files are passed over.
     ///
     /// # Errors
+    /// [`DataError::Settings`] where splits (`train`, `val`) would be taken for classes, or lie in what would be a class.
     /// [`DataError::Empty`] for a missing folder or one without a usable image, [`DataError::Io`] when it cannot be listed,
     /// [`DataError::Image`] for an unusable file with [`OnBad::Error`].
     pub fn open(root: &Path, options: Options) -> Result<Self> {
@@ -94,23 +96,23 @@ impl ImageFolder {
         }
         let mut skipped = Vec::new();
         let folders = class_folders(root, &mut skipped)?;
-        let classes = match options.classes {
-            Some(classes) => classes,
-            None => sorted_names(folders.keys()),
-        };
+        let given = options.classes.is_some();
+        let classes = options.classes.unwrap_or_else(|| sorted_names(folders.keys()));
+        refuse_splits(root, &folders, &classes, given)?;
         let mut files = Vec::new();
         for (name, path) in &folders {
             match classes.iter().position(|class| class == name) {
                 Some(label) => list(root, path, label, &mut files, &mut skipped)?,
+                None if visible(path)?.is_empty() => {}
                 None => skipped.push(skip(path, "is not in the list of classes")),
             }
         }
         files.sort_by(|a, b| (a.label, &a.relative).cmp(&(b.label, &b.relative)));
-        let files = verified(files, options.verify, options.on_bad, &mut skipped)?;
+        let mut files = verified(files, options.verify, options.on_bad, &mut skipped)?;
         if files.is_empty() {
             return Err(no_images(root, folders.len(), &skipped));
         }
-        warn_of_empty_classes(root, &classes, &files, &mut skipped);
+        let classes = without_empty(root, classes, given, &mut files, &mut skipped);
         Ok(Self::from_files(root, classes, files, skipped))
     }
 
@@ -227,8 +229,7 @@ fn list(root: &Path, folder: &Path, label: usize, files: &mut Vec<Entry>, skippe
                 }
                 continue;
             }
-            let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-            if !EXTENSIONS.contains(&extension.as_str()) {
+            if !is_picture(&path) {
                 skipped.push(skip(&path, format!("is not one of .{}", EXTENSIONS.join(" ."))));
                 continue;
             }
@@ -246,7 +247,7 @@ fn list(root: &Path, folder: &Path, label: usize, files: &mut Vec<Entry>, skippe
 }
 
 /// Names and paths of what is not hidden in `folder`.
-fn visible(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+pub(crate) fn visible(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(io_error(folder, "list"))? {
         let entry = entry.map_err(io_error(folder, "list"))?;
@@ -293,12 +294,76 @@ fn verdict(path: &Path, verify: Verify) -> Result<(u32, u32)> {
     Err(DataError::Image { path: path.to_owned(), reason })
 }
 
-fn warn_of_empty_classes(root: &Path, classes: &[String], files: &[Entry], skipped: &mut Vec<Skipped>) {
-    let mut images = vec![0usize; classes.len()];
-    files.iter().for_each(|file| images[file.label] += 1);
-    for (class, _) in classes.iter().zip(images).filter(|(_, images)| *images == 0) {
-        skipped.push(skip(&root.join(class), "is a class without a usable image"));
+/// The classes that have images: an empty folder is none, unless the classes were `given`. It is listed in any case.
+fn without_empty(
+    root: &Path,
+    classes: Vec<String>,
+    given: bool,
+    files: &mut [Entry],
+    skipped: &mut Vec<Skipped>,
+) -> Vec<String> {
+    let mut has_images = vec![false; classes.len()];
+    files.iter().for_each(|file| has_images[file.label] = true);
+    let reason = if given {
+        "is a class without a usable image"
+    } else {
+        "holds no usable image, and does not count as a class"
+    };
+    let empty = classes.iter().zip(&has_images).filter(|(_, has_images)| !**has_images);
+    skipped.extend(empty.map(|(class, _)| skip(&root.join(class), reason)));
+    if given {
+        return classes;
     }
+    let new_label: Vec<usize> = has_images
+        .iter()
+        .scan(0, |next, &has_images| Some(std::mem::replace(next, *next + usize::from(has_images))))
+        .collect();
+    files.iter_mut().for_each(|file| file.label = new_label[file.label]);
+    classes.into_iter().zip(has_images).filter(|(_, has_images)| *has_images).map(|(class, _)| class).collect()
+}
+
+/// Fails if splits would be taken for classes, or their images for those of one class.
+fn refuse_splits(root: &Path, folders: &BTreeMap<String, PathBuf>, classes: &[String], given: bool) -> Result<()> {
+    let names: Vec<String> = folders.keys().cloned().collect();
+    if !given && !names.is_empty() && names.iter().all(|name| is_split_name(name)) {
+        return Err(DataError::Settings(format!(
+            "{}: its folders {} are splits, and no classes; in a split, a folder for each class is expected",
+            root.display(),
+            quoted(&names)
+        )));
+    }
+    for (name, path) in folders.iter().filter(|(name, _)| classes.contains(name)) {
+        let Some(splits) = nothing_but_splits(path)? else { continue };
+        return Err(DataError::Settings(format!(
+            "{}: `{name}` holds nothing but splits ({}), and is no class; give data.path={}",
+            root.display(),
+            quoted(&splits),
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+/// The names of the splits in a folder that holds no other folder and no picture.
+fn nothing_but_splits(folder: &Path) -> Result<Option<Vec<String>>> {
+    let (folders, files): (Vec<_>, Vec<_>) = visible(folder)?.into_iter().partition(|(_, path)| path.is_dir());
+    let splits = !folders.is_empty()
+        && folders.iter().all(|(name, _)| is_split_name(name))
+        && !files.iter().any(|(_, path)| is_picture(path));
+    Ok(splits.then(|| folders.into_iter().map(|(name, _)| name).collect()))
+}
+
+/// Whether there is a picture in a folder, or in a folder in it.
+pub(crate) fn holds_pictures(folder: &Path) -> bool {
+    let entries = |folder: &Path| visible(folder).unwrap_or_default();
+    entries(folder).iter().any(|(_, path)| {
+        is_picture(path) || path.is_dir() && entries(path).iter().any(|(_, path)| is_picture(path) || path.is_dir())
+    })
+}
+
+/// Whether a path has the extension of a picture.
+fn is_picture(path: &Path) -> bool {
+    EXTENSIONS.contains(&path.extension().unwrap_or_default().to_string_lossy().to_lowercase().as_str())
 }
 
 fn no_images(root: &Path, folders: usize, skipped: &[Skipped]) -> DataError {

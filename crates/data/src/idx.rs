@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 
 use crate::error::{DataError, Result, io_error};
+use crate::folder::visible;
 use crate::memory::{Layout, MemorySet, Split, class_names};
 
 /// Names of Fashion-MNIST's classes. Source: Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747, table 2.
@@ -43,6 +44,12 @@ pub fn open(folder: &Path, split: Split, classes: Option<Vec<String>>) -> Result
         })
     };
     open_pair(&find("images-idx3-ubyte")?, &find("labels-idx1-ubyte")?, classes)
+}
+
+/// The name of a file of images in a folder, if there is one.
+pub(crate) fn file_in(folder: &Path) -> Option<String> {
+    let names = visible(folder).unwrap_or_default().into_iter().map(|(name, _)| name);
+    names.into_iter().find(|name| name.trim_end_matches(".gz").ends_with("-images-idx3-ubyte"))
 }
 
 /// Reads a file of images and a file of labels, of any name. See [`open`].

@@ -9,17 +9,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{DataError, Result};
 use crate::folder::{OnBad, Options};
-use crate::{ImageFolder, Images, Split, Subset, cifar, idx, split};
+use crate::layout::{Layout, Source};
+use crate::{ImageFolder, Images, Skipped, Subset, cifar, idx, left_out, split};
 
 /// Where images come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// How the files are laid out.
-    pub format: DataFormat,
+    /// How the files are laid out. Default: as the names of the files say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<DataFormat>,
     /// Folder of the data set; the splits are files or folders in it.
     pub path: PathBuf,
-    /// Name of the split to train on.
+    /// Name of the split to train on. This and the other two also stand for other spellings, see [`Layout::of`].
     #[serde(default = "train_split")]
     pub train: String,
     /// Name of the split to choose settings on. Without it, a tenth of the training split is held out.
@@ -59,6 +61,27 @@ pub enum DataFormat {
     Cifar,
 }
 
+impl DataFormat {
+    /// The name in a configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Idx => "idx",
+            Self::Folder => "folder",
+            Self::Cifar => "cifar",
+        }
+    }
+}
+
+impl std::fmt::Display for DataFormat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Idx => "IDX files",
+            Self::Folder => "folders of classes",
+            Self::Cifar => "CIFAR's files",
+        })
+    }
+}
+
 /// The parts of a data set.
 pub struct Splits {
     /// To train on.
@@ -67,78 +90,114 @@ pub struct Splits {
     pub validation: Images,
     /// To report on.
     pub test: Images,
+    /// Where the parts come from.
+    pub layout: Layout,
+    /// What was left out of them, each entry once.
+    pub skipped: Vec<Skipped>,
 }
 
 impl Splits {
-    /// Opens all parts. A part of the training images stands in for a validation split that is not there, and a folder of
-    /// classes without splits is divided: seven tenths to train on, one to choose settings on, two to report on. Where
-    /// `data.test` asks for the validation part, that is reported on, held out or not.
+    /// Opens all parts, and says in one line what they were taken to be ([`Layout::of`]) and, by reasons, what was left out. A
+    /// part of the training images stands in for a validation split that is not there, and a folder of classes without splits
+    /// is divided: seven tenths to train on, one to choose settings on, two to report on. Where `data.test` asks for the
+    /// validation part, that is reported on, held out or not.
     ///
     /// # Errors
     /// Files that cannot be read, splits that are not there, too few images to hold some out.
     pub fn open(config: &DataConfig, watch: &dyn Watch) -> Result<Self> {
-        if config.train == config.test {
+        Self::open_listing(config, None, watch)
+    }
+
+    /// As [`Splits::open`]; the names of what was left out are written to `list` when they are too many for warnings.
+    ///
+    /// # Errors
+    /// As for [`Splits::open`], or a list that cannot be written.
+    pub fn open_listing(config: &DataConfig, list: Option<&Path>, watch: &dyn Watch) -> Result<Self> {
+        let layout = Layout::of(config)?;
+        if layout.train == layout.test {
             watch
                 .warn(&format!("data.train and data.test are both `{}`: what is measured was trained on", config.test));
         }
-        let whole = &config.path;
-        let has = |name: &str| whole.join(name).is_dir();
-        if config.format == DataFormat::Folder && whole.is_dir() && !has(&config.train) && !has(&config.test) {
-            return Self::divided(config, watch);
+        let opened = open_train(config, &layout)?;
+        let (mut train, mut test) = (Arc::clone(&opened), None);
+        if layout.divided {
+            let (rest, reported) = divide(train, 5, "test images")?;
+            (train, test) = (rest, Some(reported));
         }
-        let mut train = open(config, &config.train, watch)?;
-        if let Some(file) = &config.leave_out {
-            train = leave_out(train, file)?;
-        }
-        let validation_part = Split::Validation.name();
-        let usual = (config.format == DataFormat::Folder && has(validation_part)).then_some(validation_part);
-        let (train, validation) = match config.validation.as_deref().or(usual) {
-            Some(name) => {
-                let validation = open_like(&train, config, name, watch)?;
-                (train, validation)
-            }
-            None => divide(train, 10, "validation images")?,
+        let (train, validation) = match &layout.validation {
+            Source::HeldOut => divide(train, if layout.divided { 8 } else { 10 }, "validation images")?,
+            source => (Arc::clone(&train), open_source(source, config, layout.format, Some(&train))?),
         };
-        let held_out = config.validation.is_none() && usual.is_none();
-        let test = if config.test == validation_part && held_out {
-            Arc::clone(&validation)
-        } else {
-            open_like(&train, config, &config.test, watch)?
+        let test = match (&layout.test, test) {
+            (Source::Validation, _) => Arc::clone(&validation),
+            (Source::HeldOut, Some(reported)) => reported,
+            (source, _) => open_source(source, config, layout.format, Some(&train))?,
         };
-        Ok(Self { train, validation, test })
+        let skipped = left_out::of([&opened, &validation, &test]);
+        let splits = Self { train, validation, test, layout, skipped };
+        watch.say(&splits.understood(config));
+        left_out::tell(&splits.skipped, list, watch)?;
+        Ok(splits)
     }
 
-    /// A folder whose folders are the classes.
-    fn divided(config: &DataConfig, watch: &dyn Watch) -> Result<Self> {
-        let DataConfig { path, train, test, .. } = config;
-        let parts = [Split::Test, Split::Validation].map(Split::name);
-        watch.say(&format!(
-            "{}: no folders `{train}` and `{test}` in it, so its folders are the classes, divided into train, validation and \
-             test 7:1:2",
-            path.display()
-        ));
-        if config.leave_out.is_some() || !parts.contains(&test.as_str()) {
-            return Err(DataError::Settings(format!(
-                "{}: no folders `{train}` and `{test}` in it, so it is divided; then data.leave_out has no meaning, and data.test is \
-                 `{}`",
-                path.display(),
-                parts.join("` or `")
-            )));
-        }
-        let (rest, reported) = divide(open_folder(config, path, "images", watch)?, 5, "test images")?;
-        let (train, validation) = divide(rest, 8, "validation images")?;
-        let test = if test == Split::Validation.name() { Arc::clone(&validation) } else { reported };
-        Ok(Self { train, validation, test })
+    /// What the parts are, in a line.
+    fn understood(&self, config: &DataConfig) -> String {
+        let place = |source: &Source| match source {
+            Source::Folder(folder) => {
+                let below = folder.strip_prefix(&config.path).unwrap_or(folder);
+                if below.as_os_str().is_empty() { String::new() } else { format!(" of `{}`", below.display()) }
+            }
+            Source::Files(split) => format!(" of `{split}`"),
+            Source::HeldOut => " held out".to_owned(),
+            Source::Validation => ", the validation part".to_owned(),
+        };
+        let Self { train, validation, test, layout, .. } = self;
+        format!(
+            "{}: {}{}: {} classes; training {}{}, validation {}{}, test {}{}",
+            config.path.display(),
+            layout.format,
+            if layout.divided { " without splits, divided 7:1:2" } else { "" },
+            train.classes().len(),
+            train.len(),
+            place(&layout.train),
+            validation.len(),
+            place(&layout.validation),
+            test.len(),
+            place(&layout.test),
+        )
     }
 }
 
-/// Opens a split whose labels mean what those of the training images mean.
+/// Opens the images to train on, without those to be left out, and says what they are.
 ///
 /// # Errors
-/// As [`open`], and classes that the training images do not have.
-pub fn open_like(train: &Images, config: &DataConfig, name: &str, watch: &dyn Watch) -> Result<Images> {
-    let classes = config.classes.clone().or_else(|| Some(train.classes().to_vec()));
-    open(&DataConfig { classes, ..config.clone() }, name, watch)
+/// As for [`Splits::open`].
+pub fn train(config: &DataConfig, watch: &dyn Watch) -> Result<Images> {
+    let images = open_train(config, &Layout::of(config)?)?;
+    left_out::tell(&left_out::of([&images]), None, watch)?;
+    Ok(images)
+}
+
+/// Opens the images to train on, without those to be left out and with none held out, and those to report on.
+///
+/// # Errors
+/// As for [`Splits::open`]; a data set without images of its own to report on.
+pub fn train_and_test(config: &DataConfig, watch: &dyn Watch) -> Result<[Images; 2]> {
+    let layout = Layout::of(config)?;
+    let source = match &layout.test {
+        Source::Validation => &layout.validation,
+        source => source,
+    };
+    if *source == Source::HeldOut {
+        return Err(DataError::Settings(format!(
+            "{}: no test images beside the training images; folders `train` and `test` are expected",
+            config.path.display()
+        )));
+    }
+    let train = open_train(config, &layout)?;
+    let test = open_source(source, config, layout.format, Some(&train))?;
+    left_out::tell(&left_out::of([&train, &test]), None, watch)?;
+    Ok([train, test])
 }
 
 /// All but one in `parts` images, and that one, chosen by identity.
@@ -151,42 +210,25 @@ fn divide(images: Images, parts: usize, purpose: &str) -> Result<(Images, Images
     Ok((Arc::new(Subset::new(Arc::clone(&images), kept)?), Arc::new(Subset::new(images, held)?)))
 }
 
-/// Opens one split and says what was left out of it.
-///
-/// # Errors
-/// Files that cannot be read or are not of the format.
-pub fn open(config: &DataConfig, name: &str, watch: &dyn Watch) -> Result<Images> {
-    let images: Images = match config.format {
-        DataFormat::Idx => Arc::new(idx::open(&config.path, name.parse::<Split>()?, config.classes.clone())?),
-        DataFormat::Cifar => Arc::new(cifar::open(&config.path, name.parse::<Split>()?)?),
-        DataFormat::Folder => return open_folder(config, &config.path.join(name), name, watch),
-    };
-    Ok(images)
-}
-
-fn open_folder(config: &DataConfig, folder: &Path, name: &str, watch: &dyn Watch) -> Result<Images> {
-    let on_bad = if config.strict { OnBad::Error } else { OnBad::Skip };
-    let options = Options { on_bad, classes: config.classes.clone(), ..Options::default() };
-    let images: Images = Arc::new(ImageFolder::open(folder, options)?);
-    for skipped in images.skipped() {
-        watch.warn(&format!("{}: {}", skipped.path.display(), skipped.reason));
-    }
-    if !images.skipped().is_empty() {
-        watch.warn(&format!(
-            "{name}: {} images used, {} entries left out or empty",
-            images.len(),
-            images.skipped().len()
-        ));
-    }
-    Ok(images)
-}
-
-/// The set without the images whose indices a file lists.
-///
-/// # Errors
-/// A file that cannot be read, or an index past the end.
-pub fn leave_out(images: Images, file: &Path) -> Result<Images> {
-    let indices = split::read_indices(file)?;
-    let kept = split::except(images.len(), &indices)?;
+fn open_train(config: &DataConfig, layout: &Layout) -> Result<Images> {
+    let images = open_source(&layout.train, config, layout.format, None)?;
+    let Some(file) = &config.leave_out else { return Ok(images) };
+    let kept = split::except(images.len(), &split::read_indices(file)?)?;
     Ok(Arc::new(Subset::new(images, kept)?))
+}
+
+/// Opens one part, whose labels mean what those of the images that it is `like` mean.
+fn open_source(source: &Source, config: &DataConfig, format: DataFormat, like: Option<&Images>) -> Result<Images> {
+    let classes = config.classes.clone().or_else(|| like.map(|images| images.classes().to_vec()));
+    Ok(match (source, format) {
+        (Source::Folder(folder), _) => {
+            let on_bad = if config.strict { OnBad::Error } else { OnBad::Skip };
+            Arc::new(ImageFolder::open(folder, Options { on_bad, classes, ..Options::default() })?)
+        }
+        (Source::Files(split), DataFormat::Cifar) => Arc::new(cifar::open(&config.path, *split)?),
+        (Source::Files(split), _) => Arc::new(idx::open(&config.path, *split, classes)?),
+        (Source::HeldOut | Source::Validation, _) => {
+            return Err(DataError::Settings("images that are held out have no files; please report it".to_owned()));
+        }
+    })
 }

@@ -36,7 +36,7 @@ pub fn cost(
     watch: &dyn Watch,
 ) -> anyhow::Result<[String; 2]> {
     let original = read_original(config, weights, &machine.device, watch)?.model;
-    let images = splits::open(&config.data, &config.data.train, watch)?;
+    let images = splits::train(&config.data, watch)?;
     let chosen = split::sample(&*images, IMAGES.min(images.len()), Key::new(0, "cost"))?;
     let images: Images = Arc::new(Subset::new(images, chosen)?);
     let training = training(config, machine, &original, &images, rounds)?;

@@ -76,11 +76,7 @@ pub fn pretrain(
     machine: &Machine,
     watch: &dyn Watch,
 ) -> anyhow::Result<Pretrained> {
-    let mut images = splits::open(&config.data, &config.data.train, watch)?;
-    if let Some(file) = &config.data.leave_out {
-        images = splits::leave_out(images, file)?;
-    }
-    let test = splits::open_like(&images, &config.data, &config.data.test, watch)?;
+    let [images, test] = splits::train_and_test(&config.data, watch)?;
     for part in [&images, &test] {
         sizes::check_images("", &config.preprocess, &config.network, part)?;
     }

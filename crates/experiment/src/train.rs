@@ -37,6 +37,9 @@ pub struct Job {
     pub overwrite: bool,
 }
 
+/// What was left out of the images, in the run's folder, if warnings cannot hold it.
+const SKIPPED: &str = "skipped.txt";
+
 /// Fits every method that is not fitted yet, for one or several seeds, measures, and writes the run's folder.
 ///
 /// # Errors
@@ -48,7 +51,7 @@ pub fn train(job: &Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<
         job.seeds
     );
     let _lock = lock_folder(&job.folder)?;
-    let splits = Splits::open(&job.config.data, watch)?;
+    let splits = Splits::open_listing(&job.config.data, Some(&job.folder.join(SKIPPED)), watch)?;
     let opened = open(job, &splits, machine, watch)?;
     // What cannot be written to is found before anything of the run's folder is touched.
     std::fs::create_dir_all(&job.cache).with_context(|| format!("cache folder {}", job.cache.display()))?;

@@ -20,6 +20,39 @@
 //! ```
 #![deny(missing_docs)]
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// A text as it can be shown to a person: what is no letter but moves the cursor, colours, or turns the writing round is
+/// spelled out (`\\n`, `\\u{1b}`). A file's name may hold all of that, and would be able to look like a message of the program.
+///
+/// ```
+/// use robustify_watch::printable;
+///
+/// assert_eq!(printable("a.png\nerror: gone"), "a.png\\nerror: gone");
+/// assert_eq!(printable("straße.png"), "straße.png");
+/// ```
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for letter in text.chars() {
+        if is_control(letter) {
+            let _ = write!(shown, "{}", letter.escape_default());
+        } else {
+            shown.push(letter);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Control characters, separators of lines, and marks that change the direction of writing.
+fn is_control(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Who watches long work.
 pub trait Watch: Send + Sync {
     /// Something worth knowing, which a person who asked for quiet does not see.

@@ -1,0 +1,58 @@
+//! What lies at a path, so that an error can say it.
+
+use std::path::Path;
+
+use crate::error::{DataError, Result};
+
+/// What lies at a path, as the end of a sentence: "there is no such file or folder", "is a pipe, which is never read".
+/// Nothing is opened, since opening a pipe waits for whoever writes into it.
+pub fn what_is(path: &Path) -> String {
+    let kind = match path.metadata() {
+        Ok(found) if found.is_dir() => "is a folder",
+        Ok(found) if found.is_file() => "is a file",
+        Ok(found) => special(found.file_type()),
+        Err(_) if path.is_symlink() => "is a link to something that is not there",
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "there is no such file or folder",
+        Err(error) => return format!("cannot be looked at: {error}"),
+    };
+    kind.to_owned()
+}
+
+#[cfg(unix)]
+fn special(kind: std::fs::FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    if kind.is_fifo() {
+        "is a pipe (FIFO), which is never read"
+    } else if kind.is_socket() {
+        "is a socket, which is never read"
+    } else {
+        "is a device, which is never read"
+    }
+}
+
+#[cfg(not(unix))]
+fn special(_: std::fs::FileType) -> &'static str {
+    "is neither a file nor a folder, and is never read"
+}
+
+/// A path as it was typed, with what it means here if it is relative: where it leads, and from where.
+pub fn described(path: &Path) -> String {
+    match (path.is_absolute(), std::path::absolute(path), std::env::current_dir()) {
+        (false, Ok(absolute), Ok(here)) => {
+            format!("{} ({}, from the working folder {})", path.display(), absolute.display(), here.display())
+        }
+        _ => path.display().to_string(),
+    }
+}
+
+/// Fails unless there is a folder; `what` is the setting that names it.
+pub(crate) fn expect_folder(what: &'static str, path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    Err(DataError::Settings(format!(
+        "{what} {}: {}; was the folder moved, or the command started elsewhere? Give {what}=DIR",
+        described(path),
+        what_is(path)
+    )))
+}
