@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use robustify_pictures::Ended;
-use robustify_watch::{Progress, Stopped, Watch};
+use robustify_watch::{Progress, Stopped, Watch, printable};
 
 /// The user asked for a stop.
 const INTERRUPTED: u8 = 130;
@@ -25,15 +25,28 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// A line on standard error. A listener that went away is no reason to lose hours of work.
+/// A message on standard error. A listener that went away is no reason to lose hours of work.
 pub fn message(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", shown(text));
+}
+
+/// A text as a terminal may have it, whatever the names of files in it hold: nothing moves the cursor, and every line but the
+/// first is set in, so that none can look like another message.
+fn shown(text: &str) -> String {
+    let mut lines = text.split('\n').map(printable);
+    let mut shown = lines.next().unwrap_or_default().into_owned();
+    for line in lines {
+        shown += if line.is_empty() || line.starts_with("  ") { "\n" } else { "\n  " };
+        shown += &line;
+    }
+    shown
 }
 
 /// Results on standard output. A reader that has seen enough, as `head` has, is no fault.
 pub fn result(text: &str) -> anyhow::Result<()> {
+    let lines: Vec<_> = text.split('\n').map(printable).collect();
     let mut out = std::io::stdout();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(lines.join("\n").as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("results are computed, but standard output cannot be written"),
     }
@@ -83,7 +96,7 @@ impl Watch for Console {
         let bar = (self.terminal && !self.quiet).then(|| {
             let style =
                 ProgressStyle::with_template("{prefix:<22} {wide_bar} {pos}/{len} {elapsed_precise} eta {eta} {msg}");
-            let bar = ProgressBar::new(total as u64).with_prefix(name.to_owned());
+            let bar = ProgressBar::new(total as u64).with_prefix(printable(name).into_owned());
             if let Ok(style) = style { bar.with_style(style) } else { bar }
         });
         Box::new(Bar {
@@ -124,7 +137,7 @@ impl Progress for Bar {
         let first = *self.first.get_or_insert(done.saturating_sub(1));
         if let Some(bar) = &self.bar {
             bar.set_position(done as u64);
-            bar.set_message(message.to_owned());
+            bar.set_message(printable(message).into_owned());
         } else if self.said.elapsed() >= Self::EVERY {
             self.said = Instant::now();
             let rate = (done - first.min(done)).max(1) as f64 / self.start.elapsed().as_secs_f64();
@@ -139,5 +152,18 @@ impl Progress for Bar {
             bar.finish_and_clear();
         }
         self.console.say(&format!("{}: {message} ({:.0} s)", self.name, self.start.elapsed().as_secs_f64()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_of_a_file_can_look_like_a_message() {
+        let name = "a\nerror: all is lost\r\u{1b}[2Jwarning: b\u{202e}gnp.png";
+        let lines: Vec<String> = shown(&format!("{name}: cannot be read")).lines().map(str::to_owned).collect();
+        assert_eq!(lines, ["a", "  error: all is lost\\r\\u{1b}[2Jwarning: b\\u{202e}gnp.png: cannot be read"]);
+        assert_eq!(shown("two pictures:\n  a, b\nÄ"), "two pictures:\n  a, b\n  Ä");
     }
 }
