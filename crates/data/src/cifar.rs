@@ -3,14 +3,18 @@
 //! Source: Krizhevsky 2009, "Learning multiple layers of features from tiny images", and its download page: a record is the
 //! label (CIFAR-100: coarse, then fine) and 3,072 bytes: planes of red, green and blue, 32×32, row by row.
 
-use std::fs;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use crate::error::{DataError, Result, io_error};
 use crate::memory::{Layout, MemorySet, Split};
+use crate::place;
 
 const SIDE: usize = 32;
 const PIXEL_BYTES: usize = 3 * SIDE * SIDE;
+
+/// Most bytes of a list of names; CIFAR-100's has 1,200.
+const LONGEST_NAMES: u64 = 1 << 16;
 
 /// One of the two sets.
 struct Variant {
@@ -97,7 +101,8 @@ fn find(folder: &Path) -> Result<(&'static Variant, PathBuf)> {
 }
 
 fn read_names(path: &Path, count: usize) -> Result<Vec<String>> {
-    let text = fs::read_to_string(path).map_err(io_error(path, "read"))?;
+    let mut text = String::new();
+    place::open(path)?.take(LONGEST_NAMES).read_to_string(&mut text).map_err(io_error(path, "read"))?;
     let names: Vec<String> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
     if names.len() == count {
         return Ok(names);
@@ -112,16 +117,20 @@ fn read_names(path: &Path, count: usize) -> Result<Vec<String>> {
 }
 
 fn read_records(path: &Path, variant: &Variant, pixels: &mut Vec<u8>, labels: &mut Vec<usize>) -> Result<()> {
-    let bytes = fs::read(path).map_err(io_error(path, "read"))?;
+    let mut file = BufReader::new(place::open(path)?);
+    let length = file.get_ref().metadata().map_err(io_error(path, "read"))?.len();
     let record_bytes = variant.label_bytes + PIXEL_BYTES;
     let format_error = |what, expected, found| {
         Err(DataError::Format { path: path.to_owned(), what, expected, found, remedy: "unpack the archive again" })
     };
-    if bytes.is_empty() || bytes.len() % record_bytes != 0 {
+    if length == 0 || length % record_bytes as u64 != 0 {
         let expected = format!("a positive multiple of {record_bytes} bytes");
-        return format_error("length", expected, format!("{} bytes", bytes.len()));
+        return format_error("length", expected, format!("{length} bytes"));
     }
-    for (index, record) in bytes.chunks_exact(record_bytes).enumerate() {
+    let mut record = vec![0; record_bytes];
+    pixels.reserve_exact((length as usize / record_bytes) * PIXEL_BYTES);
+    for index in 0..length / record_bytes as u64 {
+        file.read_exact(&mut record).map_err(io_error(path, "read"))?;
         let label = usize::from(record[variant.label_bytes - 1]);
         if label >= variant.classes {
             let expected = format!("below {}", variant.classes);

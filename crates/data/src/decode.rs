@@ -4,8 +4,7 @@
 //! Grey is replicated, alpha is dropped (as Pillow's `convert("RGB")` does), 16 bits are scaled to 8, CMYK is converted without
 //! a colour profile (by another decoder), and EXIF orientation is applied. torchvision's reader leaves images with an EXIF orientation unturned.
 
-use std::fs;
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 use std::path::Path;
 
 use image::metadata::Orientation;
@@ -14,9 +13,43 @@ use libjpeg_turbo_rs::decode::pipeline::Decoder;
 use libjpeg_turbo_rs::{JpegError, PixelFormat};
 
 use crate::error::{DataError, Result, io_error};
+use crate::place;
 
 /// Most pixels of an image, twice Pillow's `MAX_IMAGE_PIXELS`, above which Pillow too refuses a file.
 pub const MAX_PIXELS: u64 = 178_956_970;
+
+/// Most bytes of a file: those of [`MAX_PIXELS`] in RGB with 16 bits, 1 GiB.
+pub const MAX_BYTES: u64 = 6 * MAX_PIXELS;
+
+/// How many bytes tell what a file is.
+const MAGIC: u64 = 16;
+
+/// Reads the file of a picture. Of a file that begins as no picture, only the beginning is read and given, at which
+/// [`decode_bytes`] says so: however long it is, nothing in it is of use.
+///
+/// # Errors
+/// [`DataError::Io`] when it cannot be read or is no file; [`DataError::Image`] for more than [`MAX_BYTES`].
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut file = place::open(path)?;
+    let mut bytes = Vec::new();
+    (&mut file).take(MAGIC).read_to_end(&mut bytes).map_err(io_error(path, "read"))?;
+    if format_of(&bytes).is_none() {
+        return Ok(bytes);
+    }
+    let length = file.metadata().map_err(io_error(path, "read"))?.len();
+    if length > MAX_BYTES {
+        return Err(unusable(path, format!("{length} bytes, at most {MAX_BYTES} are read")));
+    }
+    bytes.reserve_exact((length as usize).saturating_sub(bytes.len()) + 1);
+    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(io_error(path, "read"))?;
+    Ok(bytes)
+}
+
+/// The format that a file begins as, of those that are read.
+fn format_of(bytes: &[u8]) -> Option<ImageFormat> {
+    let format = image::guess_format(bytes).ok()?;
+    matches!(format, ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP).then_some(format)
+}
 
 /// Decodes the file at `path`.
 ///
@@ -24,8 +57,7 @@ pub const MAX_PIXELS: u64 = 178_956_970;
 /// [`DataError::Io`] when it cannot be read; [`DataError::Image`] when it is not a complete JPEG, PNG or WebP image, or has more
 /// than [`MAX_PIXELS`].
 pub fn decode(path: &Path) -> Result<RgbImage> {
-    let bytes = fs::read(path).map_err(io_error(path, "read"))?;
-    decode_bytes(&bytes, path)
+    decode_bytes(&read(path)?, path)
 }
 
 /// Decodes an image in memory; `path` is named in errors.
@@ -82,7 +114,7 @@ fn decode_jpeg(bytes: &[u8]) -> std::result::Result<Option<DynamicImage>, JpegEr
 /// # Errors
 /// As for [`decode`], as far as the header shows.
 pub fn dimensions(path: &Path) -> Result<(u32, u32)> {
-    let bytes = fs::read(path).map_err(io_error(path, "read"))?;
+    let bytes = read(path)?;
     let (_, mut decoder) = open(&bytes, path)?;
     let (width, height) = decoder.dimensions();
     let turned =
@@ -92,12 +124,8 @@ pub fn dimensions(path: &Path) -> Result<(u32, u32)> {
 }
 
 fn open<'a>(bytes: &'a [u8], path: &Path) -> Result<(ImageFormat, impl ImageDecoder + 'a)> {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(io_error(path, "read"))?;
-    let format = match reader.format() {
-        Some(format @ (ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP)) => format,
-        _ => return Err(unusable(path, "not a JPEG, PNG or WebP image")),
-    };
-    let mut reader = reader;
+    let format = format_of(bytes).ok_or_else(|| unusable(path, "not a JPEG, PNG or WebP image"))?;
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::default();
     limits.max_alloc = Some(8 * MAX_PIXELS);
     reader.limits(limits);
@@ -107,7 +135,23 @@ fn open<'a>(bytes: &'a [u8], path: &Path) -> Result<(ImageFormat, impl ImageDeco
     if pixels == 0 || pixels > MAX_PIXELS {
         return Err(unusable(path, format!("{width}x{height} pixels in the header, 1 to {MAX_PIXELS} allowed")));
     }
+    if pixels > most_pixels(format, decoder.original_color_type().bits_per_pixel(), bytes.len() as u64) {
+        let length = bytes.len();
+        return Err(unusable(path, format!("{width}x{height} pixels in the header, which {length} bytes cannot hold")));
+    }
     Ok((format, decoder))
+}
+
+/// How many pixels so many bytes can hold at most: memory is taken for no more.
+fn most_pixels(format: ImageFormat, bits: u16, length: u64) -> u64 {
+    match format {
+        // Deflate makes at most 1032 bytes of one. Source: RFC 1951; zlib's technical details.
+        ImageFormat::Png => length.saturating_mul(8 * 1032) / u64::from(bits.max(1)),
+        // A block of 8x8 pixels takes a bit at least, the code of its first coefficient. Source: ITU-T T.81, annex F.
+        ImageFormat::Jpeg => length.saturating_mul(8 * 64),
+        // A WebP of one colour takes no bits a pixel.
+        _ => MAX_PIXELS,
+    }
 }
 
 fn unusable(path: &Path, reason: impl std::fmt::Display) -> DataError {

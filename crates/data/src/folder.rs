@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::decode;
 use crate::error::{DataError, Result, io_error};
 use crate::layout::{is_split_name, quoted};
+use crate::place::what_is;
 use crate::set::{ImageSet, Sample, Skipped, hex};
 
 const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
@@ -91,7 +92,7 @@ impl ImageFolder {
     /// [`DataError::Image`] for an unusable file with [`OnBad::Error`].
     pub fn open(root: &Path, options: Options) -> Result<Self> {
         if !root.is_dir() {
-            let reason = "there is no such folder".to_owned();
+            let reason = what_is(root);
             return Err(DataError::Empty { path: root.to_owned(), reason, remedy: "check the path" });
         }
         let mut skipped = Vec::new();
@@ -234,7 +235,7 @@ fn list(root: &Path, folder: &Path, label: usize, files: &mut Vec<Entry>, skippe
                 continue;
             }
             match fs::metadata(&path) {
-                Ok(metadata) if !metadata.is_file() => skipped.push(skip(&path, "is not a regular file")),
+                Ok(metadata) if !metadata.is_file() => skipped.push(skip(&path, what_is(&path))),
                 Ok(metadata) => {
                     let relative = relative(root, &path);
                     files.push(Entry { relative, bytes: metadata.len(), label, path, dimensions: (0, 0) });

@@ -3,7 +3,6 @@
 //! Source: LeCun, Cortes & Burges, "The MNIST database of handwritten digits", section "File formats". All numbers are
 //! big-endian: `[0, 0, 8 (unsigned byte), dimensions]`, one 32-bit size a dimension, then the bytes.
 
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 use crate::error::{DataError, Result, io_error};
 use crate::folder::visible;
 use crate::memory::{Layout, MemorySet, Split, class_names};
+use crate::place;
 
 /// Names of Fashion-MNIST's classes. Source: Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747, table 2.
 pub const FASHION_MNIST_CLASSES: [&str; 10] =
@@ -92,7 +92,8 @@ const RELOAD: &str = "fetch the file again";
 
 /// The sizes in the header of `path`, and exactly the bytes they announce.
 fn read<const D: usize>(path: &Path, magic: u32) -> Result<([u32; D], Vec<u8>)> {
-    let mut file = BufReader::new(File::open(path).map_err(io_error(path, "open"))?);
+    let mut file = BufReader::new(place::open(path)?);
+    let length = file.get_ref().metadata().map_err(io_error(path, "read"))?.len();
     let gzipped = std::io::BufRead::fill_buf(&mut file).map_err(io_error(path, "read"))?.starts_with(&[0x1f, 0x8b]);
     let mut reader: Box<dyn Read> = if gzipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
 
@@ -109,8 +110,9 @@ fn read<const D: usize>(path: &Path, magic: u32) -> Result<([u32; D], Vec<u8>)> 
     let announced = announced.filter(|&bytes| bytes <= MAX_BYTES).ok_or_else(|| {
         format_error(path, "sizes in the header", format!("at most {MAX_BYTES} bytes"), format!("{sizes:?}"), RELOAD)
     })?;
-    // One byte more than announced shows a longer file, and reading to the end checks gzip's checksum.
-    let mut bytes = Vec::new();
+    // One byte more than announced shows a longer file, and reading to the end checks gzip's checksum. Memory is taken for
+    // no more than a file can hold.
+    let mut bytes = Vec::with_capacity(if gzipped { 0 } else { (announced + 1).min(length) as usize });
     reader.take(announced + 1).read_to_end(&mut bytes).map_err(io_error(path, "read"))?;
     if bytes.len() as u64 != announced {
         let longer = bytes.len() as u64 > announced;

@@ -1,8 +1,10 @@
 //! What lies at a path, so that an error can say it.
 
+use std::fs::File;
+use std::io;
 use std::path::Path;
 
-use crate::error::{DataError, Result};
+use crate::error::{DataError, Result, io_error};
 
 /// What lies at a path, as the end of a sentence: "there is no such file or folder", "is a pipe, which is never read".
 /// Nothing is opened, since opening a pipe waits for whoever writes into it.
@@ -12,7 +14,7 @@ pub fn what_is(path: &Path) -> String {
         Ok(found) if found.is_file() => "is a file",
         Ok(found) => special(found.file_type()),
         Err(_) if path.is_symlink() => "is a link to something that is not there",
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "there is no such file or folder",
+        Err(error) if error.kind() == io::ErrorKind::NotFound => "there is no such file or folder",
         Err(error) => return format!("cannot be looked at: {error}"),
     };
     kind.to_owned()
@@ -33,6 +35,16 @@ fn special(kind: std::fs::FileType) -> &'static str {
 #[cfg(not(unix))]
 fn special(_: std::fs::FileType) -> &'static str {
     "is neither a file nor a folder, and is never read"
+}
+
+/// Opens a file to be read. A pipe, socket or device is refused and never opened: that might wait for ever.
+///
+/// # Errors
+/// [`DataError::Io`]; for what is no file, it says what it is.
+pub fn open(path: &Path) -> Result<File> {
+    let is_file = path.metadata().map_err(io_error(path, "read"))?.is_file();
+    let stranger = || io_error(path, "read")(io::Error::other(format!("it {}", what_is(path))));
+    if is_file { File::open(path).map_err(io_error(path, "read")) } else { Err(stranger()) }
 }
 
 /// A path as it was typed, with what it means here if it is relative: where it leads, and from where.

@@ -1,12 +1,13 @@
 //! Choosing parts of a data set by keyed rank: the choice depends on the key and on each image's identity, not on the order.
 
 use std::collections::HashSet;
-use std::fs;
+use std::io::Read;
 use std::path::Path;
 
 use robustify_rng::Key;
 
 use crate::error::{DataError, Result, io_error};
+use crate::place;
 use crate::set::ImageSet;
 
 /// The indices of `per_class` images of every class, in ascending order.
@@ -71,7 +72,8 @@ pub fn except(len: usize, left_out: &[usize]) -> Result<Vec<usize>> {
 /// # Errors
 /// [`DataError::Io`], or [`DataError::Format`] with the line that is no index.
 pub fn read_indices(path: &Path) -> Result<Vec<usize>> {
-    let text = fs::read_to_string(path).map_err(io_error(path, "read"))?;
+    let mut text = String::new();
+    place::open(path)?.read_to_string(&mut text).map_err(io_error(path, "read"))?;
     let parse = |(number, line): (usize, &str)| {
         line.trim().parse().map_err(|_| DataError::Format {
             path: path.to_owned(),

@@ -91,7 +91,7 @@ fn strict_opening_and_header_only_opening_name_the_file_as_an_error() {
 fn folders_without_images_say_what_is_expected() {
     let dir = tempfile::tempdir().unwrap();
     let open = |path: &Path| ImageFolder::open(path, Options::default()).unwrap_err().to_string();
-    assert!(open(&dir.path().join("missing")).contains("no such folder"));
+    assert!(open(&dir.path().join("missing")).contains("no such file or folder"));
     assert!(open(dir.path()).contains("one folder a class"));
     fs::create_dir(dir.path().join("cat")).unwrap();
     fs::write(dir.path().join("cat/a.jpg"), "text").unwrap();
@@ -183,6 +183,61 @@ fn a_header_that_lies_about_its_size_is_refused() {
     bytes[29..33].copy_from_slice(&crc.sum().to_be_bytes());
     let error = decode::decode_bytes(&bytes, Path::new("a.png")).unwrap_err().to_string();
     assert!(error.contains("a.png") && error.contains("65536x65536"), "{error}");
+}
+
+#[test]
+fn what_is_no_picture_is_not_read_and_what_cannot_be_is_not_made_room_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, start: &[u8], length: u64| {
+        let path = dir.path().join(name);
+        fs::write(&path, start).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_len(length).unwrap();
+        path
+    };
+    // Files with holes, which take no room: reading them would take minutes and their length in memory.
+    let text = file("text.jpg", b"not a picture, whatever the name says", 1 << 42);
+    assert_eq!(decode::read(&text).unwrap(), b"not a picture, w");
+    assert!(decode::decode(&text).unwrap_err().to_string().contains("not a JPEG, PNG or WebP image"));
+    let long = file("long.jpg", &[0xff, 0xd8, 0xff, 0xe0, 0, 16], 1 << 42);
+    let error = decode::decode(&long).unwrap_err().to_string();
+    assert!(error.contains("4398046511104 bytes, at most 1073741820 are read"), "{error}");
+
+    // A hundred bytes do not hold a hundred million pixels.
+    save(dir.path(), "a.png", &picture(4, 4, 0), ImageFormat::Png);
+    let mut bytes = fs::read(dir.path().join("a.png")).unwrap();
+    bytes[16..24].copy_from_slice(&[0, 0, 0x30, 0, 0, 0, 0x30, 0]);
+    let mut crc = flate2::Crc::new();
+    crc.update(&bytes[12..29]);
+    bytes[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+    let error = decode::decode_bytes(&bytes, Path::new("a.png")).unwrap_err().to_string();
+    assert!(error.contains("12288x12288") && error.contains("cannot hold"), "{error}");
+    // One colour takes very few bytes, and is read.
+    save(dir.path(), "plain.png", &RgbImage::new(4000, 4000), ImageFormat::Png);
+    save(dir.path(), "plain.jpg", &RgbImage::new(4000, 4000), ImageFormat::Jpeg);
+    for name in ["plain.png", "plain.jpg"] {
+        assert_eq!(decode::decode(&dir.path().join(name)).unwrap().dimensions(), (4000, 4000), "{name}");
+    }
+}
+
+/// A pipe, which nobody writes into, and a socket.
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_named_and_never_opened() {
+    use std::os::unix::net::UnixListener;
+    let dir = messy();
+    let pipe = dir.path().join("cat/pipe.png");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let _socket = UnixListener::bind(dir.path().join("cat/socket.png")).unwrap();
+    let set = ImageFolder::open(dir.path(), Options::default()).unwrap();
+    let reason = |name: &str| &set.skipped().iter().find(|skipped| skipped.path.ends_with(name)).unwrap().reason;
+    assert!(reason("pipe.png").contains("is a pipe (FIFO)"), "{}", reason("pipe.png"));
+    assert!(reason("socket.png").contains("is a socket"), "{}", reason("socket.png"));
+    let error = decode::decode(&pipe).unwrap_err().to_string();
+    assert!(error.contains("pipe.png: cannot read: it is a pipe"), "{error}");
+    let error = robustify_data::split::read_indices(Path::new("/dev/null")).unwrap_err().to_string();
+    assert!(error.contains("/dev/null: cannot read: it is a device"), "{error}");
+    let error = ImageFolder::open(&pipe, Options::default()).unwrap_err().to_string();
+    assert!(error.contains("is a pipe"), "{error}");
 }
 
 #[test]
