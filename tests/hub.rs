@@ -199,7 +199,7 @@ const SWIN: &str = "hf-hub:timm/micro_swin";
 fn a_repository_is_downloaded_once_and_names_its_model() {
     let hub = Hub::start(Fault::None);
     let user = User::of(&hub);
-    let out = user.home.path().join("first");
+    let out = user.home.path().join("first.safetensors");
     let arguments = ["models", "convert", SWIN, out.to_str().unwrap(), "--to", "timm"];
     succeeded(&user.run(&arguments, &[]));
     let state = weights::read(&out).unwrap();

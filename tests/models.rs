@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use burn::tensor::{Tensor, TensorData};
 use robustify_zoo::vit::VitConfig;
-use robustify_zoo::weights::{self, Checkpoint, Entry, Naming, State};
+use robustify_zoo::weights::{self, Checkpoint, Entry, Existing, Naming, State};
 use robustify_zoo::{Model, ModelConfig, Pass, registry};
 use serde_json::Value;
 
@@ -75,7 +75,7 @@ fn verify_compares_every_output_and_fails_when_one_is_off() {
 #[test]
 fn a_checkpoint_converted_there_and_back_is_the_same() {
     let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).display().to_string();
+    let path = |name: &str| folder.path().join(format!("{name}.safetensors")).display().to_string();
     let device = robustify_device::open(Some("flex")).unwrap();
     let model = Model::new(&(registry::find("micro_swin").unwrap().config)(), 7, &device).unwrap();
     fs::write(path("timm"), weights::to_bytes(&weights::state(&model))).unwrap();
@@ -94,9 +94,35 @@ fn a_checkpoint_converted_there_and_back_is_the_same() {
 }
 
 #[test]
-fn a_conversion_says_what_it_took_and_what_keeps_another_size() {
+fn a_conversion_goes_over_no_file_of_others() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
+    let device = robustify_device::open(Some("flex")).unwrap();
+    let model = Model::new(&(registry::find("micro_swin").unwrap().config)(), 7, &device).unwrap();
+    fs::write(path("in.safetensors"), weights::to_bytes(&weights::state(&model))).unwrap();
+    let convert = |out: &str, more: &[&str]| {
+        let line = ["convert", &path("in.safetensors"), &path(out), "--to", "microsoft", "--model", "micro_swin"];
+        run(&[&line, more].concat())
+    };
+    for named in ["out.pth", "out", "out.safetensors.bak"] {
+        let said = failed(&convert(named, &[]));
+        assert!(said.contains(&path(named)) && said.contains("the name says otherwise"), "{said}");
+    }
+    fs::write(path("out.safetensors"), "mine").unwrap();
+    let said = failed(&convert("out.safetensors", &[]));
+    assert!(said.contains("out.safetensors: is there already") && said.contains("--force"), "{said}");
+    assert_eq!(fs::read(path("out.safetensors")).unwrap(), b"mine");
+    succeeded(&convert("out.safetensors", &["--force"]));
+    assert!(failed(&convert("in.safetensors", &["--force"])).contains("never written over"));
+    // What the same command made is no stranger.
+    succeeded(&convert("out.safetensors", &[]));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_conversion_says_what_it_took_and_what_keeps_another_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(format!("{name}.safetensors")).display().to_string();
     let device = robustify_device::open(Some("flex")).unwrap();
     let config = (registry::find("micro_vit").unwrap().config)();
     let larger = weights::state(&Model::new(&config.with_image_size(64), 7, &device).unwrap());
@@ -120,7 +146,7 @@ fn a_conversion_says_what_it_took_and_what_keeps_another_size() {
     let mut wrapped: State = larger.iter().map(|(name, entry)| (format!("backbone.{name}"), entry.clone())).collect();
     wrapped.insert("classifier.weight".into(), Entry { shape: vec![7, 24], values: vec![0.0; 168] });
     fs::write(path("wrapped"), weights::to_bytes(&wrapped)).unwrap();
-    let output = run(&["convert", &path("wrapped"), &path("out"), "--to", "timm", "--model", "micro_vit"]);
+    let output = run(&["convert", &path("wrapped"), &path("other"), "--to", "timm", "--model", "micro_vit"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("has nothing of these names: classifier.weight"), "{said}");
     let nowhere = path("no/out");
@@ -136,7 +162,7 @@ fn a_conversion_says_what_it_took_and_what_keeps_another_size() {
 #[test]
 fn a_conversion_counts_the_classes_of_what_it_takes() {
     let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).display().to_string();
+    let path = |name: &str| folder.path().join(format!("{name}.safetensors")).display().to_string();
     let device = robustify_device::open(Some("flex")).unwrap();
     let convert = |from: &str, to: &str, model: &str| {
         succeeded(&run(&["convert", &path(from), &path(to), "--to", "timm", "--model", model]));
@@ -158,7 +184,8 @@ fn a_conversion_counts_the_classes_of_what_it_takes() {
     let mut timm = weights::state(&tower);
     fs::write(path("tower"), weights::to_bytes(&timm)).unwrap();
     let checkpoint = Checkpoint::open(Path::new(&path("tower"))).unwrap();
-    weights::convert(&tower, &checkpoint, None, Naming::OpenClip, Path::new(&path("open_clip"))).unwrap();
+    let out = path("open_clip");
+    weights::convert(&tower, &checkpoint, None, Naming::OpenClip, Path::new(&out), Existing::Stays).unwrap();
     timm.insert("head.bias".into(), Entry { shape: vec![12], values: vec![0.0; 12] });
     assert_eq!(convert("open_clip", "again", "micro_vit_clip_quickgelu"), timm);
 }
@@ -166,7 +193,7 @@ fn a_conversion_counts_the_classes_of_what_it_takes() {
 #[cfg(not(feature = "hub"))]
 #[test]
 fn without_the_hub_its_names_say_what_has_it() {
-    let error = failed(&run(&["convert", "hf-hub:timm/x", "out", "--to", "timm"]));
+    let error = failed(&run(&["convert", "hf-hub:timm/x", "out.safetensors", "--to", "timm"]));
     assert!(error.contains("hf-hub:timm/x: this program was built without"), "{error}");
     assert!(
         error.contains("cargo xtask SUBCOMMAND --hub") && error.contains("https://huggingface.co/timm/x"),

@@ -49,7 +49,7 @@ impl Checkpoint {
         // Opening a pipe would wait for somebody to write into it.
         let about = path.metadata().map_err(io)?;
         if !about.is_file() && !about.is_dir() {
-            return Err(format("it is neither a file nor a folder".into()));
+            return Err(format(format!("it {}, which is never read", special(about.file_type()))));
         }
         let file = File::open(path).map_err(io)?;
         if about.is_dir() {
@@ -122,6 +122,24 @@ impl Checkpoint {
     pub(super) fn fault(&self, name: &str, reason: &str) -> ZooError {
         ZooError::Format { path: self.path.clone(), reason: format!("tensor {name}: {reason}") }
     }
+}
+
+/// What is neither a file nor a folder.
+#[cfg(unix)]
+fn special(kind: std::fs::FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    if kind.is_fifo() {
+        "is a pipe (FIFO)"
+    } else if kind.is_socket() {
+        "is a socket"
+    } else {
+        "is a device"
+    }
+}
+
+#[cfg(not(unix))]
+fn special(_: std::fs::FileType) -> &'static str {
+    "is neither a file nor a folder"
 }
 
 enum Kind {

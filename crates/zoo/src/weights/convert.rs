@@ -1,7 +1,8 @@
 //! From one program's names to another's, bit for bit.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
@@ -19,7 +20,7 @@ use crate::ZooError;
 /// at a time. `module` tells which tensors there are, and may be blank. Position embeddings keep their size.
 ///
 /// The file appears whole or not at all: it is written under a neighbouring name first, which no other file has. A link is
-/// followed, and what is no file is left alone.
+/// followed, and what is no file is left alone, as is, unless it may be replaced, a file that holds something else.
 ///
 /// # Errors
 /// A checkpoint that is not of such a module, a naming that has no names for it, or a file that cannot be read or written.
@@ -29,6 +30,7 @@ pub fn convert<M: Module>(
     from: Option<&str>,
     to: Naming,
     out: &Path,
+    existing: Existing,
 ) -> Result<Loaded, ZooError> {
     let expected = shapes(module);
     let mut plan = Plan::new(checkpoint, &expected, from)?;
@@ -60,8 +62,40 @@ pub fn convert<M: Module>(
     safetensors::write(&mut file, &tensors, io, |name| produce(&plan, checkpoint, &recipes[name]))?;
     file.get_ref().sync_all().map_err(io)?;
     drop(file);
+    if target.is_file() && same_bytes(neighbour.path(), &target).map_err(io)? {
+        return Ok(plan.loaded(&expected, Vec::new()));
+    }
+    if target.is_file() && existing == Existing::Stays {
+        let reason = "is there already, and holds something else; name another file, or replace it with --force";
+        return Err(io(io::Error::other(reason)));
+    }
     neighbour.persist(&target).map_err(|error| io(error.error))?;
     Ok(plan.loaded(&expected, Vec::new()))
+}
+
+/// What becomes of a file that stands where a result is to go, and holds something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays, and writing is an error.
+    Stays,
+    /// It is replaced.
+    Goes,
+}
+
+fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
+    if one.metadata()?.len() != other.metadata()?.len() {
+        return Ok(false);
+    }
+    let (mut one, mut other) = (BufReader::new(File::open(one)?), BufReader::new(File::open(other)?));
+    loop {
+        let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+        let length = left.len().min(right.len());
+        if length == 0 || left[..length] != right[..length] {
+            return Ok(left.len() == right.len() && length == 0);
+        }
+        one.consume(length);
+        other.consume(length);
+    }
 }
 
 const COUNTER: &str = "num_batches_tracked";

@@ -32,7 +32,7 @@ use ::safetensors::tensor::{SafeTensors, View};
 
 pub use beside::Beside;
 pub use checkpoint::Checkpoint;
-pub use convert::convert;
+pub use convert::{Existing, convert};
 pub use folder::{HubFolder, HubKind, HubModel};
 pub use load::{LoadOptions, Loaded, Partial, classes, load, load_from};
 pub use module::{ParameterPath, names_in, parameters, shapes, state, with_state};

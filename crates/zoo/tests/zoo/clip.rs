@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use robustify_zoo::clip::names::open_clip_step;
 use robustify_zoo::clip::{Clip, ClipConfig};
-use robustify_zoo::weights::{self, Checkpoint, Entry, LoadOptions, Naming, State};
+use robustify_zoo::weights::{self, Checkpoint, Entry, Existing, LoadOptions, Naming, State};
 use robustify_zoo::{Features, Model, Pass, Trace, ZooError, registry};
 
 use crate::golden::{entry, gradients_of};
@@ -103,7 +103,7 @@ fn names_go_forth_and_back_without_loss() {
     let [whole, tower] = ["whole", "tower"].map(|name| folder.path().join(name));
     for golden in Golden::all() {
         let (clip, stored) = (golden.clip(), Checkpoint::open(&golden.file).unwrap());
-        weights::convert(&golden.blank(), &stored, Some("w"), Naming::OpenClip, &whole).unwrap();
+        weights::convert(&golden.blank(), &stored, Some("w"), Naming::OpenClip, &whole, Existing::Goes).unwrap();
         assert_eq!(weights::read(&whole).unwrap(), golden.under("w."), "{}", golden.name);
         assert_eq!(weights::state(&weights::load(golden.blank(), &whole).unwrap()), weights::state(&clip));
 
@@ -111,7 +111,7 @@ fn names_go_forth_and_back_without_loss() {
         let expected = weights::state(&clip.visual);
         let whole = Checkpoint::open(&whole).unwrap();
         for naming in [Naming::Timm, Naming::OpenClip] {
-            weights::convert(&golden.blank().visual, &whole, None, naming, &tower).unwrap();
+            weights::convert(&golden.blank().visual, &whole, None, naming, &tower, Existing::Goes).unwrap();
             let loaded = weights::load(golden.blank().visual, &tower).unwrap();
             assert_eq!(weights::state(&loaded), expected, "{} by way of {naming}", golden.name);
         }
@@ -227,7 +227,8 @@ fn counters_of_training_steps_follow_their_layers_to_other_names() {
     let [ours, timms, back] = ["ours", "timms", "back"].map(|name| folder.path().join(name));
     std::fs::write(&ours, weights::to_bytes(&stored)).unwrap();
     let convert = |from: &Path, naming, to: &Path| {
-        weights::convert(&golden.blank().visual, &Checkpoint::open(from).unwrap(), None, naming, to).unwrap();
+        weights::convert(&golden.blank().visual, &Checkpoint::open(from).unwrap(), None, naming, to, Existing::Goes)
+            .unwrap();
     };
     convert(&ours, Naming::Timm, &timms);
     convert(&timms, Naming::OpenClip, &back);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use robustify_zoo::weights::{self, Checkpoint, Naming, State};
+use robustify_zoo::weights::{self, Checkpoint, Existing, Naming, State};
 use robustify_zoo::{Model, ModelConfig, ZooError, registry};
 
 use crate::golden;
@@ -31,13 +31,13 @@ fn tiny_models_go_there_and_back_bit_for_bit() {
         let state = weights::state(&model);
         std::fs::write(&ours, weights::to_bytes(&state)).unwrap();
         for naming in Naming::ALL {
-            match weights::convert(&model, &Checkpoint::open(&ours).unwrap(), None, naming, &theirs) {
+            match weights::convert(&model, &Checkpoint::open(&ours).unwrap(), None, naming, &theirs, Existing::Goes) {
                 Ok(_) => {}
                 Err(ZooError::NoNames { .. }) => continue,
                 Err(error) => panic!("{} to {naming}: {error}", case.name),
             }
             let named = Checkpoint::open(&theirs).unwrap();
-            weights::convert(&blank(&case.config), &named, None, own(&case.config), &back).unwrap();
+            weights::convert(&blank(&case.config), &named, None, own(&case.config), &back, Existing::Goes).unwrap();
             assert_eq!(weights::read(&back).unwrap(), state, "{} by way of {naming}", case.name);
             assert_eq!(weights::state(&weights::load(blank(&case.config), &theirs).unwrap()), state);
             if names(&theirs) != names(&ours) {
@@ -60,7 +60,15 @@ fn a_conversion_touches_no_file_but_its_result() {
     let folder = tempfile::tempdir().unwrap();
     let [input, out] = ["weights.tmp", "weights"].map(|name| folder.path().join(name));
     std::fs::write(&input, &bytes).unwrap();
-    weights::convert(&blank(&case.config), &Checkpoint::open(&input).unwrap(), None, Naming::Timm, &out).unwrap();
+    weights::convert(
+        &blank(&case.config),
+        &Checkpoint::open(&input).unwrap(),
+        None,
+        Naming::Timm,
+        &out,
+        Existing::Goes,
+    )
+    .unwrap();
     assert!(std::fs::read(&input).unwrap() == bytes, "the input has another name than the result");
     assert_eq!(weights::read(&out).unwrap(), weights::from_bytes(&bytes).unwrap());
     let permissions = |path: &Path| std::fs::metadata(path).unwrap().permissions();
@@ -95,7 +103,7 @@ fn element_types_and_counters_of_training_steps_survive() {
     std::fs::write(&from, [&(header.len() as u64).to_le_bytes(), header.as_slice(), &data].concat()).unwrap();
 
     let before = Checkpoint::open(&from).unwrap();
-    weights::convert(&blank(&case.config), &before, None, Naming::Torchvision, &to).unwrap();
+    weights::convert(&blank(&case.config), &before, None, Naming::Torchvision, &to, Existing::Goes).unwrap();
     let after = Checkpoint::open(&to).unwrap();
     assert_eq!(before.names().collect::<Vec<_>>(), after.names().collect::<Vec<_>>());
     for name in before.names() {
@@ -124,7 +132,8 @@ fn the_first_vits_of_torchvision_load() {
     let folder = tempfile::tempdir().unwrap();
     let [ours, theirs] = ["ours", "theirs"].map(|name| folder.path().join(name));
     std::fs::write(&ours, weights::to_bytes(&state)).unwrap();
-    weights::convert(&model, &Checkpoint::open(&ours).unwrap(), None, Naming::Torchvision, &theirs).unwrap();
+    weights::convert(&model, &Checkpoint::open(&ours).unwrap(), None, Naming::Torchvision, &theirs, Existing::Goes)
+        .unwrap();
     let renamed = |name: String| name.replace("mlp.0", "mlp.linear_1").replace("mlp.3", "mlp.linear_2");
     let former: State =
         weights::read(&theirs).unwrap().into_iter().map(|(name, entry)| (renamed(name), entry)).collect();

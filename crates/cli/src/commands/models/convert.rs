@@ -5,7 +5,7 @@ use robustify_report::expect_folder_of;
 use robustify_zoo::Model;
 use robustify_zoo::clip::{Clip, ClipConfig};
 use robustify_zoo::registry;
-use robustify_zoo::weights::{self, Checkpoint, HubFolder, HubKind, HubModel, Loaded, Resized};
+use robustify_zoo::weights::{self, Checkpoint, Existing, HubFolder, HubKind, HubModel, Loaded, Resized};
 
 use super::Network;
 use crate::args::ModelsConvert;
@@ -15,6 +15,12 @@ use crate::hub;
 /// Writes a checkpoint under another program's names.
 pub fn run(options: &ModelsConvert, console: &Console) -> anyhow::Result<()> {
     expect_folder_of(&options.output).with_context(|| options.output.display().to_string())?;
+    ensure!(
+        options.output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors")),
+        "{}: safetensors are written, and the name says otherwise; name it {}",
+        options.output.display(),
+        options.output.with_extension("safetensors").display()
+    );
     let source = Source::open(options, console)?;
     ensure!(
         !same_file(&source.weights, &options.output),
@@ -24,6 +30,7 @@ pub fn run(options: &ModelsConvert, console: &Console) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::open(&source.weights)?;
     let device = robustify_device::open(None)?;
     let (from, to, out) = (options.from.as_deref(), options.to, options.output.as_path());
+    let existing = if options.force { Existing::Goes } else { Existing::Stays };
     let taken = match &source.network {
         Network::Image(config) => {
             let classes = match source.classes {
@@ -31,9 +38,11 @@ pub fn run(options: &ModelsConvert, console: &Console) -> anyhow::Result<()> {
                 None => config.classes_in(&checkpoint, from, &device)?,
             };
             let module = Model::blank(&config.with_classes(classes), &device)?;
-            weights::convert(&module, &checkpoint, from, to, out)?
+            weights::convert(&module, &checkpoint, from, to, out, existing)?
         }
-        Network::Clip(config) => weights::convert(&Clip::blank(config, &device)?, &checkpoint, from, to, out)?,
+        Network::Clip(config) => {
+            weights::convert(&Clip::blank(config, &device)?, &checkpoint, from, to, out, existing)?
+        }
     };
     notes(&taken, &source.name).iter().for_each(|note| console::message(note));
     console::result(&format!("{}: {} as {} names them\n", options.output.display(), source.name, options.to))
