@@ -202,12 +202,10 @@ fn arrays_of_a_folder_fit_its_labels() {
     let said = fixture.done(&line("--corruption fog --severity 1-2"));
     assert!(said.contains("labels.npy is not written: `loose.png`"), "{said}");
     assert_eq!(fixture.files("out").into_keys().collect::<Vec<_>>(), ["fog.npy", "manifest.jsonl"]);
-    // A picture of another size is left out, and said to be, whether the array is there or not.
-    for _ in 0..2 {
-        let said = fixture.partly("corrupt in/dog odd --format npy --profile cifar-c --corruption fog");
-        assert!(said.contains("grey.png: has 20x20 pixels") && said.contains("1 of 2 pictures"), "{said}");
-        assert_eq!(shape(&fixture.files("odd"), "fog.npy"), [5, 18, 24, 3]);
-    }
+    // Pictures of different sizes are no array, and nothing is begun.
+    let said = fixture.error("corrupt in/dog odd --format npy --profile cifar-c --corruption fog");
+    assert!(said.contains("glass.png has 24x18 pixels, grey.png has 20x20") && said.contains("--preprocess"), "{said}");
+    assert!(!fixture.path("odd").exists());
     for class in 0..257 {
         fs::create_dir_all(fixture.path(&format!("many/{class}"))).unwrap();
         fs::copy(fixture.path("in/loose.png"), fixture.path(&format!("many/{class}/0.png"))).unwrap();
@@ -393,6 +391,15 @@ fn files_of_others_are_not_overwritten() {
         fs::remove_dir_all(fixture.path("own")).unwrap();
     }
 
+    // The same of arrays in a folder that has some already.
+    let line = |corruption: &str| {
+        format!("corrupt in arrays --corruption {corruption} --severity 1 --format npy --preprocess resize(9,9)")
+    };
+    fixture.done(&line("fog"));
+    fs::write(fixture.path("arrays/snow.npy"), "mine").unwrap();
+    assert!(fixture.error(&line("snow")).contains("snow.npy: is there already and was not made by this program"));
+    assert_eq!(fs::read(fixture.path("arrays/snow.npy")).unwrap(), b"mine");
+
     // The same in a folder that has results already. A result that a kill left unrecorded is no stranger.
     let line = "corrupt in out --corruption fog --severity 1 --profile scaled";
     fixture.done(line);
@@ -404,6 +411,54 @@ fn files_of_others_are_not_overwritten() {
     fs::write(fixture.path("out/fog/1/cat/new.png"), "mine").unwrap();
     assert!(fixture.error(line).contains("new.png: is there already and was not made by this program"));
     assert_eq!(fs::read(fixture.path("out/fog/1/cat/new.png")).unwrap(), b"mine");
+}
+
+#[test]
+fn one_picture_and_a_sheet_go_over_no_file_of_others() {
+    let fixture = Fixture::new();
+    let line = |more: &str| {
+        format!("corrupt in/cat/wide.png out.png --profile scaled --corruption gaussian_noise --severity 3 {more}")
+    };
+    for (name, more) in [("out.png", ""), ("sheet.png", "--sheet sheet.png")] {
+        fs::write(fixture.path(name), "mine").unwrap();
+        let said = fixture.error(&line(more));
+        assert!(said.contains(&format!("{name}: is there already")) && said.contains("--force"), "{said}");
+        assert_eq!(fs::read(fixture.path(name)).unwrap(), b"mine");
+        fixture.done(&line(&format!("{more} --force")));
+        // The same again is no stranger.
+        fixture.done(&line(more));
+    }
+    assert!(fixture.error(&line("--seed 1")).contains("out.png: is there already"), "another result is not this one");
+    for (format, name, other) in [("png", "o.jpg", "jpeg85"), ("jpeg85", "o.png", "png"), ("npy", "o.JPEG", "jpeg85")] {
+        let said =
+            fixture.error(&format!("corrupt in/cat/wide.png {name} --corruption fog --severity 3 --format {format}"));
+        let parts = [name.to_owned(), format!("--format {format}"), format!("--format {other}")];
+        assert!(parts.iter().all(|part| said.contains(part)) && !fixture.path(name).exists(), "{said}");
+    }
+}
+
+/// Pipes that nobody writes into, and other things that are no files.
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_named_and_never_opened() {
+    let fixture = Fixture::new();
+    let pipe = |name: &str| assert!(Command::new("mkfifo").arg(fixture.path(name)).status().unwrap().success());
+    pipe("pipe.png");
+    pipe("in/cat/pipe.jpg");
+    pipe("pipe.npy");
+    let fog = "--corruption fog --severity 1 --profile scaled";
+    for (line, said) in [
+        ("corrupt pipe.png out", "pipe.png: is a pipe (FIFO)"),
+        ("corrupt pipe.npy out", "pipe.npy: is a pipe (FIFO)"),
+        ("corrupt /dev/null out", "/dev/null: is a device"),
+        ("corrupt in/cat/wide.png pipe.png --force", "pipe.png: is a pipe (FIFO)"),
+        ("corrupt in/cat/wide.png out --noise-from pipe.npy", "pipe.npy: cannot read: it is a pipe (FIFO)"),
+    ] {
+        let found = fixture.error(&format!("{line} {fog}"));
+        assert!(found.contains(said), "{line}: {found}");
+    }
+    let said = fixture.done(&format!("corrupt in out {fog}"));
+    assert!(said.contains("in/cat/pipe.jpg: passed over: it is a pipe (FIFO)"), "{said}");
 }
 
 #[test]

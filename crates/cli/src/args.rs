@@ -205,7 +205,7 @@ pub struct ModelsConvert {
     /// on it as timm and open_clip write it: `hf-hub:OWNER/REPO`.
     #[arg(value_name = "IN")]
     pub input: PathBuf,
-    /// The safetensors file to write.
+    /// The file to write, whose name ends in .safetensors.
     #[arg(value_name = "OUT")]
     pub output: PathBuf,
     /// Whose names to use: timm, torchvision (ViT, Swin), microsoft (Swin), facebook (DeiT-III, DINOv2) or open_clip (CLIP).
@@ -217,6 +217,9 @@ pub struct ModelsConvert {
     /// The key under which the state dict lies in a file that holds several, as in `teacher`.
     #[arg(long, value_name = "KEY")]
     pub from: Option<String>,
+    /// Replace OUT where a file is there already that holds something else.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Options of `models tokenize`.
@@ -261,9 +264,9 @@ pub struct Offline {
     /// Seed of all random draws. A picture's draws also depend on its path below INPUT, and on nothing else.
     #[arg(long, default_value_t = 0, value_name = "S")]
     pub seed: u64,
-    /// Form of the results.
-    #[arg(long, value_enum, default_value_t = Format::Png)]
-    pub format: Format,
+    /// Form of the results. Default: png, or what OUTPUT is named as if it is one picture.
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
     /// What is done to every picture first, for example `resize(256)|center_crop(224)`, which ImageNet-C is made with.
     #[arg(long, default_value = "", value_name = "STEPS")]
     pub preprocess: String,
@@ -279,6 +282,9 @@ pub struct Offline {
     /// Stop at the first unusable picture, and begin nothing where files or folders would be passed over.
     #[arg(long)]
     pub strict: bool,
+    /// Replace OUTPUT, if it is one picture, or the sheet, where a file is there already that holds something else.
+    #[arg(long)]
+    pub force: bool,
     /// Print nothing but warnings and errors.
     #[arg(long, short)]
     pub quiet: bool,
@@ -291,12 +297,13 @@ impl Offline {
             input: self.input.clone(),
             output: self.output.clone(),
             seed: self.seed,
-            format: self.format.into(),
+            format: self.format.map(Into::into),
             preprocess: self.preprocess.clone(),
             jobs: self.jobs.and_then(|jobs| NonZeroUsize::new(usize::from(jobs))),
             sheet: self.sheet.clone(),
             prune: self.prune,
             strict: self.strict,
+            force: self.force,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use image::RgbImage;
 use robustify_augment::{Policy, Scratch};
+use robustify_data::place;
 use robustify_deepaugment::{
     Autoencoder, Cae, CaeConfig, DeepAugment, Edsr, EdsrConfig, Noise2Net, TrainConfig, train,
 };
@@ -13,7 +14,7 @@ use robustify_rng::Key;
 use robustify_watch::{Stopped, Watch};
 use serde_json::json;
 
-use crate::job::{Files, Job, save_sheet};
+use crate::job::{Files, Job};
 use crate::run::stopped;
 use crate::{Variant, Work};
 
@@ -105,6 +106,7 @@ impl Network {
     fn open(deep: &Deep, job: &Job<'_>, files: &Files, watch: &dyn Watch) -> anyhow::Result<Self> {
         let device = robustify_device::open(deep.backend.as_deref())?;
         let (method, named) = (deep.method, deep.weights.as_deref());
+        named.map(|file| place::open(file).context("--deep-weights")).transpose()?;
         let needed = || named.context("--deep-weights FILE is needed: the authors' weights in safetensors");
         ensure!(
             method != DeepMethod::Noise2net || named.is_none(),
@@ -268,5 +270,5 @@ fn sheet(job: &Job<'_>, work: &AugmentWork, path: &Path) -> anyhow::Result<()> {
         };
         rows.push((title, row));
     }
-    save_sheet(path, &columns, &rows)
+    job.save_sheet(path, &columns, &rows)
 }

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use image::RgbImage;
 use robustify_augment::{Corruption, Corruptor, FrostSource, Profile, Scratch, Severity, Trace};
-use robustify_data::Preprocess;
+use robustify_data::{Preprocess, decode};
 use robustify_report::digest;
 use robustify_rng::Key;
 use robustify_watch::Watch;
 use serde_json::json;
 
-use crate::job::{Files, Job, save_sheet};
+use crate::job::{Files, Job};
 use crate::picture::Picture;
 use crate::{Variant, Work, trace};
 
@@ -85,8 +85,8 @@ fn frost(folder: &Path) -> anyhow::Result<(FrostSource, String)> {
         let path = folder.join(name);
         let lossless = path.with_extension("png");
         let path = if lossless.is_file() { lossless } else { path };
-        let bytes = std::fs::read(&path).with_context(|| path.display().to_string());
-        let picture = bytes.and_then(|bytes| Picture::decode(&bytes, &path, &untouched));
+        let picture = decode::read(&path).map_err(anyhow::Error::from);
+        let picture = picture.and_then(|bytes| Picture::decode(&bytes, &path, &untouched));
         let expected =
             || format!("--frost-dir {}: the benchmark's {} are expected", folder.display(), NAMES.join(", "));
         Ok(picture.with_context(expected)?.rgb)
@@ -198,5 +198,5 @@ fn sheet(job: &Job<'_>, work: &CorruptWork, path: &Path) -> anyhow::Result<()> {
             row.1.push(out);
         }
     }
-    save_sheet(path, &columns, &rows)
+    job.save_sheet(path, &columns, &rows)
 }

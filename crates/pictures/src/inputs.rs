@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, DirEntry};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use image::RgbImage;
 use npyz::{DType, TypeChar};
-use robustify_data::Preprocess;
+use robustify_data::place::what_is;
+use robustify_data::{Preprocess, decode, place};
 use robustify_report::digest;
 
-use crate::picture::Picture;
+use crate::picture::{Picture, fault};
 
 const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
@@ -35,7 +36,7 @@ enum Source {
 /// A picture as it was found.
 pub struct Raw {
     bytes: Vec<u8>,
-    /// SHA-256 of the file, or of the row.
+    /// SHA-256 of the file, or of the row; of the beginning of a file that is no picture, which is not read on.
     pub sha256: String,
 }
 
@@ -46,7 +47,7 @@ impl Inputs {
         if path.is_dir() {
             return Self::list(path);
         }
-        ensure!(path.is_file(), "{}: there is no such file or folder", path.display());
+        ensure!(path.is_file(), "{}: {}", path.display(), what_is(path));
         if path.extension().is_some_and(|extension| extension == "npy") {
             return Ok(Self::of(path.to_owned(), read_rows(path)?));
         }
@@ -97,10 +98,7 @@ impl Inputs {
     /// Reads a picture.
     pub fn read(&self, index: usize) -> anyhow::Result<Raw> {
         let bytes = match &self.source {
-            Source::Files(files) => {
-                let path = self.root.join(&files[index]);
-                fs::read(&path).with_context(|| format!("{}: cannot be read", path.display()))?
-            }
+            Source::Files(files) => decode::read(&self.root.join(&files[index])).map_err(fault)?,
             Source::Rows { width, height, levels } => {
                 let size = *width as usize * *height as usize * 3;
                 levels[index * size..][..size].to_vec()
@@ -191,6 +189,8 @@ impl Found {
             self.links.insert(name);
         } else if path.is_dir() {
             self.folders.push(name);
+        } else if path.metadata().is_ok_and(|about| !about.is_file()) {
+            return Some((path.clone(), format!("it {}", what_is(&path))));
         } else if EXTENSIONS.contains(&extension.as_str()) {
             self.files.push(name);
         } else {
@@ -200,11 +200,15 @@ impl Found {
     }
 }
 
+/// Longest header of an array that is read; those of plain arrays have about a hundred bytes.
+const LONGEST_HEADER: usize = 1 << 16;
+
 fn read_rows(path: &Path) -> anyhow::Result<Source> {
-    let bytes = fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-    let mut levels = bytes.as_slice();
-    let array = npyz::NpyFile::new(&mut levels)
-        .with_context(|| format!("{}: is no .npy array, or ends within its header", path.display()))?;
+    let mut file = place::open(path)?;
+    let stranger = || format!("{}: is no .npy array, or ends within its header", path.display());
+    let length = file.metadata().with_context(stranger)?.len();
+    let header = header(&mut file).with_context(stranger)?;
+    let array = npyz::NpyFile::new(header.as_slice()).with_context(stranger)?;
     let shape = array.shape().to_vec();
     let found = format!(
         "{}: an array of unsigned bytes, pictures x height x width x 3, in C order, is expected; found {} of {shape:?}",
@@ -218,13 +222,33 @@ fn read_rows(path: &Path) -> anyhow::Result<Source> {
         _ => None,
     };
     drop(array);
-    let size = shape.iter().try_fold(1usize, |size, &side| size.checked_mul(usize::try_from(side).ok()?));
+    let size = shape.iter().try_fold(1u64, |size, &side| size.checked_mul(side));
     let ((width, height), size) = sides.zip(size.filter(|&size| size > 0)).context(found)?;
+    let there = length.saturating_sub(header.len() as u64);
     ensure!(
-        levels.len() >= size,
-        "{}: ends too early: {shape:?} are {size} bytes, {} are there; copy or make the file again",
-        path.display(),
-        levels.len()
+        there >= size,
+        "{}: ends too early: {shape:?} are {size} bytes, {there} are there; copy or make the file again",
+        path.display()
     );
-    Ok(Source::Rows { width, height, levels: levels[..size].to_vec() })
+    let mut levels = Vec::with_capacity(usize::try_from(size)?);
+    file.take(size).read_to_end(&mut levels).with_context(|| format!("{}: cannot be read", path.display()))?;
+    ensure!(levels.len() as u64 == size, "{}: was changed while it was read; start again", path.display());
+    Ok(Source::Rows { width, height, levels })
+}
+
+/// The header of a `.npy` file, with its magic number. Source: NumPy enhancement proposal 1.
+fn header(file: &mut impl Read) -> anyhow::Result<Vec<u8>> {
+    let mut header = vec![0; 10];
+    file.read_exact(&mut header)?;
+    // From version 2 on, the length has four bytes.
+    if header[6] >= 2 {
+        header.resize(12, 0);
+        file.read_exact(&mut header[10..])?;
+    }
+    let length = header[8..].iter().rev().fold(0usize, |length, &byte| length << 8 | usize::from(byte));
+    ensure!(length <= LONGEST_HEADER, "a header of {length} bytes");
+    let start = header.len();
+    header.resize(start + length, 0);
+    file.read_exact(&mut header[start..])?;
+    Ok(header)
 }

@@ -3,11 +3,12 @@
 use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use image::RgbImage;
 use robustify_augment::Scratch;
+use robustify_data::place::what_is;
 use robustify_data::{Normalize, Preprocess};
-use robustify_report::{expect_folder_of, write_atomic};
+use robustify_report::expect_folder_of;
 use robustify_watch::Watch;
 
 use crate::output::{Format, check_names, encode, replace};
@@ -28,8 +29,8 @@ pub struct Files {
     pub output: PathBuf,
     /// Seed of all random draws.
     pub seed: u64,
-    /// Form of the results.
-    pub format: Format,
+    /// Form of the results. None: as the name of `output` says, else PNG.
+    pub format: Option<Format>,
     /// What is done to every picture first, in the notation of [`Preprocess`]; empty for nothing.
     pub preprocess: String,
     /// Pictures worked on at a time; results do not depend on it. None: all cores.
@@ -40,6 +41,8 @@ pub struct Files {
     pub prune: bool,
     /// Whether an unusable picture, or a file that is passed over, is an error.
     pub strict: bool,
+    /// Whether `output`, if it is one file, and the sheet may take the place of files that hold something else.
+    pub force: bool,
 }
 
 impl Files {
@@ -49,12 +52,13 @@ impl Files {
             input: input.into(),
             output: output.into(),
             seed: 0,
-            format: Format::Png,
+            format: None,
             preprocess: String::new(),
             jobs: None,
             sheet: None,
             prune: false,
             strict: false,
+            force: false,
         }
     }
 }
@@ -64,6 +68,8 @@ pub(crate) struct Job<'a> {
     options: &'a Files,
     pub inputs: Inputs,
     pub preprocess: Preprocess,
+    /// The form of results in a folder.
+    format: Format,
     /// The format of the file that OUTPUT names, if it names one.
     single: Option<Format>,
 }
@@ -81,12 +87,13 @@ impl<'a> Job<'a> {
         );
         let single = single(options)?;
         let inputs = Inputs::open(&options.input)?;
-        let job = Self { options, inputs, preprocess, single };
+        let format = options.format.unwrap_or(Format::Png);
+        let job = Self { options, inputs, preprocess, format, single };
         if options.input.is_dir() {
             job.outside(&options.output)?;
         }
-        if single.is_none() && options.format != Format::Npy {
-            check_names(&job.inputs, options.format)?;
+        if single.is_none() && format != Format::Npy {
+            check_names(&job.inputs, format)?;
         }
         if let Some(sheet) = &options.sheet {
             job.check_sheet(sheet)?;
@@ -150,7 +157,7 @@ impl<'a> Job<'a> {
         self.check_folders(work)?;
         let settings = Options {
             folder: options.output.clone(),
-            format: options.format,
+            format: self.format,
             preprocess: self.preprocess.clone(),
             jobs: options.jobs,
             strict: options.strict,
@@ -191,7 +198,7 @@ impl<'a> Job<'a> {
         let options = self.options;
         for variant in work.variants() {
             let folder =
-                if options.format.is_tree() { options.output.join(variant.folder()) } else { options.output.clone() };
+                if self.format.is_tree() { options.output.join(variant.folder()) } else { options.output.clone() };
             if options.input.is_dir() {
                 self.outside(&folder)?;
                 continue;
@@ -223,7 +230,28 @@ impl<'a> Job<'a> {
         let picture = inputs.decode(0, inputs.read(0)?, &self.preprocess)?;
         let mut out = RgbImage::new(0, 0);
         work.make(&picture.rgb, &inputs.name(0), 0, &mut Scratch::new(), &mut out)?;
-        replace(&options.output, &encode(format, &out, picture.alpha.as_ref())?)
+        self.put(&options.output, &encode(format, &out, picture.alpha.as_ref())?)
+    }
+
+    /// Draws and writes a sheet.
+    pub fn save_sheet(&self, path: &Path, columns: &[String], rows: &[(String, Vec<RgbImage>)]) -> anyhow::Result<()> {
+        self.put(path, &png(&sheet::draw(columns, rows)?, None)?).context("--sheet")
+    }
+
+    /// Writes a file, but over none that holds something else unless that is wanted: no manifest says whose it is.
+    fn put(&self, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+        if path.exists() {
+            ensure!(path.is_file(), "{}: {}; name another file", path.display(), what_is(path));
+            if std::fs::read(path).is_ok_and(|found| found == bytes) {
+                return Ok(());
+            }
+            ensure!(
+                self.options.force,
+                "{}: is there already, and holds something else; name another file, or replace it with --force",
+                path.display()
+            );
+        }
+        replace(path, bytes)
     }
 }
 
@@ -267,18 +295,14 @@ fn single(options: &Files) -> anyhow::Result<Option<Format>> {
         "jpg" | "jpeg" => Format::Jpeg85,
         _ => return Ok(None),
     };
-    ensure!(
-        options.format == Format::Png || options.format == format,
-        "{}: OUTPUT is one picture, and --format {} makes others; name a folder",
-        options.output.display(),
-        options.format.name()
-    );
+    if let Some(given) = options.format.filter(|given| *given != format) {
+        bail!(
+            "{}: OUTPUT is named as a picture of --format {}, and --format {} was given; leave the option out, name OUTPUT \
+             otherwise, or name a folder",
+            options.output.display(),
+            format.name(),
+            given.name()
+        );
+    }
     Ok(Some(format))
-}
-
-/// Draws and writes a sheet.
-pub(crate) fn save_sheet(path: &Path, columns: &[String], rows: &[(String, Vec<RgbImage>)]) -> anyhow::Result<()> {
-    let bytes = png(&sheet::draw(columns, rows)?, None)?;
-    write_atomic(path, &bytes).context("--sheet")?;
-    Ok(())
 }

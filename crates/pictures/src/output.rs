@@ -132,9 +132,12 @@ impl Output {
             return Ok(Self { manifest: Manifest::open(&folder, settings)?, folder, format, packed: None });
         }
         let labels = packed::labels(inputs, format, watch)?;
-        let manifest = Manifest::open(&folder, settings)?;
-        let known = manifest.known();
-        let packed = Packed::open(inputs, work.variants(), labels, options, &known, watch)?;
+        // A folder is made when it is known that something comes into it; one that is there is kept from others first.
+        let open = || Manifest::open(&folder, settings.clone());
+        let there = Manifest::exists(&folder).then(open).transpose()?;
+        let census = Census::take(inputs, options, watch)?;
+        let manifest = there.map_or_else(open, Ok)?;
+        let packed = Packed::open(inputs, work.variants(), labels, options, &manifest.known(), census)?;
         Ok(Self { folder, format, manifest, packed: Some(packed) })
     }
 
@@ -191,9 +194,7 @@ impl Output {
         let Some(mut packed) = packed else {
             return manifest.finish(prune, |record| inputs.contains(&record.name));
         };
-        for record in packed.finish(&manifest.known())? {
-            manifest.add(record)?;
-        }
+        packed.finish(&mut manifest)?;
         manifest.finish(prune, packed.is_present())
     }
 }
@@ -309,7 +310,7 @@ fn expect_no_results(folder: &Path, format: Format, inputs: &Inputs, work: &dyn 
     (0..inputs.len()).flat_map(of_picture).try_for_each(expect_none)
 }
 
-fn not_ours(path: &Path, folder: &Path) -> String {
+pub fn not_ours(path: &Path, folder: &Path) -> String {
     format!(
         "{}: is there already and was not made by this program; remove it, or choose another folder than {}",
         path.display(),

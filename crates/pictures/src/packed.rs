@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
@@ -17,8 +17,8 @@ use robustify_augment::Scratch;
 use robustify_report::digest;
 use robustify_watch::Watch;
 
-use crate::manifest::{Record, Records};
-use crate::output::{Format, neighbour, replace, sample};
+use crate::manifest::{Manifest, Record, Records};
+use crate::output::{Format, neighbour, not_ours, replace, sample};
 use crate::run::{Options, each};
 use crate::{Inputs, Variant};
 
@@ -36,7 +36,10 @@ pub struct Census {
 
 impl Census {
     /// Reads all pictures, and names those that are not usable.
-    fn take(inputs: &Inputs, options: &Options, watch: &dyn Watch) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// If none is usable, or an array was asked for and they are not all of one size.
+    pub fn take(inputs: &Inputs, options: &Options, watch: &dyn Watch) -> anyhow::Result<Self> {
         let look = |index: usize, _: &mut Scratch, _: &mut RgbImage| -> anyhow::Result<(String, (u32, u32))> {
             let raw = inputs.read(index)?;
             let sha256 = raw.sha256.clone();
@@ -46,14 +49,13 @@ impl Census {
         let mut progress = watch.progress("looking at pictures", inputs.len());
         each(inputs.len(), options.jobs, watch, look, |index, seen| {
             progress.set(index + 1, "");
-            let fits = seen.and_then(|(sha256, size)| {
-                if options.format == Format::Npy {
-                    fits(&inputs.name(index), size, *census.size.get_or_insert(size))?;
-                }
-                Ok(sha256)
-            });
-            match fits {
-                Ok(sha256) => {
+            match seen {
+                Ok((sha256, size)) => {
+                    if options.format == Format::Npy {
+                        let first = census.usable.first().map_or(index, |&first| first);
+                        let names = [inputs.name(first), inputs.name(index)];
+                        expect_one_size(names, [*census.size.get_or_insert(size), size])?;
+                    }
                     census.usable.push(index);
                     census.sha256.push(sha256);
                 }
@@ -74,15 +76,15 @@ impl Census {
     }
 }
 
-fn fits(name: &str, found: (u32, u32), first: (u32, u32)) -> anyhow::Result<()> {
+fn expect_one_size([first, name]: [String; 2], [expected, found]: [(u32, u32); 2]) -> anyhow::Result<()> {
     ensure!(
-        found == first,
-        "{name}: has {}x{} pixels, the first picture has {}x{}; the pictures of an array must have one size: add \
-         --preprocess 'resize(32)|center_crop(32)' or the like",
+        found == expected,
+        "{first} has {}x{} pixels, {name} has {}x{}; the pictures of an array must have one size, nothing was written: add \
+         --preprocess 'resize(32)|center_crop(32)' or the like, or choose another --format",
+        expected.0,
+        expected.1,
         found.0,
-        found.1,
-        first.0,
-        first.1
+        found.1
     );
     Ok(())
 }
@@ -150,19 +152,18 @@ enum Writer {
 }
 
 impl Packed {
-    /// Reads all pictures once to know how many are usable and whether finished files are of these pictures.
+    /// Begins the files that are not there, or not of these pictures.
     ///
     /// # Errors
-    /// If no picture is usable, or the folder would hold files of different lists of pictures.
+    /// If the folder would hold files of different lists of pictures, or somebody's own stand where these are to go.
     pub fn open(
         inputs: &Inputs,
         variants: &[Variant],
         labels: Option<Vec<usize>>,
         options: &Options,
         known: &Records,
-        watch: &dyn Watch,
+        census: Census,
     ) -> anyhow::Result<Self> {
-        let census = Census::take(inputs, options, watch)?;
         let first: Vec<&Variant> = variants
             .iter()
             .filter(|kind| file_name(kind, options.format) == file_name(&variants[0], options.format))
@@ -181,6 +182,7 @@ impl Packed {
         };
         packed.list = packed.digest(&first)?;
         packed.refuse_misfits(variants, known)?;
+        packed.refuse_strangers(variants, known)?;
         packed.begin(variants, known)?;
         Ok(packed)
     }
@@ -296,37 +298,53 @@ impl Packed {
         written.with_context(|| format!("{}: cannot be written", self.folder.join(&pack.name).display()))
     }
 
-    /// Completes the files; the records that name them.
-    pub fn finish(&mut self, known: &Records) -> anyhow::Result<Vec<Record>> {
-        let mut names = Vec::new();
-        for Pack { name, writer, unfinished } in self.files.drain(..) {
+    /// Completes the files. Each is recorded before it gets its name: what has a name and no record is always somebody else's,
+    /// and what a kill left with a record and no name, or with other bytes, is made again.
+    pub fn finish(&mut self, manifest: &mut Manifest) -> anyhow::Result<()> {
+        for Pack { name, writer, unfinished } in std::mem::take(&mut self.files) {
             let path = self.folder.join(&name);
             let closed = match writer {
                 Writer::Array { mut file, .. } => file.flush(),
                 Writer::Archive(archive) => archive.into_inner().and_then(|mut file| file.flush()),
             };
-            let renamed = closed.and_then(|()| fs::rename(&unfinished.0, &path));
-            renamed.with_context(|| format!("{}: cannot be written", path.display()))?;
-            names.push(name);
+            let failed = || format!("{}: cannot be written", path.display());
+            let sha256 = closed.and_then(|()| digest::of_file(&unfinished.0)).with_context(failed)?;
+            manifest.add(self.record(&name, sha256))?;
+            fs::rename(&unfinished.0, &path).with_context(failed)?;
         }
-        let path = self.folder.join(LABELS);
+        let (path, known) = (self.folder.join(LABELS), manifest.known());
         match &self.labels {
-            Some(labels) if self.format == Format::Npy && !self.is_done(LABELS, known) => {
-                write_labels(&path, labels, self.parts)?;
-                names.push(LABELS.to_owned());
+            Some(labels) if self.format == Format::Npy && !self.is_done(LABELS, &known) => {
+                let bytes = labels_file(labels, self.parts)?;
+                manifest.add(self.record(LABELS, digest::of_bytes(&bytes)))?;
+                replace(&path, &bytes)?;
             }
             None if known.contains_key(LABELS) && path.exists() => {
                 fs::remove_file(&path).with_context(|| format!("{}: cannot be removed", path.display()))?;
             }
             _ => {}
         }
-        let record = |name: String| -> anyhow::Result<Record> {
+        Ok(())
+    }
+
+    fn record(&self, name: &str, sha256: String) -> Record {
+        let outputs = BTreeMap::from([(name.to_owned(), sha256)]);
+        Record { name: name.to_owned(), input: self.list.clone(), outputs, ..Record::default() }
+    }
+
+    /// Fails if a file that is somebody's own stands where one of these is to go.
+    fn refuse_strangers(&self, variants: &[Variant], known: &Records) -> anyhow::Result<()> {
+        let names =
+            |record: &Record, name: &String| record.outputs.contains_key(name) || record.outdated.contains(name);
+        let mut files = files(variants, self.format);
+        if self.labels.is_none() {
+            files.remove(LABELS);
+        }
+        for name in files {
             let path = self.folder.join(&name);
-            let sha256 = digest::of_file(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
-            let (input, outputs) = (self.list.clone(), BTreeMap::from([(name.clone(), sha256)]));
-            Ok(Record { name, input, outputs, ..Record::default() })
-        };
-        names.into_iter().map(record).collect()
+            ensure!(!path.exists() || known.values().any(|record| names(record, &name)), not_ours(&path, &self.folder));
+        }
+        Ok(())
     }
 
     /// Tells the records of these files and their pictures from others.
@@ -361,13 +379,13 @@ fn write_header(file: impl Write, shape: &[u64]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The labels, once for every part of an array, as bytes.
-fn write_labels(path: &Path, labels: &[usize], parts: usize) -> anyhow::Result<()> {
+/// A file of the labels, once for every part of an array, as bytes.
+fn labels_file(labels: &[usize], parts: usize) -> anyhow::Result<Vec<u8>> {
     let bytes: Vec<u8> = labels.iter().map(|&label| u8::try_from(label)).collect::<Result<_, _>>()?;
     let mut file = Vec::new();
     write_header(&mut file, &[(parts * bytes.len()) as u64])?;
     file.extend(bytes.repeat(parts));
-    replace(path, &file)
+    Ok(file)
 }
 
 /// A member without owner and date, so that equal pictures give equal archives.

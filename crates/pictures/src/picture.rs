@@ -18,10 +18,7 @@ pub struct Picture {
 impl Picture {
     /// Decodes a JPEG, PNG or WebP file and preprocesses it.
     pub fn decode(bytes: &[u8], path: &Path, preprocess: &Preprocess) -> anyhow::Result<Self> {
-        let image = decode::decode_any(bytes, path).map_err(|error| match error {
-            DataError::Image { reason, .. } => anyhow!("{}: unusable image: {reason}", path.display()),
-            error => error.into(),
-        })?;
+        let image = decode::decode_any(bytes, path).map_err(fault)?;
         let alpha = image.color().has_alpha().then(|| alpha_of(&image));
         Self { rgb: image.into_rgb8(), alpha }.preprocessed(preprocess).with_context(|| path.display().to_string())
     }
@@ -32,6 +29,14 @@ impl Picture {
             return Ok(self);
         }
         Ok(Self { rgb: preprocess.pixels(&self.rgb)?, alpha: None })
+    }
+}
+
+/// Why a picture cannot be read or decoded; what to do about it is for the command to say.
+pub fn fault(error: DataError) -> anyhow::Error {
+    match error {
+        DataError::Image { path, reason } => anyhow!("{}: unusable image: {reason}", path.display()),
+        error => error.into(),
     }
 }
 

@@ -8,12 +8,13 @@ use anyhow::{Context, bail, ensure};
 use npyz::npz::{NpzArchive, array_name_from_file_name};
 use npyz::{DType, TypeChar};
 use robustify_augment::{Severity, Trace};
+use robustify_data::place;
 
 /// The draws of one severity: the arrays whose names begin with `s<severity>_`, if there are such, else all arrays. They
 /// are taken in the order of the number behind that (`s3_0_normal`, `s3_1_uniform`) or, without numbers, of the file. Arrays
 /// named `…out` or `…seed` are no draws.
 pub fn read(path: &Path, severity: Severity) -> anyhow::Result<Trace> {
-    let file = File::open(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let file = place::open(path)?;
     let archive = NpzArchive::new(BufReader::new(file));
     let mut archive = archive.with_context(|| format!("{}: is no .npz archive", path.display()))?;
     // `array_names` gives them in an order that changes from run to run.
