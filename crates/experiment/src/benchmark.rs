@@ -93,7 +93,8 @@ fn under_classes(splits: Splits, model: &RobustModel, data: &Path, watch: &dyn W
     let of = |images: Images| -> anyhow::Result<Images> {
         Ok(Arc::new(Relabelled::new(images, known.clone(), places.clone())?))
     };
-    Ok(Splits { train: of(splits.train)?, validation: of(splits.validation)?, test: of(splits.test)? })
+    let Splits { train, validation, test, layout, skipped } = splits;
+    Ok(Splits { train: of(train)?, validation: of(validation)?, test: of(test)?, layout, skipped })
 }
 
 /// The run's models, sampled as the configuration says now, and those of files.
