@@ -1,5 +1,6 @@
 //! The built program, from outside: a whole tiny run, its interruption, and the errors a user meets.
 
+mod own;
 mod trust;
 
 use std::fs;

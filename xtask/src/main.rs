@@ -24,6 +24,7 @@ cargo xtask <subcommand> [--backend NAME] [arguments]
 Subcommands of the program, built in release mode and run from the root of the workspace
 (`cargo xtask train --help` and so on describe them):
   train             make the small teacher and the large model robust, and print the table
+  init              write the configuration for one's own images and model
   bench-robustness  measure the models of a finished run again
   bench-cost        measure what the method costs against full fine-tuning and the original model
   pretrain          train the large model from scratch

@@ -20,6 +20,8 @@ pub struct Arguments {
 pub enum Command {
     /// Make a model robust: teacher, three heads, rival, benchmark; prints the table that compares them.
     Train(Train),
+    /// Write the configuration that `train --data DIR --model MODEL` would run, with comments, to be changed by hand.
+    Init(Init),
     /// Measure the models of a finished run again: model x corruption x severity, every selection rule.
     BenchRobustness(BenchRobustness),
     /// Measure what the method costs: cached against full training steps, T passes against the original model.
@@ -42,6 +44,7 @@ impl Command {
     pub fn is_quiet(&self) -> bool {
         match self {
             Self::Train(options) => options.common.quiet,
+            Self::Init(_) => false,
             Self::BenchRobustness(options) => options.common.quiet,
             Self::BenchCost(options) => options.common.quiet,
             Self::BenchModels(options) => options.common.quiet,
@@ -74,14 +77,63 @@ impl Common {
     }
 }
 
+/// One's own model.
+#[derive(Debug, Args)]
+pub struct OwnModel {
+    /// The large model to start from: a file of weights, a folder of timm's, `hf-hub:OWNER/REPO`, or a name that `models list` shows, whose
+    /// weights --weights names or the hub has.
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// The file of the weights, where --model is a name.
+    #[arg(long, value_name = "FILE", requires = "model")]
+    pub weights: Option<PathBuf>,
+    /// Side of the model's input in pixels. Default: that of the weights.
+    #[arg(long, value_name = "PIXELS", requires = "model")]
+    pub image_size: Option<usize>,
+    /// As many classes as the data has; the data says it itself, so this is a check.
+    #[arg(long, value_name = "N", requires = "model")]
+    pub num_classes: Option<usize>,
+}
+
+/// Options of `init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The images: a folder of class folders, with or without splits, or IDX or CIFAR files.
+    #[arg(value_name = "DIR")]
+    pub data: PathBuf,
+    #[command(flatten)]
+    pub own: OwnModel,
+    /// The file to write; one that is there is left alone.
+    #[arg(long, default_value = "robustify.toml", value_name = "FILE")]
+    pub out: PathBuf,
+}
+
 /// Options of `train`.
 #[derive(Debug, Args)]
 pub struct Train {
-    /// Configuration file. Default: configs/fashion-mini.toml.
-    #[arg(long, value_name = "FILE")]
+    /// Configuration file. Default, without --data and --model: configs/fashion-mini.toml.
+    #[arg(long, value_name = "FILE", conflicts_with = "model")]
     pub config: Option<PathBuf>,
-    /// Folder of the run, with its stages. Default: runs/NAME, with the stages in runs/cache.
+    /// One's own images: a folder of class folders, with or without splits, or IDX or CIFAR files. With --model, every setting is
+    /// chosen by the sizes of both; with --config, it stands for data.path.
     #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub own: OwnModel,
+    /// Passes of the tuning of heads: tuning.epochs.
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Rows of a batch of the tuning of heads, half of them clean and half augmented: twice tuning.pairs.
+    #[arg(long, value_name = "ROWS")]
+    pub batch_size: Option<usize>,
+    /// Learning rate of the tuning of heads: tuning.optimizer.learning_rate.
+    #[arg(long, value_name = "RATE")]
+    pub lr: Option<f64>,
+    /// Seed of everything that is random: seed and tuning.seed.
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// Folder of the run, with its stages. Default: runs/NAME, with the stages in runs/cache.
+    #[arg(long, visible_alias = "out", value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
     /// Folder for the stages that runs share.
     #[arg(long, value_name = "DIR")]

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     };
     let result = console.and_then(|console| match arguments.command {
         Command::Train(options) => commands::train::run(&options, &console),
+        Command::Init(options) => commands::init::run(&options, &console),
         Command::BenchRobustness(options) => commands::bench_robustness::run(&options, &console),
         Command::BenchCost(options) => commands::bench_cost::run(&options, &console),
         Command::BenchModels(options) => commands::bench_models::run(&options),

@@ -12,8 +12,8 @@
 //! let machine = robustify_device::Machine::open(Some("flex"), None)?;
 //! let weights = config.original.weights.clone();
 //! let (folder, cache) = ("runs/smoke".into(), "runs/cache".into());
-//! let job = train::Job { config, weights, teacher: None, folder, cache, seeds: 1, fresh: false, overwrite: false };
-//! let report = train::train(&job, &machine, &robustify_watch::Silent)?;
+//! let job = train::Job { config, weights, teacher: None, splits: None, folder, cache, seeds: 1, fresh: false, overwrite: false };
+//! let report = train::train(job, &machine, &robustify_watch::Silent)?;
 //! assert!(report.text().contains("robustify"));
 //! # Ok::<(), anyhow::Error>(())
 //! ```
@@ -22,6 +22,8 @@
 pub mod benchmark;
 pub mod compare;
 pub mod cost;
+pub mod own;
+mod plan;
 pub mod pretrain;
 mod results;
 pub mod run;

@@ -164,7 +164,8 @@ pub fn expect_free(folder: &Path, config: &Config, started: &Started) -> anyhow:
     let grows = kept.iter().all(|method| asked.as_array().is_some_and(|asked| asked.contains(method)));
     let harmless = ["name", "checkpoint_seconds", "data.strict"];
     changed.retain(|key| {
-        !key.starts_with("select.rule") && !harmless.contains(&key.as_str()) && !(grows && key == "methods")
+        let is_further = grows && key == "methods";
+        !(key.starts_with("select.rule") || harmless.contains(&key.as_str()) || is_further)
     });
     if before.seeds != started.seeds {
         changed.push(format!("--seeds ({} then, {} now)", before.seeds, started.seeds));

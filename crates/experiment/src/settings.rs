@@ -26,9 +26,17 @@ impl Validate for Config {
 /// A file that cannot be read, unknown keys, values of the wrong kind, and all faults of the settings at once.
 pub fn load<T: DeserializeOwned + Validate>(path: &Path, given: &[String]) -> anyhow::Result<T> {
     let text = std::fs::read_to_string(path).with_context(|| format!("configuration file {}", path.display()))?;
+    parse(text, &path.display().to_string(), given)
+}
+
+/// The same of a text that has no file; `name` stands for it in messages.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse<T: DeserializeOwned + Validate>(text: String, name: &str, given: &[String]) -> anyhow::Result<T> {
     // The fault may be in the file or in what was set over it.
     let over = if given.is_empty() { String::new() } else { format!(" with {}", given.join(" ")) };
-    let place = || format!("configuration {}{over}", path.display());
+    let place = || format!("configuration {name}{over}");
     let mut documents = vec![text];
     for pair in given {
         let (as_toml, as_text) = override_documents(pair)?;

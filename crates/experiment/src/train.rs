@@ -15,7 +15,7 @@ use crate::compare::verdicts;
 use crate::results::{self, Measurement};
 use crate::run::{self, Started, UsedData};
 use crate::summary::{self, Runs};
-use crate::validation;
+use crate::{plan, validation};
 
 /// What to train, and where.
 pub struct Job {
@@ -25,6 +25,8 @@ pub struct Job {
     pub weights: PathBuf,
     /// The same for `teacher.weights`, if there are any.
     pub teacher: Option<PathBuf>,
+    /// The images, if they were opened already.
+    pub splits: Option<Splits>,
     /// The run's folder.
     pub folder: PathBuf,
     /// Where stages and answers are kept, which runs may share.
@@ -44,14 +46,18 @@ const SKIPPED: &str = "skipped.txt";
 ///
 /// # Errors
 /// Whatever keeps a stage from being computed: images, weights, settings, files, another program at work, an interruption.
-pub fn train(job: &Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<Report> {
+pub fn train(mut job: Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<Report> {
     anyhow::ensure!(
         job.seeds <= 1 || !job.config.vary.is_empty(),
         "vary is empty, so {} seeds would all be the same run; name what they vary: teacher, views, heads, masks",
         job.seeds
     );
     let _lock = lock_folder(&job.folder)?;
-    let splits = Splits::open_listing(&job.config.data, Some(&job.folder.join(SKIPPED)), watch)?;
+    let splits = match job.splits.take() {
+        Some(splits) => splits,
+        None => Splits::open_listing(&job.config.data, Some(&job.folder.join(SKIPPED)), watch)?,
+    };
+    let job = &job;
     let opened = open(job, &splits, machine, watch)?;
     // What cannot be written to is found before anything of the run's folder is touched.
     std::fs::create_dir_all(&job.cache).with_context(|| format!("cache folder {}", job.cache.display()))?;
@@ -162,6 +168,7 @@ impl One<'_> {
         Started { models, ..started.clone() }.write(folder)?;
         let methods = wanted(&config.methods)?;
         let lab = Lab::new(config, splits, machine, watch, job.cache.clone(), job.fresh, opened).with_teacher(teacher);
+        plan::tell(&lab, &methods)?;
         let original = lab.original()?;
         validation::check(&original.model, &lab)?;
         let mut fitted: Vec<Fitted> = Vec::new();

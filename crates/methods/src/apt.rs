@@ -7,7 +7,8 @@ use anyhow::Result;
 use robustify_distill::Apt as Objective;
 use robustify_select::OneHead;
 
-use crate::{Fitted, Lab, Method};
+use crate::lab::STEP;
+use crate::{Fitted, Lab, Method, Work};
 
 /// One tuned head.
 pub(crate) struct Apt;
@@ -23,6 +24,11 @@ impl Method for Apt {
 
     fn about(&self) -> &'static str {
         "one head on the tunable part, cross-entropy on clean and augmented views"
+    }
+
+    fn work(&self, lab: &Lab<'_>) -> Result<Work> {
+        let tail = lab.tail();
+        Ok(Work { forwards: STEP * tail * lab.tuned_rows(), views: true, answer: tail, ..Work::default() })
     }
 
     fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {

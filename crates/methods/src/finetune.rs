@@ -10,8 +10,8 @@ use robustify_distill::optimizer::AdamWConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::config::check;
-use crate::lab::{Pretrained, policy_identity};
-use crate::{Config, Fitted, Lab, Method};
+use crate::lab::{Pretrained, STEP, policy_identity};
+use crate::{Config, Fitted, Lab, Method, Work};
 
 /// Every weight tuned.
 pub(crate) struct Finetune;
@@ -96,6 +96,19 @@ impl Settings {
         faults
     }
 
+    /// About how much training all variants takes, under a method's settings.
+    pub fn work(lab: &Lab<'_>, method: &str) -> Result<Work> {
+        let settings: Self = lab.settings(method)?;
+        let views = |variant: &Variant| match variant {
+            Variant::Plain => 1.0,
+            Variant::Augmented => 2.0,
+            Variant::Jsd => 3.0,
+        };
+        let views: f64 = settings.variants.iter().map(views).sum();
+        let rows = views * (settings.epochs * lab.images().len()) as f64;
+        Ok(Work { forwards: STEP * rows, pictures: rows, answer: settings.variants.len() as f64, ..Work::default() })
+    }
+
     fn optimizer(&self, config: &Config) -> AdamWConfig {
         let tuning = &config.tuning.optimizer;
         let usual = || AdamWConfig { learning_rate: tuning.learning_rate / 4.0, ..tuning.clone() };
@@ -118,6 +131,10 @@ impl Method for Finetune {
 
     fn faults(&self, config: &Config) -> Vec<String> {
         Settings::faults(config, self.name())
+    }
+
+    fn work(&self, lab: &Lab<'_>) -> Result<Work> {
+        Settings::work(lab, self.name())
     }
 
     fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {

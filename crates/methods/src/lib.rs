@@ -28,7 +28,7 @@ use anyhow::Result;
 use robustify_bench::Blend;
 
 pub use lab::config::{self, Config};
-pub use lab::{Fitted, Lab};
+pub use lab::{Fitted, Lab, Work};
 
 /// A way to make a model robust: a row of every table, or several.
 pub trait Method: Sync {
@@ -58,6 +58,14 @@ pub trait Method: Sync {
     /// Rows that it adds which need no model of their own: other models' stored answers together.
     fn blends(&self) -> Vec<Blend> {
         Vec::new()
+    }
+
+    /// About how much it computes beyond what it shares with other methods, for the estimate before a job; nothing unless it says so.
+    ///
+    /// # Errors
+    /// Settings that are not those of the method.
+    fn work(&self, _: &Lab<'_>) -> Result<Work> {
+        Ok(Work::default())
     }
 
     /// Trains it, or reads what an earlier run trained.

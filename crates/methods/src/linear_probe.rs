@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 
-use crate::{Fitted, Lab, Method};
+use crate::{Fitted, Lab, Method, Work};
 
 /// A new classifier on frozen features.
 pub(crate) struct LinearProbe;
@@ -20,6 +20,11 @@ impl Method for LinearProbe {
 
     fn about(&self) -> &'static str {
         "a new classifier on the frozen model's features of clean images"
+    }
+
+    fn work(&self, lab: &Lab<'_>) -> Result<Work> {
+        let views = (lab.images().len() * lab.config.views.clean) as f64;
+        Ok(Work { forwards: views, pictures: views, ..Work::default() })
     }
 
     fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {

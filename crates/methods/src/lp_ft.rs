@@ -5,7 +5,7 @@
 use anyhow::Result;
 
 use crate::finetune::{Settings, finetuned};
-use crate::{Config, Fitted, Lab, Method};
+use crate::{Config, Fitted, Lab, Method, Work};
 
 /// Full fine-tuning from a linear probe.
 pub(crate) struct LpFt;
@@ -25,6 +25,10 @@ impl Method for LpFt {
 
     fn faults(&self, config: &Config) -> Vec<String> {
         Settings::faults(config, self.name())
+    }
+
+    fn work(&self, lab: &Lab<'_>) -> Result<Work> {
+        Settings::work(lab, self.name())
     }
 
     fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {

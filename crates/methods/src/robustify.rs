@@ -9,8 +9,8 @@ use robustify_predict::Made;
 use robustify_select::ThreeHeads;
 use serde::{Deserialize, Serialize};
 
-use crate::lab::Views;
-use crate::{Config, Fitted, Lab, Method};
+use crate::lab::{STEP, Views};
+use crate::{Config, Fitted, Lab, Method, Work};
 
 /// Three tuned heads.
 pub(crate) struct Robustify;
@@ -38,6 +38,14 @@ impl Method for Robustify {
 
     fn faults(&self, config: &Config) -> Vec<String> {
         config.settings::<Settings>(self.name()).err().map(|error| format!("{error:#}")).into_iter().collect()
+    }
+
+    fn work(&self, lab: &Lab<'_>) -> Result<Work> {
+        let settings: Settings = lab.settings(self.name())?;
+        let (heads, models) = (3.0, if settings.without_distillation { 2.0 } else { 1.0 });
+        let tail = lab.tail();
+        let forwards = models * heads * STEP * tail * lab.tuned_rows();
+        Ok(Work { forwards, views: true, answer: models * heads * tail, ..Work::default() })
     }
 
     fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {

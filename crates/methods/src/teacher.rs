@@ -6,8 +6,8 @@ use anyhow::Result;
 use robustify_predict::{Made, RobustModel};
 use robustify_zoo::Model;
 
-use crate::lab::TrainedTeacher;
-use crate::{Fitted, Lab, Method};
+use crate::lab::{STEP, TrainedTeacher};
+use crate::{Fitted, Lab, Method, Work};
 
 /// The small robust model by itself.
 pub(crate) struct Teacher;
@@ -19,6 +19,13 @@ impl Method for Teacher {
 
     fn about(&self) -> &'static str {
         "the small robust model that teaches, by itself"
+    }
+
+    fn work(&self, lab: &Lab<'_>) -> Result<Work> {
+        let (answer, images) = (lab.teacher_share(), lab.images().len() as f64);
+        let Some(training) = &lab.config.teacher.training else { return Ok(Work { answer, ..Work::default() }) };
+        let rows = images * training.epochs as f64 * if training.policy.is_some() { 2.0 } else { 1.0 };
+        Ok(Work { forwards: STEP * answer * rows, pictures: rows, answer, ..Work::default() })
     }
 
     fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {

@@ -9,7 +9,7 @@ use robustify_zoo::{Model, weights};
 use serde::{Deserialize, Serialize};
 
 use crate::config::check;
-use crate::{Config, Fitted, Lab, Method};
+use crate::{Config, Fitted, Lab, Method, Work};
 
 /// Interpolated weights.
 pub(crate) struct WiseFt;
@@ -56,6 +56,11 @@ impl Method for WiseFt {
         let within = settings.alphas.iter().all(|alpha| (0.0..=1.0).contains(alpha)) && !settings.alphas.is_empty();
         check(&mut faults, within, || format!("method.wise_ft.alphas {:?} are not in [0, 1]", settings.alphas));
         faults
+    }
+
+    fn work(&self, lab: &Lab<'_>) -> Result<Work> {
+        let settings: Settings = lab.settings(self.name())?;
+        Ok(Work { answer: settings.alphas.len() as f64, ..Work::default() })
     }
 
     fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {

@@ -5,7 +5,9 @@ pub mod bench_cost;
 pub mod bench_models;
 pub mod bench_robustness;
 pub mod corrupt;
+pub mod init;
 pub mod models;
+mod own;
 pub mod pretrain;
 pub mod train;
 

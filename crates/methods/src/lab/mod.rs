@@ -9,6 +9,7 @@ pub mod sizes;
 mod stage;
 mod taught;
 mod views;
+mod work;
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ use anyhow::{Context as _, Result};
 use robustify_data::{Images, Preprocess, Splits};
 use robustify_device::Machine;
 use robustify_distill::trainer::Objective;
-use robustify_distill::{CachedPairs, ImageTraining};
+use robustify_distill::{CachedPairs, ImageTraining, ViewSpec};
 use robustify_predict::{Made, RobustModel, TrainedOn};
 use robustify_select::McConfig;
 use robustify_watch::Watch;
@@ -35,6 +36,7 @@ pub use pretrained::{Pretrained, read_original};
 pub use stage::{Cost, PROGRAM, Stage};
 pub use taught::TrainedTeacher;
 pub use views::Views;
+pub use work::{STEP, Work};
 
 /// What methods work with. Everything that several of them need is made once, by whoever asks first.
 pub struct Lab<'a> {
@@ -104,6 +106,11 @@ impl<'a> Lab<'a> {
         Self { loaded, ..self }
     }
 
+    /// The large model as its file has it.
+    pub fn opened(&self) -> &Pretrained {
+        &self.opened
+    }
+
     /// The training images.
     pub fn images(&self) -> &Images {
         &self.splits.train
@@ -141,6 +148,14 @@ impl<'a> Lab<'a> {
     /// A probe that cannot be trained.
     pub fn probe(&self) -> Result<Pretrained> {
         pretrained::probe(self)
+    }
+
+    /// The views that the configuration describes.
+    ///
+    /// # Errors
+    /// A view or policy that is none.
+    pub fn view_spec(&self) -> Result<ViewSpec> {
+        views::spec(self)
     }
 
     /// What a method made, fitted by whoever asks first.

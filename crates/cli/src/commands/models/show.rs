@@ -1,6 +1,5 @@
-use robustify_data::Normalize;
+use robustify_experiment::own::preprocess_line;
 use robustify_report::{Style, Table};
-use robustify_zoo::registry::{CropMode, Preprocessing};
 use robustify_zoo::{Model, Unit, registry};
 
 use super::list::Facts;
@@ -30,7 +29,7 @@ fn summary(facts: &Facts<'_>) -> String {
         format!("  parameters     {}", millions(facts.parameters)),
         format!("  multiply-adds  {:.3} G an image", facts.gmacs),
         format!("  features       {}{projected}", facts.features),
-        format!("  preprocess     {}", preprocess(&entry.preprocessing)),
+        format!("  preprocess     {}", preprocess_line(&entry.preprocessing)),
         format!("  licence        {}", entry.licence),
         format!("  paper          {}", entry.paper),
     ];
@@ -39,18 +38,6 @@ fn summary(facts: &Facts<'_>) -> String {
     );
     lines.extend(entry.hub.map(|hub| format!("  weights        hf-hub:{hub} (https://huggingface.co/{hub})")));
     lines.join("\n") + "\n"
-}
-
-/// What a configuration says for it.
-fn preprocess(facts: &Preprocessing) -> String {
-    let (size, filter) = (facts.image_size, facts.interpolation);
-    let side = (size as f64 / facts.crop_fraction).floor();
-    let resized = match facts.crop_mode {
-        CropMode::Center => format!("{side}"),
-        CropMode::Squash => format!("{side},{side}"),
-    };
-    let normalise = Normalize { mean: facts.mean, std: facts.std };
-    format!("resize({resized},{filter})|center_crop({size})|{normalise}")
 }
 
 /// Groups in the order of a forward: what tuning from a group on leaves frozen.

@@ -1,0 +1,104 @@
+//! A configuration for one's own images and one's own model, from nothing but their paths.
+//!
+//! [`Asked`] says what the user typed. [`derive()`] looks at the images ([`Splits`]) and at the weights ([`Model`]), chooses every setting
+//! by their sizes, and returns a commented TOML file, which `init` writes and `train` runs.
+
+mod model;
+mod text;
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use robustify_data::{DataConfig, Splits};
+use robustify_zoo::{ModelConfig, network};
+use serde::{Deserialize, Deserializer};
+
+use crate::settings::{self as layers, Validate};
+
+pub use model::{Model, preprocess_line};
+
+/// What the user typed.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Folder of the images.
+    pub data: PathBuf,
+    /// The weights as they were named: a path, or a name of the hub.
+    pub named: String,
+    /// The file or folder that the name means.
+    pub weights: PathBuf,
+    /// The model by a name of the registry, if one was given.
+    pub model: Option<String>,
+    /// The network by its sizes, if they were given.
+    pub network: Option<ModelConfig>,
+    /// The key under which the state dict lies in the file, if one was given.
+    pub from: Option<String>,
+    /// Another side of the input in pixels than that of the weights.
+    pub image_size: Option<usize>,
+    /// As many classes as the data has, if the user said so.
+    pub classes: Option<usize>,
+}
+
+/// The configuration for one's own images and model, as a commented TOML file.
+///
+/// # Errors
+/// Weights that cannot be read, that fit no model of the registry, or whose class count is another than the one asked for.
+pub fn derive(asked: &Asked, splits: &Splits, device: &Device) -> anyhow::Result<String> {
+    let has = splits.train.classes().len();
+    if let Some(classes) = asked.classes.filter(|classes| *classes != has) {
+        anyhow::bail!(
+            "--num-classes {classes}: {} has {has} class folders, {}; leave it out, since the data says it",
+            asked.data.display(),
+            robustify_methods::lab::classes::list(splits.train.classes())
+        );
+    }
+    let model = Model::of(asked, device)?;
+    text::of(asked, splits, &model)
+}
+
+/// Of the settings beside a configuration that is yet to be made: those by which it is made.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Early {
+    /// How the images lie.
+    pub data: DataConfig,
+    /// What is said of the model.
+    #[serde(default)]
+    pub original: EarlyModel,
+}
+
+/// What settings say of the model before it is looked at.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct EarlyModel {
+    /// The network, given whole.
+    #[serde(default, deserialize_with = "given")]
+    pub network: Option<ModelConfig>,
+    /// The key under which the state dict lies in the file.
+    #[serde(default)]
+    pub from: Option<String>,
+}
+
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ModelConfig>, D::Error> {
+    network(deserializer).map(Some)
+}
+
+impl Validate for Early {
+    fn faults(&self) -> Vec<String> {
+        self.original.network.as_ref().map(ModelConfig::faults).unwrap_or_default()
+    }
+}
+
+impl Early {
+    /// Of settings as they are given on a command line, for images in the folder `data`.
+    ///
+    /// # Errors
+    /// Settings that are none of the data's, or describe no network.
+    pub fn of(data: &Path, given: &[String]) -> anyhow::Result<Self> {
+        let key = |setting: &String| setting.split('=').next().unwrap_or_default().trim().to_owned();
+        let is_early = |setting: &&String| {
+            let key = key(setting);
+            key == "data" || key.starts_with("data.") || key == "original.network" || key == "original.from"
+        };
+        let early: Vec<String> = given.iter().filter(is_early).cloned().collect();
+        let path = toml::Value::String(data.display().to_string());
+        layers::parse(format!("data = {{ path = {path} }}\n"), "of images and model", &early)
+    }
+}

@@ -1,0 +1,40 @@
+//! About how much a job computes, before it does: for an estimate, not for a bill.
+
+use super::Lab;
+
+/// About how much a method computes by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Work {
+    /// Fitting it, in forwards of the original model; a step of training is worth three for each row.
+    pub forwards: f64,
+    /// Pictures that are read and augmented for it.
+    pub pictures: f64,
+    /// Whether it learns on the cached views, which it shares with others.
+    pub views: bool,
+    /// Asking its models, in forwards of the original model for each image, without a trunk that they share with it.
+    pub answer: f64,
+}
+
+/// Forwards that a step of training is worth, for each row: one forward, and twice as much backwards.
+pub const STEP: f64 = 3.0;
+
+impl Lab<'_> {
+    /// Part of the original model that is tuned behind the frozen backbone, counted in blocks or stages.
+    pub fn tail(&self) -> f64 {
+        let (split, network) = (&self.config.split, &self.config.original.network);
+        (split.shared_blocks + split.head_blocks) as f64 / network.blocks().max(1) as f64
+    }
+
+    /// A forward of the teacher over one of the original model; nothing where only a file says what the teacher is.
+    pub fn teacher_share(&self) -> f64 {
+        let macs = |network: &robustify_zoo::ModelConfig| network.macs() as f64;
+        let teacher = self.config.teacher.network.as_ref();
+        teacher.map_or(0.0, |teacher| macs(teacher) / macs(&self.config.original.network).max(1.0))
+    }
+
+    /// Rows of all epochs of tuning on the cached views: pairs of a clean and an augmented one.
+    pub fn tuned_rows(&self) -> f64 {
+        let (config, images) = (&self.config, self.images().len());
+        2.0 * (config.tuning.epochs as f64) * (config.views.augmented * images) as f64
+    }
+}
