@@ -15,7 +15,7 @@ use crate::ReportError;
 ///
 /// The folder does not exist, is not writable or is full. The old file is untouched then, and no neighbour is left.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
-    let fault = |source| ReportError::Io { action: "write", path: path.to_owned(), source };
+    let fault = |source| ReportError::writing(path, bytes.len() as u64, source);
     let neighbour = neighbour(path).map_err(fault)?;
     let written = write(&neighbour, bytes).and_then(|()| std::fs::rename(&neighbour, path));
     if let Err(error) = written {

@@ -18,13 +18,29 @@ pub fn of_bytes(bytes: &[u8]) -> String {
 /// A file that cannot be read.
 pub fn of_file(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
+    let mut running = Running::default();
     let mut buffer = vec![0; 1 << 16];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(hexadecimal(&hash.finalize())),
-            read => hash.update(&buffer[..read]),
+            0 => return Ok(running.so_far()),
+            read => running.update(&buffer[..read]),
         }
+    }
+}
+
+/// Of bytes that come one after the other.
+#[derive(Clone, Debug, Default)]
+pub struct Running(Sha256);
+
+impl Running {
+    /// Takes more bytes in.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all bytes so far; more may follow.
+    pub fn so_far(&self) -> String {
+        hexadecimal(&self.0.clone().finalize())
     }
 }
 
@@ -57,6 +73,11 @@ mod tests {
         let long = vec![7; (1 << 17) + 1];
         std::fs::write(&path, &long).unwrap();
         assert_eq!(of_file(&path).unwrap(), of_bytes(&long));
+        let mut running = Running::default();
+        running.update(b"ab");
+        assert_eq!(running.so_far(), of_bytes(b"ab"));
+        running.update(b"c");
+        assert_eq!(running.so_far(), OF_ABC);
         assert_eq!(of(&("a", 1)).unwrap(), of_bytes(br#"["a",1]"#));
     }
 }

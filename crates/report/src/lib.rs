@@ -55,7 +55,7 @@ pub use atomic::{expect_folder_of, write_atomic};
 pub use csv::{CSV_HEADER, from_csv, read_csv, to_csv, write_csv};
 pub use error::{ReportError, RowFault};
 pub use json::{JSON_SCHEMA, Meta, Results, from_json, read_json, to_json, write_json};
-pub use lock::{Lock, LockError, lock_file, lock_folder, wait_for_lock};
+pub use lock::{Lock, LockError, lock_file, lock_folder, wait_for_folder, wait_for_lock};
 pub use row::Row;
 pub use spread::Spread;
 pub use table::{Style, Table};
