@@ -49,13 +49,18 @@ pub enum BenchError {
         /// Where they differ.
         reason: String,
     },
-    /// Answers that are no finite numbers.
+    /// Features or answers that are no finite numbers.
     #[error(
-        "{model} answered with values that are no finite numbers in {cell}; its weights are damaged: train it again"
+        "{model}: its {what} of {image} in {cell} are no finite numbers; its weights are finite, so they are too large for this \
+         network: train it again at a lower learning rate, or check that they belong to this network and preprocessing"
     )]
     NoNumbers {
         /// The model's name.
         model: String,
+        /// `features` or `answers`.
+        what: &'static str,
+        /// The image.
+        image: String,
         /// The cell's name.
         cell: String,
     },

@@ -6,8 +6,10 @@ use std::time::Duration;
 use burn::tensor::{Tensor, TensorData};
 use robustify_device::Machine;
 use robustify_predict::{Answered, PredictError, Predictor, Rows};
+use robustify_report::ReportError;
 use robustify_watch::{Stopped, Watch};
 use robustify_zoo::Features;
+use robustify_zoo::weights::NonFinite;
 
 use crate::evaluate::chunks;
 use crate::store::{AnswerStore, Stored, TrunkFeatures};
@@ -56,11 +58,12 @@ pub struct Measured {
     pub answers: Vec<(String, Stored)>,
 }
 
-/// Measures `entrants` on `suite`, cell after cell, and hands each finished cell to `take`.
+/// Measures `entrants` on `suite`, cell after cell, and hands each finished cell to `take`. Answers that cannot be stored are a
+/// warning.
 ///
 /// # Errors
-/// Classes that are not the suite's, images that cannot be read, files that cannot be written, answers that are no numbers,
-/// or an interruption.
+/// Classes that are not the suite's, images that cannot be read, a full disk, features or answers that are no numbers, or an
+/// interruption.
 pub fn measure(
     suite: &dyn Suite,
     entrants: &[Entrant],
@@ -72,7 +75,7 @@ pub fn measure(
     for entrant in entrants {
         expect_classes(suite, entrant)?;
     }
-    let mut run = Run { suite, entrants, store, machine, watch, timings: Timings::new() };
+    let mut run = Run { suite, entrants, store, machine, watch, timings: Timings::new(), is_warned: false };
     let cells = suite.cells();
     let mut progress = watch.progress("benchmark", cells.len());
     for (done, cell) in cells.iter().enumerate() {
@@ -107,6 +110,8 @@ struct Run<'a> {
     machine: &'a Machine,
     watch: &'a dyn Watch,
     timings: Timings,
+    /// Whether somebody heard that answers cannot be stored.
+    is_warned: bool,
 }
 
 /// What was computed of some images: answers of the asked entrants, and features of their trunks.
@@ -170,19 +175,31 @@ impl Run<'_> {
         let (labels, ids): (Vec<usize>, Vec<u64>) = labelled.into_iter().unzip();
         let mut all = Vec::with_capacity(asked.len());
         for (entrant, answered) in asked.iter().zip(whole.answered) {
-            if !answered.answers.is_finite() {
-                let (model, cell) = (entrant.name.clone(), cell.name.clone());
-                return Err(BenchError::NoNumbers { model, cell });
-            }
             // With a stored trunk the time would be that of a part.
             if entrant.predictor.trunk().is_none_or(|trunk| !known.contains_key(trunk)) {
                 self.timings.entry(entrant.name.clone()).or_default().add(&answered);
             }
             let stored = Stored { labels: labels.clone(), ids: ids.clone(), answers: answered.answers };
-            self.store.keep(self.suite, cell, entrant.predictor.identity(), &stored)?;
+            let kept = self.store.keep(self.suite, cell, entrant.predictor.identity(), &stored);
+            self.or_without(kept)?;
             all.push(stored);
         }
         Ok(all)
+    }
+
+    /// Where nothing can be written, as in a cache of somebody else's, measuring goes on, and the next run asks again. A full disk
+    /// ends it: what was measured would be lost, and with more room it goes on from here.
+    fn or_without(&mut self, kept: Result<(), BenchError>) -> Result<(), BenchError> {
+        match kept {
+            Err(BenchError::Report(ReportError::Io { path, source, .. }) | BenchError::Io { path, source }) => {
+                if !std::mem::replace(&mut self.is_warned, true) {
+                    let path = path.display();
+                    self.watch.warn(&format!("answers cannot be stored: {path}: {source}; measuring goes on without"));
+                }
+                Ok(())
+            }
+            kept => kept,
+        }
     }
 
     /// Asks some entrants about some images of a cell.
@@ -206,23 +223,35 @@ impl Run<'_> {
         for (trunk, features) in known {
             rows = rows.with_trunk(trunk, features.rows(range.clone(), device)?);
         }
+        let no_numbers = |entrant: &Entrant, what, position: usize| {
+            let (model, image) = (entrant.name.clone(), self.suite.image(indices[position]));
+            BenchError::NoNumbers { model, what, image, cell: cell.name.clone() }
+        };
         let mut part = Part::default();
         for entrant in asked {
-            part.answered.push(entrant.predictor.answer(&rows)?);
-        }
-        for trunk in asked.iter().filter_map(|entrant| entrant.predictor.trunk()) {
-            if !known.contains_key(trunk)
+            let answered = entrant.predictor.answer(&rows)?;
+            // Checked before the answers: behind a rectifier, what is no number may look like one.
+            if let Some(trunk) = entrant.predictor.trunk().filter(|trunk| !known.contains_key(*trunk))
+                && !part.trunks.contains_key(trunk)
                 && let Some(features) = rows.known_trunk(trunk)
             {
-                part.trunks.insert(trunk.to_owned(), TrunkFeatures::of(features));
+                let features = TrunkFeatures::of(features);
+                if let Some(position) = features.non_finite() {
+                    return Err(no_numbers(entrant, "features", position));
+                }
+                part.trunks.insert(trunk.to_owned(), features);
             }
+            if let Some(position) = answered.answers.non_finite() {
+                return Err(no_numbers(entrant, "answers", position));
+            }
+            part.answered.push(answered);
         }
         Ok(part)
     }
 
     /// Keeps new features, unless those of the whole suite would be too many.
     fn keep_trunks(
-        &self,
+        &mut self,
         cell: &Cell,
         new: BTreeMap<String, TrunkFeatures>,
         known: &BTreeMap<String, TrunkFeatures>,
@@ -234,7 +263,8 @@ impl Run<'_> {
             return Ok(());
         }
         for (trunk, features) in new {
-            self.store.keep_trunk(self.suite, cell, &trunk, features)?;
+            let kept = self.store.keep_trunk(self.suite, cell, &trunk, features);
+            self.or_without(kept)?;
         }
         Ok(())
     }
@@ -264,6 +294,12 @@ impl TrunkFeatures {
         let dims = features.dims()[1..].to_vec();
         let values = features.flatten().into_data().convert::<f32>().try_to_vec().expect("converted to f32");
         Self { dims, values }
+    }
+
+    /// The first image with a feature that is no finite number.
+    fn non_finite(&self) -> Option<usize> {
+        let elements = self.dims.iter().product::<usize>().max(1);
+        NonFinite::find(&self.values).map(|found| found.index / elements)
     }
 
     /// Some images' features as tensors.

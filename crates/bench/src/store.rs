@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use robustify_predict::{Answers, HeadAnswer};
-use robustify_report::{digest, write_atomic};
+use robustify_report::{ReportError, digest, write_atomic};
 use robustify_select::SampleStatistics;
 use robustify_zoo::weights::{self, Entry, State};
 use safetensors::SafeTensors;
@@ -125,7 +125,7 @@ pub struct TrunkFeatures {
 
 fn write(path: &Path, identity: &str, state: &State) -> Result<(), BenchError> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|source| BenchError::Io { path: folder.into(), source })?;
+        std::fs::create_dir_all(folder).map_err(|source| ReportError::writing(folder, 0, source))?;
     }
     let sum = digest::of_bytes(&weights::to_bytes(state));
     let metadata = HashMap::from([("identity".to_owned(), identity.to_owned()), ("sha256".to_owned(), sum)]);

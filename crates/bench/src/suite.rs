@@ -87,6 +87,11 @@ pub trait Suite: Sync {
     /// An index past the end.
     fn label(&self, index: usize) -> Result<(usize, u64), DataError>;
 
+    /// What an image is called in messages.
+    fn image(&self, index: usize) -> String {
+        format!("image {index}")
+    }
+
     /// The pixels of an image in a cell.
     ///
     /// # Errors

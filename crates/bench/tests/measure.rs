@@ -103,6 +103,31 @@ impl Predictor for Scaled {
     }
 }
 
+/// Has a trunk whose feature of image 70 is no number, and answers as if it were.
+struct Masked(Vec<String>);
+
+impl Predictor for Masked {
+    fn identity(&self) -> &str {
+        "one that hides it"
+    }
+    fn classes(&self) -> &[String] {
+        &self.0
+    }
+    fn trunk(&self) -> Option<&str> {
+        Some("its trunk")
+    }
+    fn answer(&self, rows: &Rows<'_>) -> Result<Answered, PredictError> {
+        let (_, time) = rows.trunk("its trunk", || {
+            let feature = |image: &RgbImage| if image.as_raw()[0] == 70 { f32::NAN } else { 1.0 };
+            let features: Vec<f32> = rows.pixels()?.iter().map(feature).collect();
+            let count = features.len();
+            Ok(Features::Rows(Tensor::<1>::from_floats(features.as_slice(), rows.device()).reshape([count, 1])))
+        })?;
+        let values = vec![0.5; 2 * rows.ids().len()];
+        Ok(Answered { answers: Answers::Logits { classes: 2, values }, time, deterministic_time: None })
+    }
+}
+
 fn entrant(name: &str, factor: f32, asked: &Arc<Asked>) -> Entrant {
     let (classes, asked) = (vec!["cat".into(), "dog".into()], Arc::clone(asked));
     let identity = format!("{factor} and what else determines a predictor");
@@ -193,7 +218,11 @@ fn answers_that_are_no_numbers_and_other_classes_are_errors() {
     let (suite, folder, asked) = (Counted::new(), tempfile::tempdir().unwrap(), Arc::new(Asked::default()));
     let error = |entrant| run(&suite, &[entrant], folder.path(), &Silent).err().unwrap().to_string();
     let said = error(entrant("broken", f32::NAN, &asked));
-    assert!(said.contains("broken") && said.contains("no finite numbers") && said.contains("clean"), "{said}");
+    assert!(said.starts_with("broken: its answers of image 0 in clean are no finite numbers"), "{said}");
+    // What is no number in the trunk may look like one behind a rectifier.
+    let said = error(Entrant { name: "masked".into(), predictor: Box::new(Masked(vec!["cat".into(), "dog".into()])) });
+    assert!(said.starts_with("masked: its features of image 70 in clean are no finite numbers"), "{said}");
+    assert!(files(folder.path()).is_empty(), "something of it was kept");
     let predictor = Scaled {
         identity: "other".into(),
         classes: vec!["dog".into(), "cat".into()],
@@ -202,4 +231,63 @@ fn answers_that_are_no_numbers_and_other_classes_are_errors() {
     };
     let said = error(Entrant { name: "swapped".into(), predictor: Box::new(predictor) });
     assert!(said.contains("swapped") && said.contains("class 0 is `cat` in the data and `dog` in the model"), "{said}");
+}
+
+/// A folder of answers in which nothing can be made: a link to nowhere.
+#[cfg(unix)]
+#[test]
+fn answers_that_cannot_be_stored_are_one_warning_and_those_that_are_there_are_read() {
+    let (suite, folder, asked) = (Counted::new(), tempfile::tempdir().unwrap(), Arc::new(Asked::default()));
+    let one = || vec![entrant("one", 2.0, &asked)];
+    let first = run(&suite, &one(), folder.path(), &Silent).unwrap();
+    let store = AnswerStore::new(folder.path(), "flex");
+    let clean = store.path(&suite, &suite.cells[0], one()[0].predictor.identity());
+    let fog = store.path(&suite, &suite.cells[1], one()[0].predictor.identity()).parent().unwrap().to_owned();
+    std::fs::remove_dir_all(&fog).unwrap();
+    std::os::unix::fs::symlink("nowhere", &fog).unwrap();
+    suite.made();
+    let heard = Heard::default();
+    let again = run(&suite, &one(), folder.path(), &heard).unwrap();
+    assert_eq!(again[1].answers, first[1].answers);
+    assert_eq!(suite.made(), 100, "a stored cell was computed again");
+    let heard = heard.0.into_inner().unwrap();
+    assert!(matches!(&heard[..], [text] if text.contains("cannot be stored") && text.contains("fog-3")), "{heard:?}");
+    assert!(clean.exists());
+}
+
+/// What cannot be written for want of room is told from what may not be written.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_ends_measuring() {
+    let (suite, folder, asked) = (Counted::new(), tempfile::tempdir().unwrap(), Arc::new(Asked::default()));
+    let one = || vec![entrant("one", 2.0, &asked)];
+    let store = AnswerStore::new(folder.path(), "flex");
+    let file = store.path(&suite, &suite.cells[0], one()[0].predictor.identity());
+    std::fs::create_dir_all(file.parent().unwrap().parent().unwrap()).unwrap();
+    let Some(full) = Full::mount(file.parent().unwrap()) else { return };
+    let said = run(&suite, &one(), folder.path(), &Silent).err().unwrap().to_string();
+    assert!(said.starts_with("cannot write ") && said.contains("clean") && said.contains("make room"), "{said}");
+    drop(full);
+    assert!(run(&suite, &one(), folder.path(), &Silent).is_ok(), "with room it goes on");
+}
+
+/// A file system without room, where this process may mount one.
+#[cfg(target_os = "linux")]
+struct Full(PathBuf);
+
+#[cfg(target_os = "linux")]
+impl Full {
+    fn mount(folder: &Path) -> Option<Self> {
+        std::fs::create_dir_all(folder).unwrap();
+        let mount =
+            std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=4k", "full"]).arg(folder).output();
+        mount.is_ok_and(|mount| mount.status.success()).then(|| Self(folder.to_owned()))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Full {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(&self.0).status();
+    }
 }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use robustify_select::{Head, SampleStatistics};
+use robustify_zoo::weights::NonFinite;
 
 /// What a predictor said about some images, in their order.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,13 +90,13 @@ impl Answers {
         }
     }
 
-    /// Whether every number is finite.
-    pub fn is_finite(&self) -> bool {
+    /// The first image about which something was said that is no finite number.
+    pub fn non_finite(&self) -> Option<usize> {
         match self {
-            Self::Logits { values, .. } => values.iter().all(|value| value.is_finite()),
-            Self::Heads(heads) => heads.iter().all(|head| {
+            Self::Logits { classes, values } => NonFinite::find(values).map(|found| found.index / classes),
+            Self::Heads(heads) => heads.iter().position(|head| {
                 let probabilities = head.passes.probabilities.iter().chain(&head.deterministic).flatten();
-                probabilities.chain(head.passes.uncertainty.as_flattened()).all(|value| value.is_finite())
+                !probabilities.chain(head.passes.uncertainty.as_flattened()).all(|value| value.is_finite())
             }),
         }
     }

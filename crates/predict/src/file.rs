@@ -38,6 +38,23 @@ struct Description {
     sha256: String,
 }
 
+/// What stands at the end of a description, before its own checksum.
+const SEALED: &str = r#","described":""#;
+
+/// A description, a JSON object, with the checksum of its text as its last field.
+fn sealed(text: &str) -> String {
+    let sum = digest::of_bytes(text.as_bytes());
+    format!("{}{SEALED}{sum}\"}}", text.strip_suffix('}').unwrap_or(text))
+}
+
+/// Whether a description is as it was when it was sealed; older versions did not seal it.
+fn is_sound(text: &str) -> bool {
+    match text.rsplit_once(SEALED) {
+        Some((before, _)) => sealed(&format!("{before}}}")) == text,
+        None => !text.contains(r#""described":"#),
+    }
+}
+
 fn owned((name, entry): (&String, &Entry)) -> (String, Entry) {
     (name.clone(), entry.clone())
 }
@@ -63,7 +80,7 @@ impl RobustModel {
             sha256: digest::of_bytes(&weights::to_bytes(&state)),
         };
         let text = serde_json::to_string(&description).expect("settings and strings have a JSON form");
-        let metadata = HashMap::from([(KEY.to_owned(), text)]);
+        let metadata = HashMap::from([(KEY.to_owned(), sealed(&text))]);
         safetensors::serialize(&state, Some(metadata)).expect("names are unique and sizes match the shapes")
     }
 
@@ -86,13 +103,16 @@ impl RobustModel {
     /// Reads a file.
     ///
     /// # Errors
-    /// A file that cannot be read, is not of this format, or whose tensors are not those that it describes.
+    /// A file that cannot be read, is not of this format, or whose tensors are not those that it describes or are not finite.
     pub fn read(path: &Path, device: &Device) -> Result<Self, PredictError> {
         let broken = |reason: String| PredictError::Format { path: path.into(), reason };
         let checkpoint = Checkpoint::open(path)?;
         let text = checkpoint.metadata().get(KEY).ok_or_else(|| {
             broken("no description in its header; `train` writes such files into the folder `models` of a run".into())
         })?;
+        if !is_sound(text) {
+            return Err(broken("the checksum of its description is not that of its text; train it again".into()));
+        }
         let said: Description = serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
         if said.format != FORMAT {
             return Err(broken(format!("format {}, this program reads format {FORMAT}", said.format)));
@@ -104,10 +124,7 @@ impl RobustModel {
         let names: Vec<String> = checkpoint.names().map(str::to_owned).collect();
         let (mut body, mut tuned) = (State::new(), State::new());
         for name in names {
-            let entry = checkpoint.read(&name)?;
-            if entry.values.iter().any(|value| !value.is_finite()) {
-                return Err(broken(format!("tensor {name} has values that are no finite numbers; train it again")));
-            }
+            let entry = weights::read_weights(&checkpoint, &name)?;
             let part = if HEADS.iter().any(|prefix| name.starts_with(prefix)) { &mut tuned } else { &mut body };
             part.insert(name, entry);
         }

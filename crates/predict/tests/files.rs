@@ -87,19 +87,29 @@ fn damage_and_strangers_are_refused() {
     let said = |path: &Path| RobustModel::read(path, &flex()).err().unwrap().to_string();
     let sound = model(1, three_heads);
 
-    let mut state = weights::state(&sound.model);
-    state.get_mut("fc.bias").unwrap().values[1] = f32::NAN;
-    let mut broken = sound.clone();
-    broken.model = weights::with_state(broken.model, state.clone()).unwrap();
-    broken.write(&path).unwrap();
-    assert!(said(&path).contains("fc.bias has values that are no finite numbers"), "{}", said(&path));
+    let mut bytes = sound.to_bytes();
+    let place = {
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        tensors.tensor("fc.bias").unwrap().data().as_ptr() as usize - bytes.as_ptr() as usize
+    };
+    bytes[place + 4..place + 8].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&path, &bytes).unwrap();
+    let no_number = "tensor fc.bias: 1 of its 3 values are no finite numbers, the first is NaN at index 1";
+    assert!(said(&path).contains(no_number) && said(&path).contains("model.safetensors"), "{}", said(&path));
 
-    std::fs::write(&path, weights::to_bytes(&state)).unwrap();
+    std::fs::write(&path, weights::to_bytes(&weights::state(&sound.model))).unwrap();
     assert!(said(&path).contains("no description in its header"), "{}", said(&path));
     let mut bytes = sound.to_bytes();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(&path, &bytes).unwrap();
     assert!(said(&path).contains("checksum"), "a flipped bit went through: {}", said(&path));
+    // So is one in what the tensors mean: here the probability of dropout.
+    let mut flipped = sound.to_bytes();
+    let dropout = br#"dropout\":0.2"#;
+    let place = flipped.windows(dropout.len()).position(|text| text == dropout).unwrap();
+    flipped[place + dropout.len() - 1] ^= 1;
+    std::fs::write(&path, &flipped).unwrap();
+    assert!(said(&path).contains("checksum of its description"), "{}", said(&path));
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     assert!(said(&path).contains("model.safetensors"), "{}", said(&path));
     let mut other = sound;

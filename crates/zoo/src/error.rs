@@ -45,6 +45,16 @@ pub enum ZooError {
         /// Whose names were asked for.
         naming: Naming,
     },
+    /// A tensor that cannot be computed with.
+    #[error("{path}: tensor {tensor}: {reason}")]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// The tensor, as it is named in the file.
+        tensor: String,
+        /// What its elements are, what was expected, and the way out.
+        reason: String,
+    },
     /// A weights file that does not fit the model.
     #[error("{path}: does not fit the model: {}", .faults.join("; "))]
     Mismatch {

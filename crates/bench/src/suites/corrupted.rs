@@ -207,6 +207,10 @@ impl Suite for Corrupted {
         Ok((self.images.labels()[index], id))
     }
 
+    fn image(&self, index: usize) -> String {
+        self.images.origin(index)
+    }
+
     fn pixels(&self, cell: &Cell, index: usize) -> Result<RgbImage, DataError> {
         let Some(place) = self.decoded.get(index) else {
             return self.corrupt(&self.decode(index)?, cell.shift, index);

@@ -12,6 +12,7 @@ use super::module::{fill, misshapen, missing, shapes, unexpected_tensor};
 use super::names::{self, Naming, Recipe, Recipes, Shapes};
 use super::raw::{Change, Dtype, RawTensor};
 use super::resize::{Fit, Resized, fit};
+use super::sound::{is_float, no_floats, sound};
 use super::{Entry, guess};
 use crate::ZooError;
 
@@ -95,7 +96,8 @@ impl fmt::Display for Loaded {
 /// Loads a checkpoint of any kind and naming into a module.
 ///
 /// # Errors
-/// A file that cannot be read or is no checkpoint, and one that does not fit the module in every tensor.
+/// A file that cannot be read or is no checkpoint, one that does not fit the module in every tensor, and one with weights that
+/// are no floats or not finite.
 pub fn load<M: Module>(module: M, path: &Path) -> Result<M, ZooError> {
     load_from(module, &Checkpoint::open(path)?, LoadOptions::default()).map(|(module, _)| module)
 }
@@ -104,7 +106,8 @@ pub fn load<M: Module>(module: M, path: &Path) -> Result<M, ZooError> {
 /// memory before they are loaded.
 ///
 /// # Errors
-/// A file that cannot be read, and one that does not fit the module in every tensor unless that is allowed.
+/// A file that cannot be read, one that does not fit the module in every tensor unless that is allowed, and one with weights that
+/// are no floats or not finite.
 pub fn load_from<M: Module>(
     module: M,
     checkpoint: &Checkpoint,
@@ -116,6 +119,7 @@ pub fn load_from<M: Module>(
     if !faults.is_empty() && (options.partial == Partial::Refuse || plan.recipes.is_empty()) {
         return Err(plan.refusal(faults, expected.len()));
     }
+    plan.expect_floats()?;
     let mut failure = None;
     let module = fill(module, |name, shape| {
         if failure.is_some() {
@@ -240,9 +244,27 @@ impl<'a> Plan<'a> {
         Some((dtype, recipe.shape(&self.found)?))
     }
 
+    /// An error if weights are stored as something else than floats. Counters of training steps are no weights, and gone by now.
+    fn expect_floats(&self) -> Result<(), ZooError> {
+        let types = self.recipes.values().flat_map(|recipe| &recipe.from).filter_map(|name| {
+            let name = self.in_file(name);
+            Some((name, self.checkpoint.dtype(name)?))
+        });
+        let others: Vec<(&str, Dtype)> = types.filter(|(_, dtype)| !is_float(*dtype)).collect();
+        let Some(&(tensor, dtype)) = others.first() else { return Ok(()) };
+        let more = if others.len() > 1 {
+            format!(" (as are those of {} more tensors)", others.len() - 1)
+        } else {
+            String::new()
+        };
+        let reason = no_floats(dtype) + &more;
+        Err(ZooError::Weights { path: self.checkpoint.path().into(), tensor: tensor.to_owned(), reason })
+    }
+
     fn entry(&self, name: &str, shape: &[usize]) -> Result<Option<Entry>, ZooError> {
         let Some(raw) = self.raw(name)? else { return Ok(None) };
-        let entry = raw.into_entry().map_err(|reason| self.checkpoint.fault(name, &reason))?;
+        let in_file = self.recipes.get(name).map_or(name, |recipe| self.in_file(&recipe.from[0]));
+        let entry = sound(self.checkpoint, in_file, raw)?;
         let fitted = match self.fits.get(name) {
             Some(fit) => fit.apply(&entry, shape).map_err(|reason| self.checkpoint.fault(name, &reason))?,
             None => entry,

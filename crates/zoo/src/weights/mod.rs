@@ -4,7 +4,8 @@
 //! state dict inside of the file ([`Checkpoint`]), renames what other programs name differently ([`Naming`]), and fits what
 //! depends on the size of the input. [`convert`] writes a checkpoint under another program's names, [`HubFolder`] is a folder
 //! as the Hugging Face hub has them. Our own files are safetensors under the paths of the parameters, which are timm's
-//! names: [`state`] and [`to_bytes`] make them, [`read`] and [`with_state`] take them.
+//! names: [`state`] and [`to_bytes`] make them, [`read`] and [`with_state`] take them. Weights that are no floats, or no finite
+//! numbers, are refused wherever they enter a module.
 
 mod archive;
 mod beside;
@@ -22,6 +23,7 @@ mod recognise;
 mod resize;
 mod safetensors;
 mod shared;
+mod sound;
 mod torchscript;
 
 use std::borrow::Cow;
@@ -40,6 +42,7 @@ pub use names::{Naming, Shapes, passed_over, recognised, renamed};
 pub use raw::{Dtype, RawTensor};
 pub use recognise::{Fitting, recognise};
 pub use resize::Resized;
+pub use sound::{NonFinite, non_finite, read_weights};
 
 /// What tables of names are written in.
 pub(crate) mod table {

@@ -6,6 +6,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Tensor, TensorData};
 
 use super::names::Shapes as NamedShapes;
+use super::sound::NonFinite;
 use super::{Entry, State};
 
 /// All parameters of a module by path.
@@ -43,11 +44,15 @@ pub fn parameters<M: Module>(module: &M) -> usize {
 /// The module with the parameters of `state`; keys that end in `num_batches_tracked` are passed over.
 ///
 /// # Errors
-/// Every missing, unexpected and misshapen tensor, by name and with both shapes.
+/// Every missing, unexpected and misshapen tensor, by name and with both shapes, and every one with values that are not finite.
 pub fn with_state<M: Module>(module: M, mut state: State) -> Result<M, Vec<String>> {
     let mut faults = Vec::new();
     let module = fill(module, |name, expected| match state.remove(name) {
-        Some(entry) if entry.shape == expected => Some(entry),
+        Some(entry) if entry.shape == expected => {
+            let found = NonFinite::find(&entry.values);
+            faults.extend(found.map(|found| format!("tensor {name}: {found}")));
+            found.is_none().then_some(entry)
+        }
         Some(entry) => {
             faults.push(misshapen(name, &entry.shape, expected));
             None

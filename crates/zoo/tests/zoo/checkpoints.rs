@@ -1,6 +1,6 @@
 //! Checkpoint files as programs write them: values, nesting, prefixes, folders.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
@@ -8,9 +8,10 @@ use robustify_zoo::resize::position_embedding;
 use robustify_zoo::swin::{SwinConfig, resize_bias_table};
 use robustify_zoo::vit::VitConfig;
 use robustify_zoo::weights::{
-    self, Checkpoint, Entry, HubFolder, HubKind, HubModel, LoadOptions, Naming, Partial, Resized, State,
+    self, Checkpoint, Dtype, Entry, HubFolder, HubKind, HubModel, LoadOptions, Naming, Partial, Resized, State,
 };
 use robustify_zoo::{Model, ModelConfig, ZooError};
+use tempfile::NamedTempFile;
 
 use crate::golden;
 
@@ -23,9 +24,9 @@ fn flex() -> Device {
 }
 
 /// A state under other names, as a file.
-fn file(state: &State, rename: impl Fn(&str) -> String) -> tempfile::NamedTempFile {
+fn file(state: &State, rename: impl Fn(&str) -> String) -> NamedTempFile {
     let renamed: State = state.iter().map(|(name, entry)| (rename(name), entry.clone())).collect();
-    let file = tempfile::NamedTempFile::new().unwrap();
+    let file = NamedTempFile::new().unwrap();
     std::fs::write(file.path(), weights::to_bytes(&renamed)).unwrap();
     file
 }
@@ -322,7 +323,7 @@ fn files_that_are_no_checkpoints_are_told_apart() {
         (b"something else entirely", "neither safetensors nor a PyTorch checkpoint"),
     ];
     for (bytes, want) in cases {
-        let file = tempfile::NamedTempFile::new().unwrap();
+        let file = NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
         let error = Checkpoint::open(file.path()).unwrap_err().to_string();
         assert!(error.contains(want) && error.contains(&*file.path().to_string_lossy()), "{error}");
@@ -366,4 +367,71 @@ fn a_folder_of_the_hub_names_its_model_and_its_weights() {
     std::fs::remove_file(folder.path().join("open_clip_config.json")).unwrap();
     let error = HubFolder::open_as(folder.path(), HubKind::Clip).unwrap_err().to_string();
     assert!(error.contains("open_clip_config.json"), "{error}");
+}
+
+/// The state as a safetensors file in which one tensor has other bytes of another type.
+fn with_tensor(state: &State, name: &str, dtype: Dtype, shape: Vec<usize>, bytes: &[u8]) -> NamedTempFile {
+    use safetensors::tensor::TensorView;
+    let own: BTreeMap<&str, Vec<u8>> = state
+        .iter()
+        .map(|(name, entry)| (name.as_str(), entry.values.iter().flat_map(|value| value.to_le_bytes()).collect()))
+        .collect();
+    let mut views: BTreeMap<&str, TensorView<'_>> = state
+        .iter()
+        .map(|(name, entry)| {
+            (name.as_str(), TensorView::new(Dtype::F32, entry.shape.clone(), &own[name.as_str()]).unwrap())
+        })
+        .collect();
+    views.insert(name, TensorView::new(dtype, shape, bytes).unwrap());
+    let file = NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), safetensors::serialize(views, None).unwrap()).unwrap();
+    file
+}
+
+#[test]
+fn weights_that_are_no_finite_numbers_are_refused_by_name_and_place() {
+    let (config, _, state) = golden_model();
+    let refusal = |file: &NamedTempFile| {
+        let error = weights::load(blank(&config), file.path()).unwrap_err();
+        assert!(matches!(&error, ZooError::Weights { tensor, .. } if tensor == "head.bias"), "{error}");
+        assert!(error.to_string().starts_with(&file.path().display().to_string()), "{error}");
+        error.to_string()
+    };
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut broken = state.clone();
+        let bias = broken.get_mut("head.bias").unwrap();
+        (bias.values[3], bias.values[8]) = (value, value);
+        let said = refusal(&file(&broken, str::to_owned));
+        let what = format!("2 of its 10 values are no finite numbers, the first is {value} at index 3");
+        assert!(said.contains(&what), "{said}");
+        let faults = weights::with_state(blank(&config), broken).unwrap_err();
+        assert!(
+            matches!(&faults[..], [fault] if fault.contains("head.bias") && fault.contains("index 3")),
+            "{faults:?}"
+        );
+    }
+    // Numbers that 32-bit floats have no place for, and 16-bit ones that say so themselves.
+    let large: Vec<u8> = [1e300_f64; 10].iter().flat_map(|value| value.to_le_bytes()).collect();
+    assert!(
+        refusal(&with_tensor(&state, "head.bias", Dtype::F64, vec![10], &large)).contains("first is inf at index 0")
+    );
+    let half: Vec<u8> = [0_u16, 0x7c00].iter().cycle().take(10).flat_map(|value| value.to_le_bytes()).collect();
+    assert!(
+        refusal(&with_tensor(&state, "head.bias", Dtype::F16, vec![10], &half)).contains("first is inf at index 1")
+    );
+}
+
+#[test]
+fn integers_are_no_weights_but_counters_may_be() {
+    let (config, _, state) = golden_model();
+    for (dtype, size) in [(Dtype::I8, 1), (Dtype::U8, 1), (Dtype::BOOL, 1), (Dtype::I32, 4), (Dtype::I64, 8)] {
+        let file = with_tensor(&state, "head.weight", dtype, vec![10, 24], &vec![1; 240 * size]);
+        let said = weights::load(blank(&config), file.path()).unwrap_err().to_string();
+        let what = format!("tensor head.weight: its elements are of type {dtype:?}, floats are expected");
+        assert!(said.contains(&what) && said.contains("quantised"), "{said}");
+    }
+    let case = golden::all().into_iter().find(|case| case.name == "resnet_cifar_basic").unwrap();
+    let state = weights::state(&case.model(&flex()));
+    let counted = with_tensor(&state, "bn1.num_batches_tracked", Dtype::I64, vec![], &7_i64.to_le_bytes());
+    assert_eq!(weights::state(&weights::load(blank(&case.config), counted.path()).unwrap()), state);
 }
