@@ -1,15 +1,17 @@
 //! A complete training state in one safetensors file, written atomically.
 //!
 //! Tensors: `model.*` are the parameters, `adamw.m.*` and `adamw.v.*` the moments. The header's metadata holds the
-//! format's version, the training's identity, its position (epoch, step, running sums, history) and its merged configuration.
+//! format's version, the training's identity, its position (epoch, step, running sums, history), its merged configuration, and
+//! as `sha256` the checksum of the whole file with zeros in the checksum's place.
 
 use std::collections::HashMap;
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use robustify_report::write_atomic;
+use robustify_report::{digest, write_atomic};
 use robustify_zoo::weights::{self, State};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
@@ -18,7 +20,11 @@ use crate::DistillError;
 use crate::optimizer::AdamW;
 use crate::trainer::EpochRecord;
 
-const FORMAT: &str = "robustify-checkpoint-1";
+const FORMAT: &str = "robustify-checkpoint-2";
+/// What stands before the checksum in the header. Within the configuration, which is a text of its own, quotes have a backslash.
+const CHECKSUM: &[u8] = br#""sha256":""#;
+/// What stands for the checksum while it is computed.
+const ZEROS: [u8; 64] = [b'0'; 64];
 
 /// Where a training stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -73,6 +79,8 @@ impl Position {
 pub enum Found<M> {
     /// No file: the model as it was given.
     Nothing(M),
+    /// A file that is damaged, and how that shows: the model as it was given.
+    Damaged(M, String),
     /// A training to continue.
     Checkpoint(M, AdamW, Position),
 }
@@ -80,7 +88,7 @@ pub enum Found<M> {
 /// Writes a checkpoint; the file is the old or the new one at any moment, whole.
 ///
 /// # Errors
-/// A folder that cannot be written.
+/// Weights that are no finite numbers, or a folder that cannot be written. The old file stays then.
 pub fn save<M: Module>(
     path: &Path,
     identity: &str,
@@ -89,18 +97,62 @@ pub fn save<M: Module>(
     optimizer: &AdamW,
     position: &Position,
 ) -> Result<(), DistillError> {
-    let mut state: State = prefixed("model", weights::state(model));
+    let parameters = weights::state(model);
+    if let Some((tensor, found)) = weights::non_finite(&parameters) {
+        let (step, tensor) = (position.optimizer_steps, tensor.to_owned());
+        return Err(DistillError::DivergedWeights { step, tensor, found });
+    }
+    let mut state: State = prefixed("model", parameters);
     state.extend(prefixed("adamw", optimizer.state()));
     let metadata = HashMap::from([
         ("format".to_owned(), FORMAT.to_owned()),
         ("identity".to_owned(), identity.to_owned()),
         ("position".to_owned(), serde_json::to_string(position).expect("plain numbers")),
         ("config".to_owned(), config.to_string()),
+        ("sha256".to_owned(), String::from_utf8_lossy(&ZEROS).into_owned()),
     ]);
-    let bytes = safetensors::serialize(&state, Some(metadata)).expect("names are unique and sizes match the shapes");
+    let mut bytes =
+        safetensors::serialize(&state, Some(metadata)).expect("names are unique and sizes match the shapes");
+    let place = checksum_place(&bytes).expect("it was written with the metadata");
+    let sum = checksum(&bytes, &place);
+    bytes[place].copy_from_slice(sum.as_bytes());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|source| DistillError::Io { path: path.into(), source })?;
     Ok(write_atomic(path, &bytes)?)
+}
+
+/// Where the checksum stands in a file.
+fn checksum_place(bytes: &[u8]) -> Option<Range<usize>> {
+    let length = u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?);
+    let header = bytes.get(8..)?.get(..usize::try_from(length).ok()?)?;
+    let start = 8 + CHECKSUM.len() + header.windows(CHECKSUM.len()).position(|window| window == CHECKSUM)?;
+    (start + ZEROS.len() <= 8 + header.len()).then_some(start..start + ZEROS.len())
+}
+
+/// The checksum of a file, whatever stands in its place.
+fn checksum(bytes: &[u8], place: &Range<usize>) -> String {
+    let mut running = digest::Running::default();
+    for part in [&bytes[..place.start], &ZEROS, &bytes[place.end..]] {
+        running.update(part);
+    }
+    running.so_far()
+}
+
+/// How damage of a file shows, if it is damaged. What has neither a format nor a checksum is not ours, and not for us to judge.
+fn damage(bytes: &[u8]) -> Option<String> {
+    let header = match SafeTensors::read_metadata(bytes) {
+        Ok((_, header)) => header,
+        Err(error) => return Some(error.to_string()),
+    };
+    let metadata = header.metadata().clone().unwrap_or_default();
+    let place = checksum_place(bytes);
+    let is_whole = |place: &Range<usize>| checksum(bytes, place).as_bytes() == &bytes[place.clone()];
+    match (metadata.get("format").map(String::as_str), place) {
+        (Some(FORMAT), Some(place)) if is_whole(&place) => None,
+        (None, None) => None,
+        (Some(other), _) if other != FORMAT => Some(format!("its format is {other}, this version reads {FORMAT}")),
+        _ => Some("its checksum is not that of its content".into()),
+    }
 }
 
 /// Reads a checkpoint into `model`, when there is one.
@@ -113,13 +165,14 @@ pub fn load<M: Module>(path: &Path, identity: &str, model: M, device: &Device) -
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Nothing(model)),
         Err(source) => return Err(DistillError::Io { path: path.into(), source }),
     };
+    if let Some(reason) = damage(&bytes) {
+        return Ok(Found::Damaged(model, reason));
+    }
     let broken = |reason: String| DistillError::Checkpoint { path: path.into(), reason };
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| broken(error.to_string()))?;
     let metadata = header.metadata().clone().unwrap_or_default();
     let field = |name: &str| metadata.get(name).ok_or_else(|| broken(format!("no {name} in its header")));
-    if field("format")? != FORMAT {
-        return Err(broken(format!("its format is {}, this version reads {FORMAT}", field("format")?)));
-    }
+    field("format")?;
     if field("identity")? != identity {
         return Err(broken("it belongs to a training with other settings or data".into()));
     }

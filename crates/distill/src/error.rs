@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use robustify_zoo::weights::NonFinite;
+
 use crate::Teacher;
 
 /// What can go wrong while training.
@@ -60,6 +62,16 @@ pub enum DistillError {
         loss: f64,
         /// Norm of all gradients together.
         norm: f64,
+    },
+    /// Weights that an update made too large.
+    #[error("training diverged: after step {step}, tensor {tensor}: {found}; lower the learning rate")]
+    DivergedWeights {
+        /// The step, from one.
+        step: usize,
+        /// The parameter.
+        tensor: String,
+        /// What was found in it.
+        found: NonFinite,
     },
     /// Whoever watches asked to stop.
     #[error("{0}")]

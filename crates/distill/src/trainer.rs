@@ -110,7 +110,8 @@ pub struct EpochRecord {
     pub gradient_norm: f64,
 }
 
-/// Trains `model` on `objective`; from the checkpoint of `plan` when there is one, and then to the same bits as without a break.
+/// Trains `model` on `objective`; from the checkpoint of `plan` when there is one, and then to the same bits as without a break. A
+/// damaged checkpoint is named in a warning, and the training starts over.
 ///
 /// Hand in the same model when a training goes on as when it began: a checkpoint replaces its parameters, but weight decay that
 /// pulls to the start ([`DecayTo::Start`](crate::optimizer::DecayTo)) takes the start from it, so that checkpoints need not
@@ -132,6 +133,11 @@ pub fn train<O: Objective>(
     let began = optimizer::start(&plan.optimizer, &model);
     let mut run = match checkpoint::load(&plan.checkpoint, &plan.identity, model, device)? {
         checkpoint::Found::Nothing(model) => Run::new(model),
+        checkpoint::Found::Damaged(model, reason) => {
+            let (path, name) = (plan.checkpoint.display(), &plan.name);
+            watch.warn(&format!("{path}: this checkpoint is damaged ({reason}); {name} starts over"));
+            Run::new(model)
+        }
         checkpoint::Found::Checkpoint(model, optimizer, position) => {
             watch.say(&format!("{}: continues at step {} of {total}", plan.name, optimizer.steps()));
             Run { model: Some(model), optimizer, position }

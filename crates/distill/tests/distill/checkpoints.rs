@@ -7,9 +7,9 @@ use robustify_device::Workers;
 use robustify_distill::checkpoint::{self, Found, Position};
 use robustify_distill::optimizer::AdamW;
 use robustify_distill::trainer;
-use robustify_distill::{DistillError, Robustify};
+use robustify_distill::{DistillError, Robustify, TuningConfig};
 use robustify_select::{OneHead, SplitConfig, ThreeHeads};
-use robustify_watch::Stopped;
+use robustify_watch::{Progress, Silent, Stopped, Watch};
 use robustify_zoo::weights::{self, Entry, State};
 use tempfile::TempDir;
 
@@ -68,21 +68,91 @@ fn what_is_saved_comes_back() {
 }
 
 #[test]
-fn a_damaged_file_is_refused_wherever_it_ends() {
+fn damage_is_found_wherever_it_is() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("checkpoint.safetensors");
     saved(&path, &heads());
     let whole = std::fs::read(&path).unwrap();
+    let expect_damage = |bytes: &[u8], what: &str| {
+        std::fs::write(&path, bytes).unwrap();
+        let found = checkpoint::load(&path, IDENTITY, heads(), &flex());
+        assert!(matches!(found, Ok(Found::Damaged(..))), "{what} went through");
+    };
     for length in [0, 1, 7, 8, 9, 300, whole.len() / 2, whole.len() - 1] {
-        std::fs::write(&path, &whole[..length]).unwrap();
-        refusal(&path, IDENTITY);
+        expect_damage(&whole[..length], &format!("the first {length} bytes"));
     }
     for lie in [0, 1_u64 << 40, u64::MAX] {
-        let mut bytes = whole.clone();
-        bytes[..8].copy_from_slice(&lie.to_le_bytes());
-        std::fs::write(&path, bytes).unwrap();
-        refusal(&path, IDENTITY);
+        expect_damage(&[&lie.to_le_bytes(), &whole[8..]].concat(), &format!("a header of {lie} bytes"));
     }
+    let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+    for place in (0..header).step_by(7).chain((header..whole.len()).step_by(997)) {
+        let mut flipped = whole.clone();
+        flipped[place] ^= 1 << (place % 8);
+        expect_damage(&flipped, &format!("a flipped bit in byte {place}"));
+    }
+    // What an older version wrote has no checksum.
+    let metadata = [("format", "robustify-checkpoint-1"), ("identity", IDENTITY)];
+    let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    expect_damage(&safetensors::serialize(&State::new(), Some(metadata)).unwrap(), "a file of an older version");
+}
+
+/// Hears warnings.
+#[derive(Default)]
+struct Warned(std::sync::Mutex<Vec<String>>);
+
+impl Watch for Warned {
+    fn say(&self, _: &str) {}
+    fn warn(&self, text: &str) {
+        self.0.lock().unwrap().push(text.to_owned());
+    }
+    fn progress(&self, _: &str, _: usize) -> Box<dyn Progress> {
+        Box::new(Silent)
+    }
+    fn is_stopped(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_training_with_a_damaged_checkpoint_names_it_and_starts_over() {
+    let (device, folder, workers) = (flex(), TempDir::new().unwrap(), Workers::new(1).unwrap());
+    let (config, cached) = (tuning(), Cached::new(vit(1), [0, 1], 2));
+    let heads = ThreeHeads::new(&cached.original, cached.split).unwrap();
+    let train = |name: &str, watch: &dyn Watch| {
+        let robustify = Robustify(cached.pairs(&config, 4, &device));
+        let plan = plan(2, &folder.path().join(name));
+        trainer::train(&robustify, heads.clone(), &plan, &workers, &device, watch)
+    };
+    let (whole, _) = train("whole", &Silent).unwrap();
+    assert!(train("broken", &Watcher::stopping_after(1)).is_err());
+    let path = folder.path().join("broken");
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 0x40;
+    std::fs::write(&path, bytes).unwrap();
+    let warned = Warned::default();
+    let (again, _) = train("broken", &warned).unwrap();
+    assert!(weights::state(&again) == weights::state(&whole), "a damaged checkpoint went into the weights");
+    let warned = warned.0.into_inner().unwrap();
+    assert!(
+        matches!(&warned[..], [text] if text.contains("broken") && text.ends_with("test starts over")),
+        "{warned:?}"
+    );
+}
+
+#[test]
+fn weights_that_an_update_made_too_large_end_the_training() {
+    let (device, folder, workers) = (flex(), TempDir::new().unwrap(), Workers::new(1).unwrap());
+    let (config, cached) = (tuning(), Cached::new(vit(1), [0, 1], 2));
+    let heads = ThreeHeads::new(&cached.original, cached.split).unwrap();
+    let mut plan = plan(1, &folder.path().join("checkpoint.safetensors"));
+    (plan.optimizer.learning_rate, plan.optimizer.warmup_fraction) = (3e38, 0.0);
+    // One step: its loss and gradients are sound, and nobody looks at the weights after it but the checkpoint.
+    let config = TuningConfig { pairs: 64, ..config };
+    let robustify = Robustify(cached.pairs(&config, 64, &device));
+    plan.optimizer.weight_decay = 10.0;
+    let error = trainer::train(&robustify, heads, &plan, &workers, &device, &Silent).unwrap_err();
+    assert!(matches!(error, DistillError::DivergedWeights { step: 1, .. }), "{error:?}");
+    assert!(!plan.checkpoint.exists());
 }
 
 #[test]
