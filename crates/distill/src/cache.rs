@@ -125,7 +125,7 @@ pub struct ViewCache {
 }
 
 impl ViewCache {
-    /// Reads what [`write_features`](crate::views::write_features) wrote. `logits` are those of as many teachers as there are,
+    /// Reads what [`ViewJob::features`](crate::ViewJob::features) wrote. `logits` are those of as many teachers as there are,
     /// `[rows * classes]` each; a probe and APT need none.
     ///
     /// # Errors

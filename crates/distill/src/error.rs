@@ -32,14 +32,18 @@ pub enum DistillError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A feature that cannot be stored.
-    #[error("{origin}: view {view} has a feature of {value}: {remedy}")]
-    Feature {
+    /// A feature or a logit that cannot be stored.
+    #[error("{origin}: view {view} has a {what} of {value} from the {of}: {remedy}")]
+    Value {
+        /// Whose it is.
+        of: Teacher,
+        /// `feature` or `logit`.
+        what: &'static str,
         /// The image.
         origin: String,
         /// Which of its views, from 0.
         view: usize,
-        /// The feature.
+        /// The value.
         value: f32,
         /// What to do about it.
         remedy: &'static str,

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use robustify_data::{Images, Preprocess, Subset, batch, split, splits};
 use robustify_device::Machine;
 use robustify_distill::trainer::{self, Objective, Plan};
-use robustify_distill::views::{self, Report};
-use robustify_distill::{Apt, CachedPairs, Precision, Robustify, Teacher, ViewCache, ViewSpec};
+use robustify_distill::views::Report;
+use robustify_distill::{Apt, CachedPairs, Precision, Robustify, Teacher, ViewCache, ViewJob, ViewSpec};
 use robustify_methods::Config;
 use robustify_methods::config::ImageTrainingConfig;
 use robustify_methods::lab::{image_training, policy, read_original};
@@ -75,16 +75,17 @@ fn training(
         precision: Precision::default(),
     };
     let cut = config.split.backbone_end(original)?;
-    let path = folder.path().join("features");
+    let base = &folder.path().join("views");
     let clock = Instant::now();
     let mut progress = Silent;
-    let report = Report { watch: &Silent, progress: &mut progress };
-    let (said, dims) =
-        views::write_features(&spec, images, original, cut, &path, &machine.workers, &machine.device, report)?;
+    let report = Report { name: "views", watch: &Silent, progress: &mut progress };
+    let (workers, device) = (&machine.workers, &machine.device);
+    let job = ViewJob { spec: &spec, images, workers, device, base, identity: "cost" };
+    let written = job.features(original, cut, report)?;
     let caching = clock.elapsed();
     // Both teachers say the same here: what they say costs nothing.
-    let said = [Teacher::Original, Teacher::Robust].map(|teacher| (teacher, said.clone()));
-    let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims, said)?;
+    let said = [Teacher::Original, Teacher::Robust].map(|teacher| (teacher, written.logits.clone()));
+    let cache = ViewCache::read(written.features(), &spec, images.labels().to_vec(), written.dims.clone(), said)?;
     let pairs = || CachedPairs {
         cache: &cache,
         config: &config.tuning,

@@ -175,8 +175,8 @@ fn one(lab: &Lab<'_>, method: &str, start: &Pretrained, settings: &Settings, var
         loader_threads: machine.workers.threads(),
         device: machine.device.clone(),
     };
-    let model = stage.trained(lab, &objective, start.model.clone(), settings.epochs, &optimizer)?;
-    let mut fitted = lab.fitted(&name, start, model, stage.hash.clone(), start.cost + stage.cost())?;
+    let (model, hash) = stage.trained(lab, &objective, start.model.clone(), settings.epochs, &optimizer)?;
+    let mut fitted = lab.fitted(&name, start, model, hash, start.cost + stage.cost())?;
     // Nothing of it is as it was, so it shares no trunk.
     fitted.model.cut = None;
     Ok(fitted)

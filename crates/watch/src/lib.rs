@@ -1,8 +1,8 @@
 //! What long work tells whoever started it, and asks: progress, warnings, whether to stop.
 //!
 //! A library that works for minutes takes a [`Watch`] and knows no terminal. The program gives it one that draws bars and
-//! listens to Ctrl-C; a test gives it [`Silent`]. Work that finds [`Watch::is_stopped`] set ends with [`Stopped`], which says
-//! whether what was done so far is kept.
+//! listens to Ctrl-C; a test gives it [`Silent`]. Work that finds [`Watch::is_stopped`] set keeps what was done so far, and ends
+//! with [`Stopped`].
 //!
 //! ```
 //! use robustify_watch::{Silent, Stopped, Watch};
@@ -10,7 +10,7 @@
 //! fn count(watch: &dyn Watch) -> Result<usize, Stopped> {
 //!     let mut progress = watch.progress("counting", 3);
 //!     for done in 1..=3 {
-//!         watch.check(Stopped::StartsOver)?;
+//!         watch.check(Stopped::Saved)?;
 //!         progress.set(done, "");
 //!     }
 //!     progress.finish("three");
@@ -91,9 +91,6 @@ pub enum Stopped {
     /// The state is saved, and the same work continues from it.
     #[error("interrupted; the state is saved, run the same command again to continue")]
     Saved,
-    /// The piece of work in hand keeps no state; what was finished before it is kept.
-    #[error("interrupted; run the same command again: this stage starts over, finished stages stay")]
-    StartsOver,
 }
 
 /// Hears nothing and never stops.

@@ -11,9 +11,10 @@ use robustify_data::{Images, MemorySet};
 use robustify_device::Workers;
 use robustify_distill::optimizer::{self, AdamWConfig, DecayTo};
 use robustify_distill::trainer::{self, EpochRecord, Objective, Plan};
-use robustify_distill::views::{self, Report};
+use robustify_distill::views::Report;
 use robustify_distill::{
-    CachedPairs, CombinedTeacher, DistillError, Precision, RobustTeacher, Teacher, TuningConfig, ViewCache, ViewSpec,
+    CachedPairs, CombinedTeacher, DistillError, Precision, RobustTeacher, Teacher, TuningConfig, ViewCache, ViewJob,
+    ViewSpec,
 };
 use robustify_rng::Key;
 use robustify_select::SplitConfig;
@@ -137,13 +138,17 @@ impl Cached {
         let workers = Workers::new(2).unwrap();
         let cut = split.backbone_end(&original).unwrap();
         let mut silent = Silent;
-        let report = Report { watch: &Silent, progress: &mut silent };
-        let (own, dims) =
-            views::write_features(&spec, &images, &original, cut, &path, &workers, &device, report).unwrap();
+        let base = &folder.path().join("growing");
+        let job = ViewJob { spec: &spec, images: &images, workers: &workers, device: &device, base, identity: "views" };
+        let report = Report { name: "features", watch: &Silent, progress: &mut silent };
+        let written = job.features(&original, cut, report).unwrap();
+        let (own, dims) = (written.logits.clone(), written.dims.clone());
+        written.finish(&path).unwrap();
         let teacher = stirred(resnet(9));
-        let report = Report { watch: &Silent, progress: &mut silent };
-        let taught = views::logits(&spec, &images, &teacher, &spec.preprocess, &workers, &device, report).unwrap();
-        let logits = [own, taught];
+        let report = Report { name: "logits", watch: &Silent, progress: &mut silent };
+        let written = job.logits(Teacher::Robust, &teacher, &spec.preprocess, report).unwrap();
+        let logits = [own, written.logits.clone()];
+        written.discard().unwrap();
         let said = teachers(logits.clone());
         let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims.clone(), said).unwrap();
         Self { original, split, cache, spec, images, dims, logits, folder }

@@ -6,11 +6,9 @@ use image::RgbImage;
 use robustify_data::{Preprocess, epoch_order};
 use robustify_device::Workers;
 use robustify_distill::trainer::{self, Objective};
-use robustify_distill::views::{self, Report};
-use robustify_distill::{Apt, DistillError, ImageTraining, Precision, Robustify, ViewSpec};
+use robustify_distill::{Apt, ImageTraining, Precision, Robustify, ViewSpec};
 use robustify_rng::Key;
 use robustify_select::{OneHead, ThreeHeads};
-use robustify_watch::{Silent, Stopped};
 use robustify_zoo::weights;
 use robustify_zoo::{Model, Pass};
 
@@ -129,27 +127,6 @@ fn an_image_that_does_not_fit_is_named() {
     };
     let error = spec.pixels(&images(8), 5, 1).unwrap_err();
     assert!(error.to_string().starts_with("noise[5]: random_crop"), "{error}");
-}
-
-#[test]
-fn an_interrupted_stage_says_whether_it_goes_on_or_starts_over() {
-    let spec = ViewSpec {
-        preprocess: "normalize(half)".parse().unwrap(),
-        clean_view: "identity".parse().unwrap(),
-        policy: "rand_conv".parse().unwrap(),
-        clean: 1,
-        augmented: 1,
-        seed: 1,
-        precision: Precision::F16,
-    };
-    let (workers, device) = (Workers::new(1).unwrap(), flex());
-    let watcher = Watcher::stopping_after(0);
-    let report = Report { watch: &watcher, progress: &mut Silent };
-    let result = views::logits(&spec, &images(8), &vit(1), &spec.preprocess, &workers, &device, report);
-    let error = result.unwrap_err();
-    assert!(matches!(error, DistillError::Stopped(Stopped::StartsOver)), "{error:?}");
-    let said = error.to_string();
-    assert!(said.contains("starts over") && !said.contains("saved"), "{said}");
 }
 
 fn right(model: &Model, training: &ImageTraining, device: &Device) -> usize {

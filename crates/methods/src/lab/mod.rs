@@ -5,6 +5,7 @@ pub mod config;
 mod loaded;
 mod policy;
 mod pretrained;
+mod seal;
 pub mod sizes;
 mod stage;
 mod taught;
@@ -193,10 +194,10 @@ impl<'a> Lab<'a> {
         Ok(place.get_or_init(|| made))
     }
 
-    /// The stage that `inputs` determine, beside program and backend.
+    /// The stage that `inputs` determine, beside program and backend. What another program works in is waited for.
     ///
     /// # Errors
-    /// A folder that cannot be made, or that another program works in.
+    /// A folder that cannot be made or locked, or an interruption while waiting.
     pub fn stage(&self, name: &str, inputs: &impl Serialize) -> Result<Stage> {
         Stage::open(self, name, inputs)
     }
@@ -232,8 +233,8 @@ impl<'a> Lab<'a> {
     ) -> Result<Tuned<O::Model>> {
         let (config, split) = (&self.config.tuning, &self.config.split);
         let stage = self.stage(name, &((views, split), config, self.machine.shard_rows))?;
-        let model = stage.trained(self, objective, model, config.epochs, &config.optimizer)?;
-        Ok(Tuned { model, cost: stage.cost(), hash: stage.hash })
+        let (model, hash) = stage.trained(self, objective, model, config.epochs, &config.optimizer)?;
+        Ok(Tuned { model, cost: stage.cost(), hash })
     }
 
     /// A model of the network of `of` as a fitted model of one head, which shares the trunk with all others that have the same

@@ -5,10 +5,10 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use burn::tensor::Device;
 use robustify_distill::optimizer::AdamWConfig;
-use robustify_distill::views::{self, Report};
-use robustify_distill::{Probe, ViewCache, ViewSpec};
+use robustify_distill::views::Report;
+use robustify_distill::{Probe, ViewCache, ViewJob, ViewSpec};
 use robustify_predict::RobustModel;
-use robustify_report::{digest, write_atomic};
+use robustify_report::digest;
 use robustify_select::{DropoutFrom, OneHead, SplitConfig};
 use robustify_watch::Watch;
 use robustify_zoo::weights::{self, Beside, Checkpoint, LoadOptions, Partial};
@@ -16,7 +16,7 @@ use robustify_zoo::{Model, ModelConfig};
 
 use super::classes::{self, KnownClasses, Use};
 use super::config::{Config, OriginalConfig};
-use super::stage::{is_sealed, seal};
+use super::seal::{is_sealed, write_sealed};
 use super::{Cost, Lab, Stage};
 
 /// The large model, and a hash of what determines it.
@@ -156,6 +156,9 @@ pub(super) fn with_classes(lab: &Lab<'_>) -> Result<Pretrained> {
     }
 }
 
+/// The model with its probed classifier.
+const CLASSIFIER: &str = "classifier.safetensors";
+
 /// Fits a new classifier for the classes of the data on the model's features of clean views.
 pub(super) fn probe(lab: &Lab<'_>) -> Result<Pretrained> {
     let Config { original, views, tuning, seed, .. } = &lab.config;
@@ -169,30 +172,31 @@ pub(super) fn probe(lab: &Lab<'_>) -> Result<Pretrained> {
     let clean = (views.clean, &views.clean_view, views.precision);
     let stage = lab.stage("probe", &(&lab.opened.hash, classes, training, clean, images.fingerprint(), shard_rows))?;
     let spec = ViewSpec { augmented: 0, ..super::views::spec(lab)? };
-    let finished = stage.path("classifier.safetensors");
+    let finished = stage.path(CLASSIFIER);
     if is_sealed(&finished, lab.watch) {
+        stage.forget_views();
         let model = weights::load(model, &finished)?;
-        return Ok(made(lab, &stage, model, network));
+        return made(lab, &stage, model, network);
     }
-    let mut progress = lab.watch.progress("features for the probe", images.len() * spec.count());
-    let (path, cut) = (stage.path("features"), model.cut_before_last(0)?);
-    let report = Report { watch: lab.watch, progress: &mut *progress };
-    let write = || views::write_features(&spec, images, &model, cut, &path, workers, device, report);
-    let (_, dims) = stage.timed(write)??;
+    let name = "features for the probe";
+    let mut progress = lab.watch.progress(name, images.len() * spec.count());
+    let (base, cut) = (&stage.unfinished_views(), model.cut_before_last(0)?);
+    let job = ViewJob { spec: &spec, images, workers, device, base, identity: stage.inputs() };
+    let report = Report { name, watch: lab.watch, progress: &mut *progress };
+    let written = stage.timed(|| job.features(&model, cut, report))??;
     progress.finish(&format!("{} views", images.len() * spec.count()));
-    let cache = ViewCache::read(&path, &spec, images.labels().to_vec(), dims, [])?;
+    let cache = ViewCache::read(written.features(), &spec, images.labels().to_vec(), written.dims.clone(), [])?;
     let objective = Probe { cache: &cache, batch_size: 256, shard_rows, seed: *seed, device };
     let split = SplitConfig { shared_blocks: 0, head_blocks: 0, dropout_from: DropoutFrom::Heads };
-    let tail = stage.trained(lab, &objective, OneHead::new(&model, split)?, epochs, &optimizer)?;
+    let (tail, _) = stage.trained(lab, &objective, OneHead::new(&model, split)?, epochs, &optimizer)?;
     let model = tail.into_model(model, split).map_err(|error| anyhow!("probe: {error}"))?;
-    write_atomic(&finished, &weights::to_bytes(&weights::state(&model)))?;
-    seal(&finished)?;
-    std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
-    Ok(made(lab, &stage, model, network))
+    write_sealed(&finished, &weights::to_bytes(&weights::state(&model)))?;
+    written.discard()?;
+    made(lab, &stage, model, network)
 }
 
 /// A model with a classifier that was probed in a stage.
-fn made(lab: &Lab<'_>, stage: &Stage, model: Model, network: ModelConfig) -> Pretrained {
+fn made(lab: &Lab<'_>, stage: &Stage, model: Model, network: ModelConfig) -> Result<Pretrained> {
     let classes = Some(KnownClasses::new(lab.classes(), "the data"));
-    Pretrained { model, network, cost: stage.cost(), hash: stage.hash.clone(), classes }
+    Ok(Pretrained { model, network, cost: stage.cost(), hash: stage.result(&[CLASSIFIER])?, classes })
 }

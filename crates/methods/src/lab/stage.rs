@@ -1,4 +1,7 @@
 //! Stages: pieces of work whose results are kept in a folder named by a hash of everything that determines them.
+//!
+//! What came out of a stage, by its checksums, is part of what determines the stages that read it: if it is ever computed again and
+//! comes out differently, what was made of the other result is not used any more.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -7,12 +10,13 @@ use anyhow::{Context as _, Result};
 use cpu_time::ProcessTime;
 use robustify_distill::optimizer::AdamWConfig;
 use robustify_distill::trainer::{self, EpochRecord, Objective, Plan};
-use robustify_report::{Lock, digest, lock_folder, write_atomic};
-use robustify_watch::Watch;
+use robustify_report::{Lock, digest, wait_for_folder, write_atomic};
+use robustify_watch::{Stopped, Watch};
 use robustify_zoo::weights;
 use serde::{Deserialize, Serialize};
 
 use super::Lab;
+use super::seal::{checksum, is_sealed, write_sealed};
 
 /// What results depend on besides their inputs: the version of the program, of the pixels that it makes, and of its training.
 pub const PROGRAM: (&str, u32, u32) = (env!("CARGO_PKG_VERSION"), robustify_augment::REVISION, TRAINING);
@@ -24,8 +28,8 @@ const TRAINING: u32 = 2;
 pub struct Stage {
     /// What it is called in messages.
     pub name: String,
-    /// Hash of what determines it.
-    pub hash: String,
+    /// Hash of what determines it, before anything came out.
+    inputs: String,
     folder: PathBuf,
     /// Keeps other runs that share the cache out of the stage.
     _lock: Lock,
@@ -48,20 +52,77 @@ impl std::ops::Add for Cost {
     }
 }
 
+/// The trained weights.
+const WEIGHTS: &str = "weights.safetensors";
+/// The state of a training.
+const CHECKPOINT: &str = "checkpoint.safetensors";
+/// What the names of files begin with that take rows of views while they are computed.
+const VIEWS: &str = "views";
+
+/// Keeps other runs that share the cache out of a stage's folder, and waits for one that works in it.
+fn locked(name: &str, folder: &Path, watch: &dyn Watch) -> Result<Lock> {
+    let mut is_said = false;
+    let lock = wait_for_folder(folder, |holder| {
+        if !std::mem::replace(&mut is_said, true) {
+            let holder = holder.map_or_else(|| "another process".into(), |id| format!("process {id}"));
+            watch.say(&format!("{name}: waits for {holder}, which works on it in {}", folder.display()));
+        }
+        !watch.is_stopped()
+    })?;
+    Ok(lock.ok_or(Stopped::Saved)?)
+}
+
 impl Stage {
     /// Makes the folder of the stage that `inputs` determine.
     pub(super) fn open(lab: &Lab<'_>, name: &str, inputs: &impl Serialize) -> Result<Self> {
         let backend = robustify_device::backend_of(&lab.machine.device);
         let hash = digest::of(&(PROGRAM, name, backend, inputs))?;
         let folder = lab.cache.join(format!("{name}-{}", &hash[..16]));
-        std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        let lock = lock_folder(&folder)?;
-        let stage = Self { name: name.into(), hash, folder, _lock: lock };
-        write_atomic(&stage.path("inputs.json"), serde_json::to_string_pretty(inputs)?.as_bytes())?;
-        if lab.fresh && stage.checkpoint().exists() {
-            std::fs::remove_file(stage.checkpoint()).with_context(|| stage.checkpoint().display().to_string())?;
+        let lock = locked(name, &folder, lab.watch)?;
+        let stage = Self { name: name.into(), inputs: hash, folder, _lock: lock };
+        // A finished stage may lie where nothing can be written.
+        let (path, text) = (stage.path("inputs.json"), serde_json::to_string_pretty(inputs)?);
+        if std::fs::read_to_string(&path).ok().as_ref() != Some(&text) {
+            write_atomic(&path, text.as_bytes())?;
+        }
+        stage.remove_where(|name| name.starts_with('.') && name.ends_with(".tmp"));
+        if lab.fresh {
+            stage.remove_where(|name| name == CHECKPOINT || name == format!("{VIEWS}.progress"));
         }
         Ok(stage)
+    }
+
+    /// Hash of what determines the stage, before anything came out: for what is unfinished.
+    pub fn inputs(&self) -> &str {
+        &self.inputs
+    }
+
+    /// Hash of what determines the stage and of what came out of it, in sealed files: for whoever reads them.
+    ///
+    /// # Errors
+    /// A file without a seal.
+    pub fn result(&self, files: &[&str]) -> Result<String> {
+        let sums = files.iter().map(|file| checksum(&self.path(file)));
+        Ok(digest::of(&(&self.inputs, sums.collect::<Result<Vec<_>>>()?))?)
+    }
+
+    /// Where rows of views are kept while they are computed.
+    pub fn unfinished_views(&self) -> PathBuf {
+        self.path(VIEWS)
+    }
+
+    /// Removes what a kill may have left of views that are finished.
+    pub fn forget_views(&self) {
+        self.remove_where(|name| name.starts_with(VIEWS));
+    }
+
+    /// Removes files of no use. Those that cannot be removed take room, and that is all.
+    fn remove_where(&self, is_useless: impl Fn(&str) -> bool) {
+        for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(&is_useless) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// The path of a file of the stage.
@@ -75,10 +136,11 @@ impl Stage {
     }
 
     fn checkpoint(&self) -> PathBuf {
-        self.path("checkpoint.safetensors")
+        self.path(CHECKPOINT)
     }
 
-    /// Trains, or reads what an earlier run trained.
+    /// Trains, or reads what an earlier run trained. Besides the model it returns a hash of all that determined it, what came out
+    /// included.
     ///
     /// # Errors
     /// As [`trainer::train`], and files that cannot be written.
@@ -89,13 +151,13 @@ impl Stage {
         model: O::Model,
         epochs: usize,
         optimizer: &AdamWConfig,
-    ) -> Result<O::Model> {
-        let weights_file = self.path("weights.safetensors");
+    ) -> Result<(O::Model, String)> {
+        let weights_file = self.path(WEIGHTS);
         if is_sealed(&weights_file, lab.watch) {
             match weights::load(model.clone(), &weights_file) {
                 Ok(model) => {
                     lab.watch.say(&format!("{}: done before, from {}", self.name, self.folder.display()));
-                    return Ok(model);
+                    return Ok((model, self.result(&[WEIGHTS])?));
                 }
                 Err(error) => lab.watch.warn(&format!("{error}; this stage is computed again")),
             }
@@ -105,20 +167,19 @@ impl Stage {
             epochs,
             optimizer: optimizer.clone(),
             checkpoint: self.checkpoint(),
-            identity: self.hash.clone(),
+            identity: self.inputs.clone(),
             config: serde_json::to_value(&lab.config)?,
             checkpoint_every: Duration::from_secs(lab.config.checkpoint_seconds),
         };
         let train = || trainer::train(objective, model, &plan, &lab.machine.workers, &lab.machine.device, lab.watch);
         let (model, history): (_, Vec<EpochRecord>) = self.timed(train)??;
         write_atomic(&self.path("history.json"), serde_json::to_string_pretty(&history)?.as_bytes())?;
-        write_atomic(&weights_file, &weights::to_bytes(&weights::state(&model)))?;
-        seal(&weights_file)?;
+        write_sealed(&weights_file, &weights::to_bytes(&weights::state(&model)))?;
         let checkpoint = self.checkpoint();
         if checkpoint.exists() {
             std::fs::remove_file(&checkpoint).with_context(|| checkpoint.display().to_string())?;
         }
-        Ok(model)
+        Ok((model, self.result(&[WEIGHTS])?))
     }
 
     /// Does some work, and adds the time that it took to that of earlier processes which worked on the stage.
@@ -139,33 +200,4 @@ impl Stage {
         let read = || serde_json::from_slice(&std::fs::read(self.path("cost.json")).ok()?).ok();
         read().unwrap_or_default()
     }
-}
-
-/// The file beside a finished one that has its checksum.
-fn seal_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".sha256");
-    name.into()
-}
-
-/// Notes the checksum of a finished file beside it.
-pub(super) fn seal(path: &Path) -> Result<()> {
-    let sum = digest::of_file(path).with_context(|| path.display().to_string())?;
-    Ok(write_atomic(&seal_of(path), sum.as_bytes())?)
-}
-
-/// Whether a file is finished and as it was when it was sealed; a damaged one is computed again, with a warning.
-pub(super) fn is_sealed(path: &Path, watch: &dyn Watch) -> bool {
-    if !path.exists() {
-        return false;
-    }
-    let sealed = std::fs::read_to_string(seal_of(path)).ok();
-    let sound = sealed.is_some() && digest::of_file(path).ok() == sealed;
-    if !sound {
-        watch.warn(&format!(
-            "{}: its checksum is not that of its content; this stage is computed again",
-            path.display()
-        ));
-    }
-    sound
 }

@@ -17,7 +17,7 @@ pub struct TrainedTeacher {
     pub network: ModelConfig,
     /// From the large model's pixels to its input.
     pub preprocess: Preprocess,
-    /// Hash of what determines it.
+    /// Hash of what determines it, its weights included.
     pub hash: String,
     /// What its training cost here; nothing if it came from a file and stayed as it was.
     pub cost: Cost,
@@ -86,8 +86,8 @@ fn trained(lab: &Lab<'_>, training: &ImageTrainingConfig, loaded: Option<LoadedT
             loaded.model.with_classifier(classes, device)
         }
     };
-    let model = stage.trained(lab, &objective, model, training.epochs, &training.optimizer)?;
-    Ok(TrainedTeacher { model, network, preprocess: own, cost: stage.cost(), hash: stage.hash })
+    let (model, hash) = stage.trained(lab, &objective, model, training.epochs, &training.optimizer)?;
+    Ok(TrainedTeacher { model, network, preprocess: own, cost: stage.cost(), hash })
 }
 
 impl Lab<'_> {
