@@ -200,6 +200,69 @@ fn a_run_trains_measures_and_survives_being_killed() {
 }
 
 #[test]
+fn what_was_made_of_another_result_is_not_used() {
+    let fixture = Fixture::new();
+    let train = |folder| {
+        let output = fixture.run(&["train", "--config", "main.toml", "--run-dir", folder, "methods=[\"robustify\"]"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        (bytes(&fixture.path(folder).join("models/robustify.safetensors")), text(&output.stderr))
+    };
+    let (first, _) = train("run");
+    let stages = fs::read_dir(fixture.path("run/stages")).unwrap().map(|entry| entry.unwrap().path());
+    let is_teacher = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        name.starts_with("teacher-") && !name.starts_with("teacher-logits")
+    };
+    let teacher = stages.filter(is_teacher).next().unwrap();
+
+    // Another teacher in the same place, whole and sealed: as if training had gone another way, which some backends do.
+    let weights = teacher.join("weights.safetensors");
+    let mut state = robustify_zoo::weights::read(&weights).unwrap();
+    state.get_mut("fc.bias").unwrap().values.reverse();
+    let other = robustify_zoo::weights::to_bytes(&state);
+    fs::write(teacher.join("weights.safetensors.sha256"), robustify_report::digest::of_bytes(&other)).unwrap();
+    fs::write(&weights, other).unwrap();
+    let (second, said) = train("run");
+    assert!(said.contains("teacher: done before") && said.contains("features of views: done before"), "{said}");
+    assert!(!said.contains("robustify: done before") && second != first, "heads of another teacher: {said}");
+
+    // The first teacher comes back, and what was made of it with it.
+    fs::remove_dir_all(&teacher).unwrap();
+    let (third, said) = train("run");
+    assert!(said.contains("robustify: done before") && third == first, "{said}");
+}
+
+#[test]
+fn two_trainings_on_one_cache_wait_for_each_other() {
+    let fixture = Fixture::new();
+    let train = |folder: &str| {
+        let arguments =
+            ["train", "--config", "main.toml", "--cache-dir", "cache", "--threads", "1", "--run-dir", folder];
+        fixture.command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let both = [train("one"), train("two")].map(|child| child.wait_with_output().unwrap());
+    for output in &both {
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    for file in ["models/robustify.safetensors", "models/teacher.safetensors", "results.csv"] {
+        assert!(bytes(&fixture.path("one").join(file)) == bytes(&fixture.path("two").join(file)), "{file}");
+    }
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_found_before_any_stage() {
+    let fixture = Fixture::new();
+    let mut state = robustify_zoo::weights::read(&fixture.path("vit.safetensors")).unwrap();
+    state.get_mut("blocks.0.mlp.fc1.weight").unwrap().values[5] = f32::NAN;
+    fs::write(fixture.path("broken.safetensors"), robustify_zoo::weights::to_bytes(&state)).unwrap();
+    let said =
+        fixture.error(&["train", "--config", "main.toml", "--run-dir", "run", "original.weights=broken.safetensors"]);
+    let what = "broken.safetensors: tensor blocks.0.mlp.fc1.weight: 1 of its 512 values are no finite numbers";
+    assert!(said.contains(what) && said.contains("NaN at index 5"), "{said}");
+    assert!(!fixture.path("run/stages").exists());
+}
+
+#[test]
 fn several_seeds_give_a_spread() {
     let fixture = Fixture::new();
     let output = fixture.run(&["train", "--config", "main.toml", "--run-dir", "seeds", "--seeds", "2", "--quiet"]);
