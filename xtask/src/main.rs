@@ -28,6 +28,7 @@ Subcommands of the program, built in release mode and run from the root of the w
   bench-robustness  measure the models of a finished run again
   bench-cost        measure what the method costs against full fine-tuning and the original model
   pretrain          train the large model from scratch
+  config reference  print every setting with its type, default, allowed values and meaning
   <any other>       is handed to the program as it is
 
 Work on the repository:

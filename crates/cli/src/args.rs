@@ -32,6 +32,9 @@ pub enum Command {
     Corrupt(Corrupt),
     /// Augment pictures: AugMix, PixMix and others, as training does, into files.
     Augment(Augment),
+    /// Settings: the reference of every key, with its type, default, allowed values and what it means.
+    #[command(subcommand)]
+    Config(Config),
     /// Models that the program knows: list and show them, convert checkpoints, check against PyTorch's numbers, tokenize.
     #[command(subcommand)]
     Models(Models),
@@ -50,7 +53,7 @@ impl Command {
             Self::BenchModels(options) => options.common.quiet,
             Self::Corrupt(options) => options.offline.quiet,
             Self::Augment(options) => options.offline.quiet,
-            Self::Models(_) => false,
+            Self::Models(_) | Self::Config(_) => false,
             Self::Pretrain(options) => options.common.quiet,
         }
     }
@@ -211,6 +214,54 @@ pub struct BenchModels {
     pub models: Vec<String>,
     #[command(flatten)]
     pub common: Common,
+}
+
+/// What to do with settings.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Print every setting with its type, default, allowed values and what it means, or those of one section.
+    Reference(ConfigReference),
+}
+
+/// Options of `config reference`.
+#[derive(Debug, Args)]
+#[command(after_help = REFERENCE_HELP)]
+pub struct ConfigReference {
+    /// A section, as in `tuning` or `method.finetune`, or one key, as in `select.passes`. Default: everything.
+    #[arg(value_name = "SECTION")]
+    pub section: Option<String>,
+    /// Form of the reference.
+    #[arg(long, value_enum, default_value_t = ReferenceFormat::Text)]
+    pub format: ReferenceFormat,
+    /// The command whose settings are meant; those of `train` are those of bench-robustness and bench-cost as well.
+    #[arg(long, value_enum, default_value_t = ConfigOf::Train, value_name = "COMMAND")]
+    pub of: ConfigOf,
+}
+
+const REFERENCE_HELP: &str = "\
+Editors complete and check the keys of a configuration by the JSON Schema: write it into a file,
+  robustify config reference --format json > robustify.schema.json
+and begin the configuration with a line that names it, which taplo (\"Even Better TOML\") and others read:
+  #:schema ./robustify.schema.json";
+
+/// A form of the reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReferenceFormat {
+    /// For a terminal.
+    Text,
+    /// Markdown.
+    Markdown,
+    /// A JSON Schema of the whole configuration.
+    Json,
+}
+
+/// A command with a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ConfigOf {
+    /// The main job.
+    Train,
+    /// A model from scratch.
+    Pretrain,
 }
 
 /// What to do with models.

@@ -10,16 +10,15 @@ mod settings;
 
 use std::process::ExitCode;
 
-use args::{Arguments, Command};
-use clap::Parser;
+use args::Command;
 use console::Console;
 
 fn main() -> ExitCode {
     allocator::keep_freed_memory();
-    let arguments = Arguments::parse();
+    let arguments = settings::arguments();
     let console = match &arguments.command {
         // What takes seconds ends at the first signal.
-        Command::Models(_) => Ok(Console::new(false)),
+        Command::Models(_) | Command::Config(_) => Ok(Console::new(false)),
         command => Console::catching_signals(command.is_quiet()),
     };
     let result = console.and_then(|console| match arguments.command {
@@ -28,6 +27,7 @@ fn main() -> ExitCode {
         Command::BenchRobustness(options) => commands::bench_robustness::run(&options, &console),
         Command::BenchCost(options) => commands::bench_cost::run(&options, &console),
         Command::BenchModels(options) => commands::bench_models::run(&options),
+        Command::Config(options) => commands::config::run(&options),
         Command::Corrupt(options) => commands::corrupt::run(&options, &console),
         Command::Augment(options) => commands::augment::run(&options, &console),
         Command::Models(options) => commands::models::run(&options, &console),

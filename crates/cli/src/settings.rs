@@ -1,6 +1,50 @@
-//! Settings that are given beside a file: in the environment (`ROBUSTIFY__A__B=1`), and on the command line (`a.b=1`).
+//! Settings that are given beside a file: in the environment (`ROBUSTIFY__A__B=1`), and on the command line (`a.b=1`), where they
+//! are no options.
 
 use anyhow::anyhow;
+use clap::Parser as _;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use robustify_experiment::pretrain::PretrainConfig;
+use robustify_experiment::reference::{Reference, with_value};
+
+use crate::args::{Arguments, ConfigOf};
+
+/// The command line. An option that does not exist is often the name of a setting, and then the message says how that is given.
+pub fn arguments() -> Arguments {
+    let given: Vec<String> = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    Arguments::try_parse().unwrap_or_else(|error| with_settings(error, &given).exit())
+}
+
+/// The settings of a command.
+pub fn reference(of: ConfigOf) -> Reference {
+    match of {
+        ConfigOf::Train => Reference::of::<robustify_methods::Config>(),
+        ConfigOf::Pretrain => Reference::of::<PretrainConfig>(),
+    }
+}
+
+/// Commands that take settings.
+const CONFIGURED: [(&str, ConfigOf); 4] = [
+    ("train", ConfigOf::Train),
+    ("bench-robustness", ConfigOf::Train),
+    ("bench-cost", ConfigOf::Train),
+    ("pretrain", ConfigOf::Pretrain),
+];
+
+/// The error with the settings that an unknown option may have meant.
+fn with_settings(mut error: clap::Error, given: &[String]) -> clap::Error {
+    let command = given.get(1).and_then(|name| CONFIGURED.iter().find(|(command, _)| command == name));
+    let (Some((_, of)), ErrorKind::UnknownArgument) = (command, error.kind()) else { return error };
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return error };
+    // What is said of an option leaves out the value behind its equals sign.
+    let place = given.iter().position(|argument| argument == option || argument.starts_with(&format!("{option}=")));
+    let (written, next) = place.map_or((option, None), |place| (&given[place], given.get(place + 1)));
+    let value = next.map(String::as_str).filter(|next| !next.starts_with("--") && !next.contains('='));
+    if let Some(tip) = with_value(&reference(*of), written, value) {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
+}
 
 /// The settings of the environment, then those of the command line.
 pub fn given(overrides: &[String]) -> anyhow::Result<Vec<String>> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use robustify_rng::Key;
 use robustify_watch::Watch;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{DataError, Result};
@@ -13,7 +14,7 @@ use crate::layout::{Layout, Source};
 use crate::{ImageFolder, Images, Skipped, Subset, cifar, idx, left_out, split};
 
 /// Where images come from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
     /// How the files are laid out. Default: as the names of the files say.
@@ -50,7 +51,7 @@ fn test_split() -> String {
 }
 
 /// Layouts of data sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DataFormat {
     /// MNIST's IDX files, plain or gzipped.

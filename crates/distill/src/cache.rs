@@ -11,6 +11,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use robustify_zoo::Features;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::DistillError;
@@ -35,7 +36,7 @@ impl fmt::Display for Teacher {
 }
 
 /// How features are stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// 16-bit floats: eleven significant bits, up to 65504.

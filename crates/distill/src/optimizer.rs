@@ -8,15 +8,16 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients as BurnGradients, Tensor, TensorData};
 use robustify_zoo::weights::{Entry, ParameterPath, State};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Settings of AdamW.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdamWConfig {
     /// Peak learning rate of a group with scale one.
     pub learning_rate: f64,
-    /// Decoupled weight decay; what has none, [`Group::by_shape`] says.
+    /// Decoupled weight decay of weights; biases, norms, tokens and embeddings of positions have none.
     pub weight_decay: f64,
     /// Where weight decay pulls to.
     #[serde(default)]
@@ -34,7 +35,7 @@ pub struct AdamWConfig {
 }
 
 /// Where weight decay pulls a parameter to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DecayTo {
     /// Zero, as is usual; right for weights that were drawn.
@@ -54,7 +55,7 @@ fn default_eps() -> f64 {
 }
 
 impl AdamWConfig {
-    /// Faults of the settings, as sentences.
+    /// Faults of the settings, each beginning with its key.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for (name, value) in [("learning_rate", self.learning_rate), ("eps", self.eps), ("clip_norm", self.clip_norm)] {

@@ -1,11 +1,12 @@
 //! Settings of tuning on cached views, which Robustify and APT share.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::optimizer::AdamWConfig;
 
 /// Who teaches the combined head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CombinedTeacher {
     /// The original model on clean rows, the robust teacher on augmented rows.
@@ -14,6 +15,7 @@ pub enum CombinedTeacher {
     Robust,
     /// The original model; `initial` is its former name.
     #[serde(alias = "initial")]
+    #[schemars(extend("formerly" = ["initial"]))]
     Original,
     /// Both, half each.
     Mean,
@@ -22,7 +24,7 @@ pub enum CombinedTeacher {
 }
 
 /// Who teaches the robust head, and the matched combined head, on augmented rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RobustTeacher {
     /// The robust teacher, as in the paper.
@@ -34,7 +36,7 @@ pub enum RobustTeacher {
 }
 
 /// How the heads are tuned.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TuningConfig {
     /// Seed of order and dropout.
@@ -45,9 +47,9 @@ pub struct TuningConfig {
     pub pairs: usize,
     /// Dropout rate from the first tunable layer on, in `[0, 1)`.
     pub dropout: f64,
-    /// Weight of cross-entropy; see [`Self::loss_weights`].
+    /// Weight of cross-entropy; only its ratio to `kd_weight` counts, since both are divided by their sum.
     pub ce_weight: f64,
-    /// Weight of distillation; see [`Self::loss_weights`].
+    /// Weight of distillation; only its ratio to `ce_weight` counts, since both are divided by their sum. 0: no distillation.
     pub kd_weight: f64,
     /// Temperature tau of distillation.
     pub temperature: f64,

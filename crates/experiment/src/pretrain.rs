@@ -13,13 +13,14 @@ use robustify_methods::config::{ImageTrainingConfig, parses};
 use robustify_methods::lab::{PROGRAM, image_training, sizes};
 use robustify_report::{digest, lock_file, write_atomic};
 use robustify_watch::Watch;
-use robustify_zoo::{Model, ModelConfig, network, weights};
+use robustify_zoo::{Model, ModelConfig, network, network_schema, weights};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::Validate;
 
 /// The configuration of a pre-training.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PretrainConfig {
     /// Seed of weights, order and views.
@@ -28,6 +29,7 @@ pub struct PretrainConfig {
     pub data: DataConfig,
     /// The network: its sizes, or `model` with a name of the registry.
     #[serde(deserialize_with = "network")]
+    #[schemars(schema_with = "network_schema")]
     pub network: ModelConfig,
     /// From files to the network's input.
     pub preprocess: String,

@@ -7,6 +7,8 @@ use anyhow::Result;
 use robustify_data::Preprocess;
 use robustify_distill::ImageTraining;
 use robustify_distill::optimizer::AdamWConfig;
+use robustify_distill::{ImageTraining, TuningConfig};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use crate::config::check;
@@ -17,8 +19,9 @@ use crate::{Config, Fitted, Lab, Method, Work};
 pub(crate) struct Finetune;
 
 /// `[method.finetune]` and `[method.lp_ft]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "FinetuneSettings")]
 pub(crate) struct Settings {
     /// Which variants to train, each a row of its own.
     pub variants: Vec<Variant>,
@@ -51,7 +54,7 @@ impl Default for Settings {
 }
 
 /// What a batch is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Variant {
     /// A clean and an augmented view of every image.
@@ -135,6 +138,10 @@ impl Method for Finetune {
 
     fn work(&self, lab: &Lab<'_>) -> Result<Work> {
         Settings::work(lab, self.name())
+    }
+
+    fn schema(&self, generator: &mut SchemaGenerator) -> Option<Schema> {
+        Some(generator.subschema_for::<Settings>())
     }
 
     fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {

@@ -26,6 +26,7 @@ mod wise_ft;
 
 use anyhow::Result;
 use robustify_bench::Blend;
+use schemars::{Schema, SchemaGenerator, json_schema};
 
 pub use lab::config::{self, Config};
 pub use lab::{Fitted, Lab, Work};
@@ -53,6 +54,12 @@ pub trait Method: Sync {
     fn faults(&self, config: &Config) -> Vec<String> {
         let given = config.method.contains_key(self.name());
         given.then(|| format!("method.{}: this method has no settings of its own", self.name())).into_iter().collect()
+    }
+
+    /// The schema of its settings, `[method.NAME]`, from which the reference of settings is made; nothing for a method without
+    /// any: `Some(generator.subschema_for::<Settings>())`.
+    fn schema(&self, _generator: &mut SchemaGenerator) -> Option<Schema> {
+        None
     }
 
     /// Rows that it adds which need no model of their own: other models' stored answers together.
@@ -87,6 +94,24 @@ pub static METHODS: &[&dyn Method] = &[
     &apt::Apt,
     &robustify::Robustify,
 ];
+
+/// The schema of a list of names of methods.
+pub(crate) fn names_schema(_: &mut SchemaGenerator) -> Schema {
+    let names = METHODS.iter().map(|method| json_schema!({ "const": method.name(), "description": method.about() }));
+    json_schema!({ "type": "array", "items": { "type": "string", "oneOf": names.collect::<Vec<_>>() } })
+}
+
+/// The schema of the settings of single methods: a table for each that has some.
+pub(crate) fn settings_schema(generator: &mut SchemaGenerator) -> Schema {
+    let tables = METHODS.iter().filter_map(|method| {
+        let mut schema = method.schema(generator)?;
+        // A schema that is used twice is a reference: what the method is stands beside it.
+        schema.insert("description".into(), method.about().into());
+        Some((method.name().to_owned(), schema.to_value()))
+    });
+    let tables = tables.collect::<serde_json::Map<_, _>>();
+    json_schema!({ "type": "object", "properties": tables, "additionalProperties": false })
+}
 
 /// The method of a name.
 ///

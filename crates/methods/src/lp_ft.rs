@@ -3,6 +3,7 @@
 //! Source: Kumar et al. 2022, arXiv:2202.10054.
 
 use anyhow::Result;
+use schemars::{Schema, SchemaGenerator};
 
 use crate::finetune::{Settings, finetuned};
 use crate::{Config, Fitted, Lab, Method, Work};
@@ -29,6 +30,10 @@ impl Method for LpFt {
 
     fn work(&self, lab: &Lab<'_>) -> Result<Work> {
         Settings::work(lab, self.name())
+    }
+
+    fn schema(&self, generator: &mut SchemaGenerator) -> Option<Schema> {
+        Some(generator.subschema_for::<Settings>())
     }
 
     fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {

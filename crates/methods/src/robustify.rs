@@ -7,6 +7,7 @@ use anyhow::Result;
 use robustify_distill::{CachedPairs, Robustify as Objective, TuningConfig};
 use robustify_predict::Made;
 use robustify_select::ThreeHeads;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use crate::lab::{STEP, Views};
@@ -16,8 +17,9 @@ use crate::{Config, Fitted, Lab, Method, Work};
 pub(crate) struct Robustify;
 
 /// `[method.robustify]`, beside the sections `split`, `tuning` and `select`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "RobustifySettings")]
 struct Settings {
     /// Whether to tune the heads once more by cross-entropy alone, as `robustify-without_kd`: the ablation of the teachers.
     without_distillation: bool,
@@ -46,6 +48,10 @@ impl Method for Robustify {
         let tail = lab.tail();
         let forwards = models * heads * STEP * tail * lab.tuned_rows();
         Ok(Work { forwards, views: true, answer: models * heads * tail, ..Work::default() })
+    }
+
+    fn schema(&self, generator: &mut SchemaGenerator) -> Option<Schema> {
+        Some(generator.subschema_for::<Settings>())
     }
 
     fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {

@@ -6,6 +6,7 @@
 use anyhow::Result;
 use robustify_report::digest;
 use robustify_zoo::{Model, weights};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use crate::config::check;
@@ -15,8 +16,9 @@ use crate::{Config, Fitted, Lab, Method, Work};
 pub(crate) struct WiseFt;
 
 /// `[method.wise_ft]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "WiseFtSettings")]
 struct Settings {
     /// Shares of the tuned weights, each a row of its own.
     alphas: Vec<f64>,
@@ -61,6 +63,10 @@ impl Method for WiseFt {
     fn work(&self, lab: &Lab<'_>) -> Result<Work> {
         let settings: Settings = lab.settings(self.name())?;
         Ok(Work { answer: settings.alphas.len() as f64, ..Work::default() })
+    }
+
+    fn schema(&self, generator: &mut SchemaGenerator) -> Option<Schema> {
+        Some(generator.subschema_for::<Settings>())
     }
 
     fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {

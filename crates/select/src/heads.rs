@@ -1,6 +1,7 @@
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::{Int, Tensor};
 use robustify_zoo::{CutPoint, Features, Model, Pass, Segment, ZooError, weights};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One of the three heads.
@@ -31,7 +32,7 @@ impl Head {
 }
 
 /// Where the frozen backbone ends and what the heads own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SplitConfig {
     /// Blocks (ViT) or stages (ResNet) before the heads that all heads share and tune.
@@ -44,7 +45,7 @@ pub struct SplitConfig {
 }
 
 /// Where dropout begins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DropoutFrom {
     /// In the shared part, as in the paper; T passes then repeat it T times.

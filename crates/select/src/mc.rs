@@ -4,6 +4,7 @@
 
 use burn::tensor::{Device, Tensor, activation};
 use robustify_zoo::{Features, Pass};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Head, KeyedMasks, ThreeHeads};
@@ -25,7 +26,7 @@ pub struct McConfig {
 }
 
 /// A measure of a head's uncertainty about an image; larger is less certain.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Uncertainty {
     /// Mean over classes of the probabilities' standard deviation over passes.

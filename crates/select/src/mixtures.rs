@@ -5,6 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::mc::entropy;
@@ -16,7 +17,7 @@ const EPS: f64 = 1e-8;
 const LEAST: f64 = 1e-8;
 
 /// How the probabilities of several members (the three heads, or the original model and its teacher) become one answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mixture {
     /// Arithmetic mean of the probabilities.

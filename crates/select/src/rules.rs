@@ -1,11 +1,12 @@
 use robustify_rng::Key;
+use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Head, Mixture, SampleStatistics, Uncertainty};
 
 /// A way to answer for an image: one head for all, or a rule that picks the clean or the robust head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Route {
     /// Least product of uncertainty and KL divergence: the paper's rule, as far as it is known.
@@ -67,7 +68,7 @@ impl Route {
 }
 
 /// Which way the divergence between a head and the combined head is taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KlDirection {
     /// `KL(head || combined)`.
@@ -132,7 +133,7 @@ impl NamedRule {
 }
 
 /// What answers for a model with three heads: a choice between them, or a mixture of all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Rule {
     /// One head.
@@ -164,7 +165,7 @@ impl<'de> Deserialize<'de> for Rule {
 }
 
 /// How three heads answer.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SelectConfig {
     /// The rule that answers.
@@ -178,10 +179,10 @@ pub struct SelectConfig {
     /// The direction of the divergence.
     #[serde(default)]
     pub kl_direction: KlDirection,
-    /// Weight of the uncertainty in [`Route::Sum`]; the divergence has the rest.
+    /// Weight of the uncertainty in the rule `sum`; the divergence has the rest.
     #[serde(default = "half")]
     pub sum_weight: f64,
-    /// Seed of [`Route::Random`].
+    /// Seed of the rule `random`.
     #[serde(default)]
     pub seed: u64,
     /// Divisors of uncertainty and divergence.

@@ -4,6 +4,7 @@ use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 use robustify_kernels::Then;
 use robustify_rng::{Key, Stream};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Pass;
@@ -122,7 +123,7 @@ impl LayerNorm {
 }
 
 /// The activation between the two layers of an MLP.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// `x * Phi(x)`, exact (Hendrycks & Gimpel 2016, arXiv:1606.08415).

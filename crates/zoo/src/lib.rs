@@ -45,4 +45,4 @@ pub mod weights;
 pub use error::ZooError;
 pub use model::{CutPoint, Features, Model, ModelConfig, Segment, Unit};
 pub use pass::{BatchStatistics, Masks, Pass, Trace};
-pub use setting::network;
+pub use setting::{network, network_schema};

@@ -1,5 +1,6 @@
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clip::{ClipResNet, ClipResNetConfig, ClipResNetSegment};
@@ -10,7 +11,7 @@ use crate::vit::{Vit, VitConfig, VitSegment, VitState, repeat};
 use crate::{BatchStatistics, Pass, ZooError, weights};
 
 /// Which network to build.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "architecture", rename_all = "lowercase")]
 pub enum ModelConfig {
     /// A Vision Transformer.

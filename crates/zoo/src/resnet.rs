@@ -6,6 +6,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::ops::{MaxPoolOptions, PadMode};
 use robustify_kernels::Then;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::layers::{BATCH_NORM_MACS, BatchNorm2d, Conv2d, Init, Linear};
@@ -13,7 +14,7 @@ use crate::vit::repeat;
 use crate::{Features, Pass, ZooError};
 
 /// The kind of residual block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BlockKind {
     /// Two 3x3 convolutions.
@@ -76,7 +77,7 @@ impl ConvShape {
 }
 
 /// A residual network's shape.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResNetConfig {
     /// Side of the square input in pixels.

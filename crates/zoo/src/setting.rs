@@ -7,6 +7,7 @@
 //! classes = 10                                           # optional: what the weights have, where it is not 1000
 //! ```
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -16,11 +17,15 @@ use burn::tensor::Device;
 use crate::weights::{self, Checkpoint};
 use crate::{Model, ModelConfig, ZooError, registry};
 
-#[derive(Deserialize)]
+/// A network of the registry.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Named {
+    /// Name of the network, as `models list` prints it.
     model: String,
+    /// Side of the square input in pixels. Default: that of the name.
     image_size: Option<usize>,
+    /// Number of classes that the weights have. Default: that of the name.
     classes: Option<usize>,
 }
 
@@ -46,6 +51,11 @@ pub fn network<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ModelConfig
     }
     let named: Named = serde_json::from_value(value).map_err(D::Error::custom)?;
     named.config().map_err(D::Error::custom)
+}
+
+/// The schema of what [`network`] reads, for `#[schemars(schema_with)]`: a name of the registry, or the sizes of an architecture.
+pub fn network_schema(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "anyOf": [generator.subschema_for::<Named>(), generator.subschema_for::<ModelConfig>()] })
 }
 
 impl ModelConfig {

@@ -9,21 +9,25 @@ use robustify_augment::{Corruption, Corruptor, Profile, Severity};
 use robustify_data::{DataError, Images, Preprocess, split};
 use robustify_report::digest;
 use robustify_rng::Key;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::BenchError;
 use crate::suite::{Cell, Origin, Shift, Suite};
 
 /// What is measured of a data set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CorruptedConfig {
-    /// Constants of the corruptions.
+    /// Constants of the corruptions: those of the data set whose images have the size of the model's input, or `scaled` for any size.
+    #[schemars(schema_with = "profile_schema")]
     pub profile: String,
     /// Severities, 1 to 5.
+    #[schemars(inner(range(min = 1, max = 5)))]
     pub severities: Vec<u8>,
     /// Names of the corruptions. Default: the fifteen test corruptions.
     #[serde(default)]
+    #[schemars(schema_with = "corruptions_schema")]
     pub corruptions: Option<Vec<String>>,
     /// Test images of a corrupted cell; 0 for all.
     #[serde(default)]
@@ -34,6 +38,20 @@ pub struct CorruptedConfig {
     /// Seed of the corruptions and of the choice of images.
     #[serde(default)]
     pub seed: u64,
+}
+
+fn profile_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": Profile::ALL.map(Profile::name) })
+}
+
+fn corruptions_schema(_: &mut SchemaGenerator) -> Schema {
+    let mut names: Vec<&str> = Corruption::ALL.map(Corruption::name).to_vec();
+    for bar in Corruption::CIFAR_BAR.into_iter().chain(Corruption::IMAGENET_BAR).map(Corruption::name) {
+        if !names.contains(&bar) {
+            names.push(bar);
+        }
+    }
+    json_schema!({ "type": ["array", "null"], "items": { "type": "string", "enum": names } })
 }
 
 impl CorruptedConfig {

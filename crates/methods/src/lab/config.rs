@@ -9,13 +9,14 @@ use robustify_data::{CleanView, DataConfig, Preprocess};
 use robustify_distill::optimizer::AdamWConfig;
 use robustify_distill::{Precision, TuningConfig};
 use robustify_select::{SelectConfig, SplitConfig};
-use robustify_zoo::{ModelConfig, network};
+use robustify_zoo::{ModelConfig, network, network_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::sizes;
 
 /// How a whole model is trained on images.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageTrainingConfig {
     /// Passes over the images.
@@ -79,11 +80,12 @@ impl ImageTrainingConfig {
 }
 
 /// The large pre-trained model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OriginalConfig {
     /// The network: its sizes, or `model` with a name of the registry.
     #[serde(deserialize_with = "network")]
+    #[schemars(schema_with = "network_schema")]
     pub network: ModelConfig,
     /// Its weights: a safetensors or PyTorch file under timm's names or others that `models convert` knows, a folder as the
     /// Hugging Face hub has it, or, with the feature `hub`, a name on it, `hf-hub:OWNER/REPO`.
@@ -111,11 +113,12 @@ fn probe_epochs() -> usize {
 }
 
 /// The small robust teacher: one that is trained, one from a file, or one from a file that is trained further.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TeacherConfig {
     /// The network: its sizes, or `model` with a name of the registry. The file of a robust model has its own, and needs none here.
     #[serde(default, deserialize_with = "given_network", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "network_schema")]
     pub network: Option<ModelConfig>,
     /// Weights to teach with, or to start the training from: the file of a robust model as `train` writes it, or whatever
     /// `original.weights` may be. It is a path here; the program makes one of `hf-hub:OWNER/REPO` before. Default: none, so that
@@ -172,7 +175,7 @@ impl TeacherConfig {
 }
 
 /// The fixed views that the heads are tuned on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ViewsConfig {
     /// Random geometry of all views but the first clean one.
@@ -193,7 +196,7 @@ pub struct ViewsConfig {
 }
 
 /// How a head is chosen at test time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SelectionConfig {
     /// Stochastic passes T.
@@ -209,13 +212,14 @@ pub struct SelectionConfig {
 }
 
 /// The configuration of `train`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Name of the run, and of its folder.
     pub name: String,
     /// Methods to fit and measure, by name, in the order of the table; what they need is fitted as well.
     #[serde(default = "usual_methods")]
+    #[schemars(schema_with = "crate::names_schema")]
     pub methods: Vec<String>,
     /// Seed of a linear probe, and of teacher and views unless they have one of their own; the heads have `tuning.seed`, the
     /// masks `select.mask_seed`.
@@ -244,11 +248,12 @@ pub struct Config {
     pub checkpoint_seconds: u64,
     /// Settings of single methods, by name: `[method.finetune]`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "crate::settings_schema")]
     pub method: BTreeMap<String, toml::Table>,
 }
 
 /// Something random that several seeds can vary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Varied {
     /// Weights and training of the teacher.

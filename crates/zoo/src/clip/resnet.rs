@@ -6,6 +6,7 @@ use burn::module::{Module, Param};
 use burn::tensor::ops::AvgPoolOptions;
 use burn::tensor::{Tensor, activation};
 use robustify_kernels::Then;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::layers::{BATCH_NORM_MACS, BatchNorm2d, Conv2d, Init, Linear};
@@ -14,7 +15,7 @@ use crate::vit::repeat;
 use crate::{Features, Pass, ZooError};
 
 /// The shape of CLIP's residual network.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClipResNetConfig {
     /// Side of the square input in pixels.

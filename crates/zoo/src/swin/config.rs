@@ -1,3 +1,4 @@
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::swin::windows::Windows;
@@ -6,7 +7,7 @@ use crate::swin::windows::Windows;
 pub(super) const POSITION_HIDDEN: usize = 512;
 
 /// Which of the two papers a network follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Version {
     /// Norms before attention and MLP, a table of relative position biases.
@@ -16,7 +17,7 @@ pub enum Version {
 }
 
 /// A Swin Transformer's shape. `depths`, `heads` and `windows` have one number a layer (a stage, in the paper's words).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SwinConfig {
     /// Which of the two papers.

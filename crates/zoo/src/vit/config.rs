@@ -1,9 +1,10 @@
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::layers::{Activation, LAYER_NORM_MACS};
 
 /// What the classifier reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Pool {
     /// The class token; with `distilled` the distillation token too.
@@ -13,7 +14,7 @@ pub enum Pool {
 }
 
 /// One convolution of a convolutional stem; ReLU follows all but the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StemConv {
     /// Output channels.
@@ -25,7 +26,7 @@ pub struct StemConv {
 }
 
 /// A Vision Transformer's shape. Settings that stand at their default are not written out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VitConfig {
     /// Side of the square input in pixels.
@@ -51,46 +52,59 @@ pub struct VitConfig {
     pub classes: usize,
     /// Whether a class token precedes the patches.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    #[schemars(!skip_serializing_if)]
     pub class_token: bool,
     /// Whether a distillation token follows the class token, with a classifier of its own whose logits are averaged with
     /// those of the other. Source: Touvron et al. 2021, arXiv:2012.12877.
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(!skip_serializing_if)]
     pub distilled: bool,
     /// Register tokens between the class token and the patches. Source: Darcet et al. 2024, arXiv:2309.16588.
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(!skip_serializing_if)]
     pub registers: usize,
     /// Whether only patches have positions, not the tokens before them (DeiT-III, DINOv2 with registers).
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(!skip_serializing_if)]
     pub no_embed_class: bool,
     /// Whether tokens are normalised before the first block; the patch projection has no bias then (CLIP).
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(!skip_serializing_if)]
     pub pre_norm: bool,
     /// Whether queries, keys and values have biases.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    #[schemars(!skip_serializing_if)]
     pub qkv_bias: bool,
     /// Initial value of the learned scale of every residual branch (LayerScale); none without it.
     /// Source: Touvron et al. 2021, arXiv:2103.17239.
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(!skip_serializing_if)]
     pub layer_scale: Option<f64>,
     /// The MLP's activation.
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(!skip_serializing_if)]
     pub activation: Activation,
     /// Epsilon of every LayerNorm.
     #[serde(default = "default_norm_eps", skip_serializing_if = "is_default_norm_eps")]
+    #[schemars(!skip_serializing_if)]
     pub norm_eps: f64,
     /// Whether the last norm comes after the pool, as `fc_norm`, instead of before it, as `norm` (timm's networks with a
     /// mean pool).
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(!skip_serializing_if)]
     pub fc_norm: bool,
     /// Whether the classifier has a bias (the projection of CLIP's image tower has none).
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    #[schemars(!skip_serializing_if)]
     pub head_bias: bool,
     /// Whether the last layer is no classifier but CLIP's projection into the space of images and texts, which has `classes`
     /// dimensions then. A classifier that is added stands behind it.
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(!skip_serializing_if)]
     pub projects: bool,
     /// Width of a projection between the pooled features and the classifier; 0 without one.
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(!skip_serializing_if)]
     pub projection: usize,
 }
 
