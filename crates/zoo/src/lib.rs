@@ -32,6 +32,7 @@ mod classes;
 pub mod clip;
 mod error;
 pub mod layers;
+mod limits;
 mod model;
 mod pass;
 pub mod registry;

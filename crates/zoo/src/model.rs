@@ -28,12 +28,18 @@ pub enum ModelConfig {
 impl ModelConfig {
     /// Faults of the shape, as sentences; empty when it can be built.
     pub fn faults(&self) -> Vec<String> {
-        match self {
+        // Sizes beyond all reason would overflow in what the others compute.
+        let oversized = self.oversized();
+        if !oversized.is_empty() {
+            return oversized;
+        }
+        let faults = match self {
             Self::Vit(config) => config.faults(),
             Self::ResNet(config) => config.faults(),
             Self::Swin(config) => config.faults(),
             Self::ClipResNet(config) => config.faults(),
-        }
+        };
+        if faults.is_empty() { self.overweight().into_iter().collect() } else { faults }
     }
 
     /// Side of the square input in pixels.
@@ -217,6 +223,10 @@ impl Model {
     }
 
     pub(crate) fn build(config: &ModelConfig, init: &mut Init) -> Result<Self, ZooError> {
+        let faults = config.faults();
+        if !faults.is_empty() {
+            return Err(ZooError::Config(faults.join("; ")));
+        }
         Ok(match config {
             ModelConfig::Vit(config) => Self::Vit(Vit::new(config, init)?),
             ModelConfig::ResNet(config) => Self::ResNet(ResNet::new(config, init)?),

@@ -69,6 +69,11 @@ impl ConvShape {
         side.div_ceil(self.stride)
     }
 
+    fn weights(self) -> f64 {
+        let [inputs, outputs] = self.io.map(|channels| channels as f64);
+        inputs * outputs * (self.kernel * self.kernel) as f64
+    }
+
     fn macs(self, side: usize) -> usize {
         let pixels = self.output_side(side).pow(2);
         let [inputs, outputs] = self.io;
@@ -147,6 +152,21 @@ impl ResNetConfig {
             }
         }
         (sum + (side * side + self.classes) * self.feature_width()) as u64
+    }
+
+    /// Scalars in kernels and in the classifier.
+    pub(crate) fn weights(&self) -> f64 {
+        let mut sum = self.stem().weights() + self.feature_width() as f64 * self.classes as f64;
+        for (stage, &blocks) in self.layers.iter().enumerate() {
+            // All blocks of a stage but the first are alike.
+            for (block, count) in [(0, 1), (1, blocks - 1)] {
+                let (inputs, planes, stride) = self.block_shape(stage, block);
+                let (first, second, third) = self.block.convolutions(inputs, planes, stride);
+                let all = [Some(first), Some(second), third, self.block.shortcut(inputs, planes, stride)];
+                sum += count as f64 * all.into_iter().flatten().map(ConvShape::weights).sum::<f64>();
+            }
+        }
+        sum
     }
 
     fn stem(&self) -> ConvShape {

@@ -71,6 +71,22 @@ impl ClipResNetConfig {
         self.image_size / Self::REDUCTION
     }
 
+    /// Scalars in kernels, in the attention pool and in the classifier.
+    pub(crate) fn weights(&self) -> f64 {
+        let (width, half) = (self.width as f64, self.width as f64 / 2.0);
+        let mut sum = 9.0 * half * (3.0 + half + width);
+        let mut inputs = width;
+        for (stage, &blocks) in self.layers.iter().enumerate() {
+            let planes = (self.width << stage) as f64;
+            let outputs = planes * Bottleneck::EXPANSION as f64;
+            let block = |inputs: f64| planes * (inputs + 9.0 * planes + outputs);
+            sum += block(inputs) + inputs * outputs + (blocks - 1) as f64 * block(outputs);
+            inputs = outputs;
+        }
+        let (places, features) = ((self.grid() * self.grid() + 1) as f64, self.embed_dim as f64);
+        sum + inputs * (places + 3.0 * inputs + features) + features * self.classes as f64
+    }
+
     /// Multiply-accumulates of a forward of one image, as fvcore 0.1.5 counts them in open_clip: convolutions, linear maps, both
     /// products of the attention with a query for every place (of which one is read, and here computed), and two for an
     /// element that BatchNorm puts out.

@@ -200,6 +200,18 @@ impl SwinConfig {
         (total + 5 * norms + self.features() * self.classes) as u64
     }
 
+    /// Scalars in matrices and kernels; tables of positions are left out.
+    pub(crate) fn weights(&self) -> f64 {
+        let layers = self.layers().map(|shape| {
+            let width = shape.width as f64;
+            let block = width * (4.0 * width + 2.0 * self.hidden(shape.width) as f64);
+            let merge = if shape.index == 0 { 0.0 } else { 2.0 * width * width };
+            merge + shape.depth as f64 * block
+        });
+        let patch = (3 * self.patch_size * self.patch_size) as f64 * self.width as f64;
+        patch + layers.sum::<f64>() + self.features() as f64 * self.classes as f64
+    }
+
     pub(super) fn hidden(&self, width: usize) -> usize {
         (width as f64 * self.mlp_ratio) as usize
     }

@@ -255,6 +255,24 @@ impl VitConfig {
         (self.embedding_macs() + blocks + norms + projection + heads * self.feature_width() * self.classes) as u64
     }
 
+    /// Scalars in matrices, kernels and positions.
+    pub(crate) fn weights(&self) -> f64 {
+        let [height, columns] = self.grid();
+        let tokens = (height * columns + self.embedded_prefix()) as f64;
+        let (width, hidden) = (self.width as f64, self.hidden() as f64);
+        let of_stem = self.stem.iter().scan(3, |inputs, conv| {
+            let weights = (*inputs * conv.channels) as f64 * (conv.kernel * conv.kernel) as f64;
+            *inputs = conv.channels;
+            Some(weights)
+        });
+        let patch = (3 * self.patch_size * self.patch_size) as f64 * width;
+        let embedding = if self.stem.is_empty() { patch } else { of_stem.sum() };
+        let blocks = self.depth as f64 * width * (4.0 * width + 2.0 * hidden);
+        let heads = (1 + usize::from(self.distilled)) as f64;
+        let ends = width * self.projection as f64 + heads * self.feature_width() as f64 * self.classes as f64;
+        embedding + tokens * width + blocks + ends
+    }
+
     fn embedding_macs(&self) -> usize {
         if self.stem.is_empty() {
             // Patches do not overlap, so every pixel meets every channel once.
