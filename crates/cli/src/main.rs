@@ -42,7 +42,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// An error with its causes, on one line, each said once.
+fn run(command: Command, console: &Console) -> anyhow::Result<()> {
+    match command {
+        Command::Train(options) => commands::train::run(&options, console),
+        Command::BenchRobustness(options) => commands::bench_robustness::run(&options, console),
+        Command::BenchCost(options) => commands::bench_cost::run(&options, console),
+        Command::BenchModels(options) => commands::bench_models::run(&options),
+        Command::Config(options) => commands::config::run(&options),
+        Command::Corrupt(options) => commands::corrupt::run(&options, console),
+        Command::Augment(options) => commands::augment::run(&options, console),
+        Command::Models(options) => commands::models::run(&options, console),
+        Command::Pretrain(options) => commands::pretrain::run(&options, console),
+    }
+}
+
+/// An error with its causes, each said once; a cause that lists several faults has a line for each.
 fn chain(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {

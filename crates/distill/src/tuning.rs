@@ -42,8 +42,10 @@ pub struct TuningConfig {
     /// Seed of order and dropout.
     pub seed: u64,
     /// Passes over the augmented views.
+    #[schemars(range(min = 1, max = TuningConfig::MOST_EPOCHS))]
     pub epochs: usize,
     /// Pairs of a clean and an augmented view in a batch.
+    #[schemars(range(min = 1, max = TuningConfig::MOST_ROWS / 2))]
     pub pairs: usize,
     /// Dropout rate from the first tunable layer on, in `[0, 1)`.
     pub dropout: f64,
@@ -67,6 +69,11 @@ pub struct TuningConfig {
 }
 
 impl TuningConfig {
+    /// The most passes over anything: beyond it a typing error is likelier than patience.
+    pub const MOST_EPOCHS: usize = 100_000;
+    /// The most rows of a batch, which are in memory at once.
+    pub const MOST_ROWS: usize = 65_536;
+
     /// Weights of cross-entropy and of distillation, divided by their sum: without distillation (`kd_weight = 0`) the loss, and
     /// with it the gradients that are clipped, keep their scale. A head without a teacher keeps cross-entropy at its weight.
     pub fn loss_weights(&self) -> [f64; 2] {
@@ -74,19 +81,32 @@ impl TuningConfig {
         [self.ce_weight / sum, self.kd_weight / sum]
     }
 
-    /// Faults of the settings, as sentences.
+    /// Faults of the settings, each beginning with its key.
     pub fn faults(&self) -> Vec<String> {
-        let mut faults = self.optimizer.faults();
+        let mut faults: Vec<String> =
+            self.optimizer.faults().into_iter().map(|fault| format!("optimizer.{fault}")).collect();
         let mut check = |ok: bool, fault: String| {
             if !ok {
                 faults.push(fault);
             }
         };
-        check(self.epochs > 0 && self.pairs > 0, "epochs and pairs are at least 1".into());
+        check(
+            (1..=Self::MOST_EPOCHS).contains(&self.epochs),
+            format!("epochs {} is not in 1 to {}: more would never end", self.epochs, Self::MOST_EPOCHS),
+        );
+        check(
+            (1..=Self::MOST_ROWS / 2).contains(&self.pairs),
+            format!(
+                "pairs {} is not in 1 to {}: a batch of pairs is in memory at once",
+                self.pairs,
+                Self::MOST_ROWS / 2
+            ),
+        );
         check((0.0..1.0).contains(&self.dropout), format!("dropout {} is not in [0, 1)", self.dropout));
-        let weights =
-            [self.ce_weight, self.kd_weight, self.head_weights[0], self.head_weights[1], self.head_weights[2]];
-        check(weights.iter().all(|w| w.is_finite() && *w >= 0.0), "weights of losses are at least 0".into());
+        let weight = |weight: &f64| weight.is_finite() && *weight >= 0.0;
+        check(weight(&self.ce_weight), format!("ce_weight {} is negative", self.ce_weight));
+        check(weight(&self.kd_weight), format!("kd_weight {} is negative", self.kd_weight));
+        check(self.head_weights.iter().all(weight), format!("head_weights {:?}: one is negative", self.head_weights));
         check(self.ce_weight + self.kd_weight > 0.0, "ce_weight and kd_weight are both 0".into());
         check(
             self.temperature > 0.0 && self.temperature.is_finite(),

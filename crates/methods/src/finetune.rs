@@ -5,13 +5,12 @@
 
 use anyhow::Result;
 use robustify_data::Preprocess;
-use robustify_distill::ImageTraining;
 use robustify_distill::optimizer::AdamWConfig;
 use robustify_distill::{ImageTraining, TuningConfig};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use crate::config::check;
+use crate::config::{EPOCHS, ROWS, check, within};
 use crate::lab::{Pretrained, STEP, policy_identity};
 use crate::{Config, Fitted, Lab, Method, Work};
 
@@ -26,10 +25,13 @@ pub(crate) struct Settings {
     /// Which variants to train, each a row of its own.
     pub variants: Vec<Variant>,
     /// Passes over the images.
+    #[schemars(range(min = 1, max = TuningConfig::MOST_EPOCHS))]
     pub epochs: usize,
     /// Rows of a batch, clean and augmented together.
+    #[schemars(range(min = 2, max = TuningConfig::MOST_ROWS))]
     pub batch_size: usize,
     /// Rows that BatchNorm normalises together.
+    #[schemars(range(min = 2, max = TuningConfig::MOST_ROWS))]
     pub norm_rows: usize,
     /// Whether BatchNorm keeps the running statistics of the pre-trained model.
     pub freeze_norm: bool,
@@ -86,16 +88,14 @@ impl Settings {
         let mut faults = Vec::new();
         let at = |key: &str| format!("method.{method}.{key}");
         check(&mut faults, !settings.variants.is_empty(), || format!("{} is empty", at("variants")));
-        check(&mut faults, settings.epochs > 0, || format!("{} is 0", at("epochs")));
-        check(&mut faults, settings.batch_size > 1, || {
-            format!("{} {} is below 2", at("batch_size"), settings.batch_size)
-        });
-        check(&mut faults, settings.norm_rows > 1, || format!("{} {} is below 2", at("norm_rows"), settings.norm_rows));
+        within(&mut faults, &at("epochs"), settings.epochs, 1..=TuningConfig::MOST_EPOCHS, EPOCHS);
+        within(&mut faults, &at("batch_size"), settings.batch_size, 2..=TuningConfig::MOST_ROWS, ROWS);
+        within(&mut faults, &at("norm_rows"), settings.norm_rows, 2..=TuningConfig::MOST_ROWS, ROWS);
         check(&mut faults, settings.jsd_weight.is_finite() && settings.jsd_weight >= 0.0, || {
             format!("{} {} is negative", at("jsd_weight"), settings.jsd_weight)
         });
         let optimizer = settings.optimizer.iter().flat_map(AdamWConfig::faults);
-        faults.extend(optimizer.map(|fault| format!("{}: {fault}", at("optimizer"))));
+        faults.extend(optimizer.map(|fault| format!("{}.{fault}", at("optimizer"))));
         faults
     }
 

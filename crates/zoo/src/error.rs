@@ -56,7 +56,7 @@ pub enum ZooError {
         reason: String,
     },
     /// A weights file that does not fit the model.
-    #[error("{path}: does not fit the model: {}", .faults.join("; "))]
+    #[error("{path}: does not fit the model:\n  {}", .faults.join("\n  "))]
     Mismatch {
         /// The file.
         path: PathBuf,

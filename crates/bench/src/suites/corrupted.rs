@@ -25,7 +25,8 @@ pub struct CorruptedConfig {
     /// Severities, 1 to 5.
     #[schemars(inner(range(min = 1, max = 5)))]
     pub severities: Vec<u8>,
-    /// Names of the corruptions. Default: the fifteen test corruptions.
+    /// Names of the corruptions. Default: the fifteen test corruptions; the four validation corruptions where `data.test` is
+    /// `validation`.
     #[serde(default)]
     #[schemars(schema_with = "corruptions_schema")]
     pub corruptions: Option<Vec<String>>,
@@ -85,12 +86,22 @@ impl CorruptedConfig {
         Ok(cells)
     }
 
-    /// Faults of the settings, as sentences.
+    /// Faults of the settings, each beginning with its key.
     pub fn faults(&self) -> Vec<String> {
         let mut faults: Vec<String> =
-            [self.profile().err(), self.cells().err()].into_iter().flatten().map(|e| e.to_string()).collect();
-        if self.cells().is_ok_and(|cells| cells.iter().enumerate().any(|(i, cell)| cells[..i].contains(cell))) {
-            faults.push("a corruption or severity is named twice".into());
+            self.profile().err().map(|error| format!("profile: {error}")).into_iter().collect();
+        for name in self.corruptions.iter().flatten() {
+            faults.extend(name.parse::<Corruption>().err().map(|error| format!("corruptions: {error}")));
+        }
+        if let Some(level) = self.severities.iter().find(|level| !(1..=5).contains(*level)) {
+            faults.push(format!("severities: {level} is not in 1 to 5"));
+        }
+        let named = self.corruptions.as_deref().unwrap_or_default();
+        if let Some(twice) = repeated(named) {
+            faults.push(format!("corruptions: {twice} is named twice"));
+        }
+        if let Some(twice) = repeated(&self.severities) {
+            faults.push(format!("severities: {twice} is named twice"));
         }
         if self.corruptions.as_ref().is_some_and(Vec::is_empty) {
             faults.push("corruptions is empty; leave it out for all fifteen".into());
@@ -113,6 +124,11 @@ impl CorruptedConfig {
         };
         Ok([drawn(self.clean_images)?, drawn(self.images)?])
     }
+}
+
+/// The first that stands in a list for a second time.
+fn repeated<T: PartialEq>(list: &[T]) -> Option<&T> {
+    list.iter().enumerate().find(|(index, one)| list[..*index].contains(one)).map(|(_, one)| one)
 }
 
 /// A data set under the corruptions of a configuration.

@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use robustify_experiment::settings as files;
@@ -17,7 +18,7 @@ pub fn run(options: &Init, console: &Console) -> anyhow::Result<()> {
     // Found before the images are looked at, which takes its time.
     ensure!(!options.out.exists(), "{path}: is there already, and is left alone; --out FILE names another");
     let (text, ..) = own::derived(&options.data, &options.own, &[], console)?;
-    files::parse::<Config>(text.clone(), "that was made", &[])?;
+    files::parse::<Config>(&text, Path::new("that was made"), &[])?;
     let mut file =
         OpenOptions::new().write(true).create_new(true).open(&options.out).with_context(|| path.to_string())?;
     file.write_all(text.as_bytes()).with_context(|| path.to_string())?;

@@ -124,6 +124,6 @@ fn settings_of(options: &Train) -> anyhow::Result<Vec<String>> {
 /// The configuration for one's own images and model.
 fn own_configuration(data: &Path, options: &Train, given: &[String], console: &Console) -> anyhow::Result<Configured> {
     let (text, splits, weights) = own::derived(data, &options.own, given, console)?;
-    let config: Config = files::parse(text, "that `init` writes", given)?;
+    let config: Config = files::parse(&text, Path::new("that `init` writes"), given)?;
     Ok(Configured { config, weights, splits: Some(splits) })
 }

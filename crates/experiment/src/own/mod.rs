@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use robustify_data::{DataConfig, Splits};
 use robustify_zoo::{ModelConfig, network};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
 use crate::settings::{self as layers, Validate};
@@ -56,7 +57,7 @@ pub fn derive(asked: &Asked, splits: &Splits, device: &Device) -> anyhow::Result
 }
 
 /// Of the settings beside a configuration that is yet to be made: those by which it is made.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 pub struct Early {
     /// How the images lie.
     pub data: DataConfig,
@@ -66,7 +67,7 @@ pub struct Early {
 }
 
 /// What settings say of the model before it is looked at.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 pub struct EarlyModel {
     /// The network, given whole.
     #[serde(default, deserialize_with = "given")]
@@ -99,6 +100,6 @@ impl Early {
         };
         let early: Vec<String> = given.iter().filter(is_early).cloned().collect();
         let path = toml::Value::String(data.display().to_string());
-        layers::parse(format!("data = {{ path = {path} }}\n"), "of images and model", &early)
+        layers::parse(&format!("data = {{ path = {path} }}\n"), Path::new("of images and model"), &early)
     }
 }

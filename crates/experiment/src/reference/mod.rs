@@ -20,6 +20,7 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
+pub(crate) use find::nearest;
 pub use find::with_value;
 pub use kind::{Choice, Key, Kind, Variant};
 

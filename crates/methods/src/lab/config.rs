@@ -20,8 +20,10 @@ use super::sizes;
 #[serde(deny_unknown_fields)]
 pub struct ImageTrainingConfig {
     /// Passes over the images.
+    #[schemars(range(min = 1, max = TuningConfig::MOST_EPOCHS))]
     pub epochs: usize,
     /// Rows of a batch, clean and augmented together.
+    #[schemars(range(min = 2, max = TuningConfig::MOST_ROWS))]
     pub batch_size: usize,
     /// Random geometry of training views. Default: none; of a teacher that of the views on which it will teach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,6 +41,7 @@ pub struct ImageTrainingConfig {
     pub label_smoothing: f64,
     /// Rows that BatchNorm normalises together, on every backend ("ghost batch normalisation").
     #[serde(default = "norm_rows")]
+    #[schemars(range(min = 2, max = TuningConfig::MOST_ROWS))]
     pub norm_rows: usize,
     /// The optimizer's settings.
     pub optimizer: AdamWConfig,
@@ -56,9 +59,9 @@ impl ImageTrainingConfig {
     /// Faults, each with the key it is under.
     pub fn faults(&self, at: &str) -> Vec<String> {
         let mut faults: Vec<String> =
-            self.optimizer.faults().into_iter().map(|f| format!("{at}.optimizer: {f}")).collect();
-        check(&mut faults, self.epochs > 0, || format!("{at}.epochs is 0"));
-        check(&mut faults, self.batch_size > 1, || format!("{at}.batch_size {} is below 2", self.batch_size));
+            self.optimizer.faults().into_iter().map(|f| format!("{at}.optimizer.{f}")).collect();
+        within(&mut faults, &format!("{at}.epochs"), self.epochs, 1..=TuningConfig::MOST_EPOCHS, EPOCHS);
+        within(&mut faults, &format!("{at}.batch_size"), self.batch_size, 2..=TuningConfig::MOST_ROWS, ROWS);
         check(&mut faults, (0.0..1.0).contains(&self.label_smoothing), || {
             format!("{at}.label_smoothing {} is not in [0, 1)", self.label_smoothing)
         });
@@ -68,7 +71,7 @@ impl ImageTrainingConfig {
         check(&mut faults, self.jsd_weight.is_none() || self.policy.is_some(), || {
             format!("{at}.jsd_weight needs {at}.policy, which makes the augmentations that it compares")
         });
-        check(&mut faults, self.norm_rows > 1, || format!("{at}.norm_rows {} is below 2", self.norm_rows));
+        within(&mut faults, &format!("{at}.norm_rows"), self.norm_rows, 2..=TuningConfig::MOST_ROWS, ROWS);
         if let Some(view) = &self.clean_view {
             parses::<CleanView>(&mut faults, &format!("{at}.clean_view"), view);
         }
@@ -105,6 +108,7 @@ pub struct OriginalConfig {
     pub classes: Option<Vec<String>>,
     /// Passes of a linear probe, which replaces the classifier when the data has other classes than the weights.
     #[serde(default = "probe_epochs")]
+    #[schemars(range(min = 1, max = TuningConfig::MOST_EPOCHS))]
     pub probe_epochs: usize,
 }
 
@@ -184,8 +188,10 @@ pub struct ViewsConfig {
     /// Augmentations, which may contain those of networks (`noise2net`, `cae(weights=FILE)` and others).
     pub policy: String,
     /// Clean views an image.
+    #[schemars(range(min = 1, max = MOST_VIEWS))]
     pub clean: usize,
     /// Augmented views an image.
+    #[schemars(range(min = 1, max = MOST_VIEWS))]
     pub augmented: usize,
     /// Seed of geometry and augmentations. Default: `seed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -200,6 +206,7 @@ pub struct ViewsConfig {
 #[serde(deny_unknown_fields)]
 pub struct SelectionConfig {
     /// Stochastic passes T.
+    #[schemars(range(min = 1, max = MOST_PASSES))]
     pub passes: usize,
     /// Seed of the masks.
     #[serde(default)]
@@ -245,6 +252,7 @@ pub struct Config {
     pub benchmark: CorruptedConfig,
     /// Seconds between checkpoints.
     #[serde(default = "checkpoint_seconds")]
+    #[schemars(range(min = 1))]
     pub checkpoint_seconds: u64,
     /// Settings of single methods, by name: `[method.finetune]`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -313,18 +321,23 @@ impl Config {
         if crate::is_wanted(self, "teacher") {
             faults.extend(self.teacher.faults());
         }
-        let under =
-            |key: &str, found: Vec<String>| found.into_iter().map(|f| format!("{key}: {f}")).collect::<Vec<_>>();
-        faults.extend(under("original.network", self.original.network.faults()));
-        faults.extend(under("tuning", self.tuning.faults()));
-        faults.extend(under("benchmark", self.benchmark.faults()));
+        let under = |key: &str, found: Vec<String>| found.into_iter().map(|f| format!("{key}{f}")).collect::<Vec<_>>();
+        faults.extend(under("original.network: ", self.original.network.faults()));
+        faults.extend(under("tuning.", self.tuning.faults()));
+        faults.extend(under("benchmark.", self.benchmark.faults()));
         parses::<Preprocess>(&mut faults, "original.preprocess", &self.original.preprocess);
         parses::<CleanView>(&mut faults, "views.clean_view", &self.views.clean_view);
         is_policy(&mut faults, "views.policy", &self.views.policy);
         faults.extend(sizes::faults(self));
-        check(&mut faults, self.views.clean > 0 && self.views.augmented > 0, || {
-            "views.clean and views.augmented are at least 1".into()
-        });
+        within(&mut faults, "views.clean", self.views.clean, 1..=MOST_VIEWS, "the features of every view are stored");
+        within(
+            &mut faults,
+            "views.augmented",
+            self.views.augmented,
+            1..=MOST_VIEWS,
+            "the features of every view are stored",
+        );
+        within(&mut faults, "original.probe_epochs", self.original.probe_epochs, 1..=TuningConfig::MOST_EPOCHS, EPOCHS);
         if let Some(classes) = &self.data.classes {
             let twice = classes.iter().enumerate().any(|(index, class)| classes[..index].contains(class));
             check(&mut faults, classes.len() > 1 && !twice, || {
@@ -341,7 +354,13 @@ impl Config {
             });
         }
         check(&mut faults, self.tuning.head_weights != [0.0; 3], || "tuning.head_weights are all 0".into());
-        check(&mut faults, self.select.passes > 0, || "select.passes is at least 1".into());
+        within(
+            &mut faults,
+            "select.passes",
+            self.select.passes,
+            1..=MOST_PASSES,
+            "every pass computes the heads of every image",
+        );
         check(&mut faults, self.checkpoint_seconds > 0, || "checkpoint_seconds is at least 1".into());
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         check(
@@ -351,6 +370,23 @@ impl Config {
         );
         faults
     }
+}
+
+/// The most views of an image: the features of each are stored.
+const MOST_VIEWS: usize = 1_000;
+/// The most Monte Carlo passes: each computes the heads once for every image, and standard deviations have settled long before.
+const MOST_PASSES: usize = 10_000;
+
+/// Why there is a limit to passes over anything.
+pub(crate) const EPOCHS: &str = "more would never end";
+/// Why there is a limit to the rows of a batch.
+pub(crate) const ROWS: &str = "a batch is in memory at once";
+
+/// Adds a fault unless a number is in a range; `why` there is such a limit.
+pub fn within(faults: &mut Vec<String>, key: &str, value: usize, range: std::ops::RangeInclusive<usize>, why: &str) {
+    check(faults, range.contains(&value), || {
+        format!("{key} {value} is not in {} to {}: {why}", range.start(), range.end())
+    });
 }
 
 /// Adds a fault unless `ok`.

@@ -273,10 +273,9 @@ impl<'a> Plan<'a> {
     }
 
     pub(super) fn refusal(&self, faults: Vec<String>, expected: usize) -> ZooError {
-        let mut listed = shortened(&faults);
-        if faults.len() * 2 > expected {
-            listed.extend(self.instead());
-        }
+        // What the file is says more than what it lacks, if that is most of it.
+        let mut listed = if faults.len() * 2 > expected { self.instead() } else { Vec::new() };
+        listed.extend(shortened(&faults));
         ZooError::Mismatch { path: self.checkpoint.path().into(), faults: listed }
     }
 
