@@ -208,12 +208,12 @@ fn what_was_made_of_another_result_is_not_used() {
         (bytes(&fixture.path(folder).join("models/robustify.safetensors")), text(&output.stderr))
     };
     let (first, _) = train("run");
-    let stages = fs::read_dir(fixture.path("run/stages")).unwrap().map(|entry| entry.unwrap().path());
+    let mut stages = fs::read_dir(fixture.path("run/stages")).unwrap().map(|entry| entry.unwrap().path());
     let is_teacher = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         name.starts_with("teacher-") && !name.starts_with("teacher-logits")
     };
-    let teacher = stages.filter(is_teacher).next().unwrap();
+    let teacher = stages.find(is_teacher).unwrap();
 
     // Another teacher in the same place, whole and sealed: as if training had gone another way, which some backends do.
     let weights = teacher.join("weights.safetensors");
@@ -329,8 +329,8 @@ fn wrong_input_gets_an_error_that_says_what_and_where() {
     let said = fixture.error(&[&train[..], &["tuning.epochs=ten", "tuning.pairs=many", "teacher.sed=3"]].concat());
     assert_eq!(said.lines().count(), 4, "a line for the file and one a fault: {said}");
     assert!(said.lines().nth(1).is_some_and(|line| line.contains("did you mean teacher.seed?")), "{said}");
-    let option = fixture.run(&[&train[..], &["--lr", "1e-3"]].concat());
-    assert!(text(&option.stderr).contains("tuning.optimizer.learning_rate=1e-3"), "{}", text(&option.stderr));
+    let option = fixture.run(&[&train[..], &["--temperature", "2"]].concat());
+    assert!(text(&option.stderr).contains("tuning.temperature=2"), "{}", text(&option.stderr));
     let said = with("benchmark.corruptions=[fog,smow]");
     assert!(said.contains("benchmark.corruptions[1]: found \"smow\"") && said.contains("did you mean snow?"), "{said}");
     let said = with("teacher.network.width=100000");

@@ -21,18 +21,7 @@ fn main() -> ExitCode {
         Command::Models(_) | Command::Config(_) => Ok(Console::new(false)),
         command => Console::catching_signals(command.is_quiet()),
     };
-    let result = console.and_then(|console| match arguments.command {
-        Command::Train(options) => commands::train::run(&options, &console),
-        Command::Init(options) => commands::init::run(&options, &console),
-        Command::BenchRobustness(options) => commands::bench_robustness::run(&options, &console),
-        Command::BenchCost(options) => commands::bench_cost::run(&options, &console),
-        Command::BenchModels(options) => commands::bench_models::run(&options),
-        Command::Config(options) => commands::config::run(&options),
-        Command::Corrupt(options) => commands::corrupt::run(&options, &console),
-        Command::Augment(options) => commands::augment::run(&options, &console),
-        Command::Models(options) => commands::models::run(&options, &console),
-        Command::Pretrain(options) => commands::pretrain::run(&options, &console),
-    });
+    let result = console.and_then(|console| run(arguments.command, &console));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -45,6 +34,7 @@ fn main() -> ExitCode {
 fn run(command: Command, console: &Console) -> anyhow::Result<()> {
     match command {
         Command::Train(options) => commands::train::run(&options, console),
+        Command::Init(options) => commands::init::run(&options, console),
         Command::BenchRobustness(options) => commands::bench_robustness::run(&options, console),
         Command::BenchCost(options) => commands::bench_cost::run(&options, console),
         Command::BenchModels(options) => commands::bench_models::run(&options),

@@ -135,8 +135,11 @@ impl Watch for Stopping {
     }
 }
 
+/// The bytes of the features, the logits, and what was said.
+type Written = (Vec<u8>, Vec<f32>, Vec<String>);
+
 /// What comes of 720 views: features, logits, and the names of the files that are left.
-fn many(folder: &TempDir, threads: usize, watch: &dyn Watch) -> Result<(Vec<u8>, Vec<f32>, Vec<String>), DistillError> {
+fn many(folder: &TempDir, threads: usize, watch: &dyn Watch) -> Result<Written, DistillError> {
     let (device, images, workers) = (flex(), images(240), Workers::new(threads).unwrap());
     let (spec, model) = (Cached::new(vit(1), [0, 1], 1).spec, stirred(vit(1)));
     let (base, cut) = (&folder.path().join("views"), model.cut_before_last(1).unwrap());

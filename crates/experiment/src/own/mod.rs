@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use robustify_data::{DataConfig, Splits};
-use robustify_zoo::{ModelConfig, network};
+use robustify_zoo::{ModelConfig, network, network_schema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
@@ -71,6 +71,7 @@ pub struct Early {
 pub struct EarlyModel {
     /// The network, given whole.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(schema_with = "network_schema")]
     pub network: Option<ModelConfig>,
     /// The key under which the state dict lies in the file.
     #[serde(default)]

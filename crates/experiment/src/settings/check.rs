@@ -158,10 +158,10 @@ mod tests {
         for said in [
             "name: found 3, expected text",
             "tuning.epoch: no such setting; did you mean tuning.epochs?",
-            "tuning.epochs: found \"ten\", expected a whole number from 0 up",
+            "tuning.epochs: found \"ten\", expected a whole number from 1 to 100000",
             "tuning.head_weights: found [1.0], expected a list of 3, each a number",
             "tuning.seed: missing, expected a whole number from 0 up",
-            "select.passes: found 1.5, expected a whole number from 0 up",
+            "select.passes: found 1.5, expected a whole number from 1 to 10000",
             "select.rule.rule: found \"klx\", did you mean kl? Expected one of product, kl,",
             "original.network.architecture: found \"resnett\", expected one of vit, resnet, swin, clip_resnet",
             "wibble: no such setting; known are ",
