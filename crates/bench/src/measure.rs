@@ -188,7 +188,7 @@ impl Run<'_> {
     }
 
     /// Where nothing can be written, as in a cache of somebody else's, measuring goes on, and the next run asks again. A full disk
-    /// ends it: what was measured would be lost, and with more room it goes on from here.
+    /// ends it, for what was measured would be lost, and with more room it goes on from here.
     fn or_without(&mut self, kept: Result<(), BenchError>) -> Result<(), BenchError> {
         match kept {
             Err(BenchError::Report(ReportError::Io { path, source, .. }) | BenchError::Io { path, source }) => {
@@ -263,7 +263,13 @@ impl Run<'_> {
             return Ok(());
         }
         for (trunk, features) in new {
-            let kept = self.store.keep_trunk(self.suite, cell, &trunk, features);
+            let kept = match self.store.keep_trunk(self.suite, cell, &trunk, features) {
+                // They save time if there is room for them; the answers take less.
+                Err(BenchError::Report(ReportError::NoRoom { path, source, .. })) => {
+                    Err(BenchError::Io { path, source })
+                }
+                kept => kept,
+            };
             self.or_without(kept)?;
         }
         Ok(())

@@ -84,12 +84,17 @@ impl RobustModel {
         safetensors::serialize(&state, Some(metadata)).expect("names are unique and sizes match the shapes")
     }
 
-    /// Writes the file; it is the old or the new one at any moment, whole.
+    /// Writes the file; it is the old or the new one at any moment, whole. One that is as it should be stays: a new one would need
+    /// as much room beside it.
     ///
     /// # Errors
     /// A file that cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), PredictError> {
-        Ok(write_atomic(path, &self.to_bytes())?)
+        let bytes = self.to_bytes();
+        if std::fs::read(path).is_ok_and(|old| old == bytes) {
+            return Ok(());
+        }
+        Ok(write_atomic(path, &bytes)?)
     }
 
     /// Whether a file is one of a robust model, and not just a checkpoint of a network.
