@@ -3,8 +3,8 @@
 //! A benchmark's results are tidy [`Row`]s: one number each, with everything that says what it is a number of. They are
 //! stored as `results.csv` ([`write_csv`], [`read_csv`]) and `results.json` ([`write_json`], [`read_json`]), always with the
 //! same formatting, so that equal results are equal bytes; [`write_atomic`] sees to it that a killed program leaves either
-//! the old file or the new one, [`lock_folder`] and [`lock_file`] keep a second program out, and [`digest`] identifies files
-//! and settings by their SHA-256. [`Spread`] summarises, [`Table`] shows. This crate knows no tensors.
+//! the old file or the new one, [`lock_folder`], [`lock_file`] and [`wait_for_folder`] keep a second program out, and
+//! [`digest`] identifies files and settings by their SHA-256. [`Spread`] summarises, [`Table`] shows. This crate knows no tensors.
 //!
 //! ```
 //! use robustify_report::{Row, Spread, Style, Table, to_csv};
