@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use robustify_predict::{Answers, HeadAnswer};
-use robustify_report::{ReportError, digest, write_atomic};
+use robustify_report::{ReportError, digest, remove_leftovers, write_atomic};
 use robustify_select::SampleStatistics;
 use robustify_zoo::weights::{self, Entry, State};
 use safetensors::SafeTensors;
@@ -123,9 +124,13 @@ pub struct TrunkFeatures {
     pub values: Vec<f32>,
 }
 
+/// Age at which nobody is at work any more on what a writer began beside a file.
+const LEFT: Duration = Duration::from_secs(3600);
+
 fn write(path: &Path, identity: &str, state: &State) -> Result<(), BenchError> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|source| ReportError::writing(folder, 0, source))?;
+        remove_leftovers(folder, LEFT);
     }
     let sum = digest::of_bytes(&weights::to_bytes(state));
     let metadata = HashMap::from([("identity".to_owned(), identity.to_owned()), ("sha256".to_owned(), sum)]);

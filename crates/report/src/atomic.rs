@@ -1,10 +1,11 @@
 //! Files that are either the old ones or the new ones, whenever the program is killed.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::{DirEntry, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::ReportError;
 
@@ -24,6 +25,27 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
         return Err(fault(error));
     }
     sync_folder(path).map_err(fault)
+}
+
+/// Removes neighbours that writers left in a folder when they were killed, if they are at least of this age: a folder that one
+/// process has to itself needs none, elsewhere a writer may be at work. What cannot be removed takes room, and that is all.
+pub fn remove_leftovers(folder: &Path, age: Duration) {
+    let is_old = |entry: &DirEntry| {
+        let changed = entry.metadata().and_then(|about| about.modified()).ok();
+        changed.is_some_and(|changed| changed.elapsed().unwrap_or_default() >= age)
+    };
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(is_neighbour) && is_old(&entry) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether a name is one that [`neighbour`] gives.
+fn is_neighbour(name: &str) -> bool {
+    let numbers =
+        name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp")?.rsplit_once('.')?.1.split_once('-'));
+    numbers.is_some_and(|(process, count)| process.parse::<u32>().is_ok() && count.parse::<u64>().is_ok())
 }
 
 /// Fails unless the folder is there that a file is to be written into.
@@ -76,6 +98,22 @@ mod tests {
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let left = neighbour(&folder.path().join("results.csv")).unwrap();
+        let others = [".results.csv.tmp", "results.csv.1-1.tmp", ".gitignore", ".a.1-x.tmp"]
+            .map(|name| folder.path().join(name));
+        for file in others.iter().chain([&left]) {
+            std::fs::write(file, "half").unwrap();
+        }
+        remove_leftovers(folder.path(), Duration::from_secs(3600));
+        assert!(left.exists(), "a writer may be at work on it");
+        let _lock = crate::lock_folder(folder.path()).unwrap();
+        assert!(!left.exists() && others.iter().all(|other| other.exists()));
+        remove_leftovers(&folder.path().join("absent"), Duration::ZERO);
     }
 
     #[test]

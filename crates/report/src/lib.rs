@@ -51,7 +51,7 @@ mod row;
 mod spread;
 mod table;
 
-pub use atomic::{expect_folder_of, write_atomic};
+pub use atomic::{expect_folder_of, remove_leftovers, write_atomic};
 pub use csv::{CSV_HEADER, from_csv, read_csv, to_csv, write_csv};
 pub use error::{ReportError, RowFault};
 pub use json::{JSON_SCHEMA, Meta, Results, from_json, read_json, to_json, write_json};

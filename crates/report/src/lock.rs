@@ -9,6 +9,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::remove_leftovers;
+
 /// How long a process may take to end.
 const GRACE: Duration = Duration::from_secs(5);
 /// Time between two tries.
@@ -58,7 +60,8 @@ pub enum LockError {
     Held(String),
 }
 
-/// Keeps other programs out of a folder, which is made if it is not there, by a file `lock` in it.
+/// Keeps other programs out of a folder, which is made if it is not there, by a file `lock` in it, and removes what writers that
+/// were killed left in it.
 ///
 /// # Errors
 /// The folder cannot be made or locked, or another program is working in it.
@@ -85,6 +88,7 @@ pub fn wait_for_folder(folder: &Path, mut waiting: impl FnMut(Option<u32>) -> bo
     let path = folder.join("lock");
     loop {
         if let (file, true) = try_lock(&path)? {
+            remove_leftovers(folder, Duration::ZERO);
             return Ok(Some(Lock { _file: file }));
         }
         if !waiting(holder(&path)) {

@@ -85,7 +85,6 @@ impl Stage {
         if std::fs::read_to_string(&path).ok().as_ref() != Some(&text) {
             write_atomic(&path, text.as_bytes())?;
         }
-        stage.remove_where(|name| name.starts_with('.') && name.ends_with(".tmp"));
         if lab.fresh {
             stage.remove_where(|name| name == CHECKPOINT || name == format!("{VIEWS}.progress"));
         }
