@@ -35,7 +35,6 @@ pub use metrics::{Judged, Judging, Outcome};
 pub use routes::{Blend, Calibrations, HeadRoute};
 pub use statistics::{
     Bootstrap, Comparison, Interval, Scored, StatisticsError, mcnemar_exact, paired_bootstrap, points, t_interval,
-    verdict,
 };
 pub use store::{AnswerStore, INFERENCE, Stored, TrunkFeatures};
 pub use suite::{Cell, Origin, Shift, Suite};

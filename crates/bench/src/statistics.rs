@@ -1,4 +1,4 @@
-//! Whether a difference is more than chance: intervals, tests, and the sentence that reports them.
+//! Whether a difference is more than chance: intervals and tests.
 //!
 //! The corrupted cells of a benchmark show the same images again and again, so their outcomes are no independent draws: an image that
 //! is hard under fog is hard under frost. [`paired_bootstrap`] therefore draws *images*, and keeps all cells of an image together.
@@ -80,22 +80,6 @@ fn t_quantile(level: f64, freedom: usize) -> f64 {
     (freedom as f64).sqrt() * ((low + high) / 2.0).tan()
 }
 
-/// A comparison as a sentence, `difference` in fractions:
-/// `robustify − APT: +0.9 points of mean corruption accuracy (95 %: +0.4 to +1.3; 1,000 images, 3 seeds)`.
-pub fn verdict(name_a: &str, name_b: &str, difference: &Interval, images: usize, seeds: usize) -> String {
-    let Interval { estimate, low, high, level } = *difference;
-    let percent = (level * 1e5).round() / 1e3;
-    let some = |count: usize, what: &str| format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" });
-    format!(
-        "{name_a} − {name_b}: {} points of mean corruption accuracy ({percent} %: {} to {}; {}, {})",
-        points(estimate),
-        points(low),
-        points(high),
-        some(images, "image"),
-        some(seeds, "seed"),
-    )
-}
-
 /// A fraction in points with its sign and one decimal; nothing that rounds to zero has a sign.
 pub fn points(fraction: f64) -> String {
     let rounded = (fraction * 1000.0).round() / 10.0;
@@ -104,19 +88,6 @@ pub fn points(fraction: f64) -> String {
         _ if rounded < 0.0 => format!("−{:.1}", -rounded),
         _ => format!("+{rounded:.1}"),
     }
-}
-
-/// A number with a comma before every three digits.
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -188,15 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_is_a_sentence() {
-        let of = |estimate, low, high| Interval { estimate, low, high, level: 0.95 };
-        assert_eq!(
-            verdict("robustify", "APT", &of(0.0091, 0.0036, 0.0131), 1000, 3),
-            "robustify − APT: +0.9 points of mean corruption accuracy (95 %: +0.4 to +1.3; 1,000 images, 3 seeds)"
-        );
-        assert_eq!(
-            verdict("a", "b", &Interval { level: 0.999, ..of(-0.0004, -0.0123, 0.1) }, 1_234_567, 1),
-            "a − b: 0.0 points of mean corruption accuracy (99.9 %: −1.2 to +10.0; 1,234,567 images, 1 seed)"
-        );
+    fn points_have_a_sign_unless_they_round_to_zero() {
+        assert_eq!([0.0091, -0.0123, -0.0004].map(points), ["+0.9", "−1.2", "0.0"]);
     }
 }

@@ -43,6 +43,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it computes for long enough that people want to know how long it was.
+    pub fn takes_long(&self) -> bool {
+        matches!(self, Self::Train(_) | Self::BenchRobustness(_) | Self::BenchCost(_) | Self::Pretrain(_))
+    }
+
     /// Whether nothing but results, warnings and errors is to be printed.
     pub fn is_quiet(&self) -> bool {
         match self {

@@ -42,6 +42,22 @@ fn shown(text: &str) -> String {
     shown
 }
 
+/// Columns of the terminal that results are read on; no limit where they go to a file or another program.
+pub fn width() -> usize {
+    let terminal = ::console::Term::stdout();
+    terminal.size_checked().map_or(usize::MAX, |(_, columns)| usize::from(columns))
+}
+
+/// A time as people say it.
+pub fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, _) => format!("{:.1} s", time.as_secs_f64()),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
 /// Results on standard output. A reader that has seen enough, as `head` has, is no fault.
 pub fn result(text: &str) -> anyhow::Result<()> {
     let lines: Vec<_> = text.split('\n').map(printable).collect();

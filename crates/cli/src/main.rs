@@ -9,11 +9,14 @@ mod hub;
 mod settings;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
-use args::Command;
-use console::Console;
+use crate::args::Command;
+use crate::console::Console;
+use robustify_watch::Watch as _;
 
 fn main() -> ExitCode {
+    let start = Instant::now();
     allocator::keep_freed_memory();
     let arguments = settings::arguments();
     let console = match &arguments.command {
@@ -21,7 +24,14 @@ fn main() -> ExitCode {
         Command::Models(_) | Command::Config(_) => Ok(Console::new(false)),
         command => Console::catching_signals(command.is_quiet()),
     };
-    let result = console.and_then(|console| run(arguments.command, &console));
+    let result = console.and_then(|console| {
+        let takes_long = arguments.command.takes_long();
+        run(arguments.command, &console)?;
+        if takes_long {
+            console.say(&format!("done in {}", console::duration(start.elapsed())));
+        }
+        Ok(())
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

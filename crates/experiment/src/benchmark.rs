@@ -61,10 +61,10 @@ pub fn benchmark(job: &Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Res
     // The answers that training kept are of use here, and the other way round.
     let cache = started.map(|started| started.cache).filter(|cache| cache.is_dir());
     let store = train::answers(cache.as_deref().unwrap_or(&job.out));
-    let measurement = results::measure(&config, &models, &splits, &store, machine, watch)?;
+    let mut measurement = results::measure(&config, &models, &splits, &store, machine, watch)?;
     write_atomic(&job.out.join(run::BENCHMARKED), toml::to_string_pretty(&config)?.as_bytes())?;
+    measurement.recall(&job.run);
     measurement.write(&job.out, &config, machine)?;
-    measurement.say_costs(watch);
     Report::new(&[measurement])
 }
 

@@ -1,7 +1,7 @@
 //! Whether one row of the table is better than another by more than chance.
 
 use robustify_bench::metrics::{SELECTED, SINGLE};
-use robustify_bench::{Blend, Bootstrap, Cell, Outcome, Scored, StatisticsError, paired_bootstrap, points, verdict};
+use robustify_bench::{Blend, Bootstrap, Cell, Interval, Outcome, Scored, StatisticsError, paired_bootstrap, points};
 use robustify_methods::title;
 
 /// Which images every model and route got right, cell by cell, of one seed.
@@ -13,15 +13,16 @@ const OURS: (&str, &str) = ("robustify", SELECTED);
 /// Routes of our own model that are compared with the configured one, with their names for people.
 const OWN: [(&str, &str); 6] = [
     ("combined", "its combined head alone"),
-    ("product", "the paper's product rule"),
-    ("kl", "without U (KL alone)"),
-    ("uncertainty", "without KL (U alone)"),
+    ("product", "the paper's product of U and KL"),
+    ("kl", "KL alone (without U)"),
+    ("uncertainty", "U alone (without KL)"),
     ("max_prob", "max probability"),
-    ("mean", "mean of its heads"),
+    ("mean", "the mean of its heads"),
 ];
 
-/// A sentence for every row that Robustify is compared with: the difference of mean corruption accuracy, with a paired bootstrap
-/// interval over image identities and seeds, and that of clean accuracy. Nothing without Robustify.
+/// What the numbers are, then a sentence for every row that Robustify is compared with: the difference of mean corruption accuracy,
+/// with a paired bootstrap interval over image identities and seeds (over images only, of one seed), and that of clean accuracy.
+/// Nothing without Robustify.
 ///
 /// # Errors
 /// Seeds that were measured on different cells.
@@ -32,17 +33,34 @@ pub fn verdicts(seeds: &[&Outcomes]) -> Result<Vec<String>, StatisticsError> {
     if !rows.contains(&OURS) {
         return Ok(Vec::new());
     }
-    let mut sentences = Vec::new();
+    let shifted = scored(seeds[0], OURS, true);
+    // Of clean images alone there is no mean corruption accuracy to compare.
+    let Some(images) = shifted.iter().map(|cell| cell.right.len()).max() else { return Ok(Vec::new()) };
+    let over = match seeds.len() {
+        1 => format!("{images} images only: one seed shows nothing of chance in training"),
+        count => format!("{images} images and {count} seeds"),
+    };
+    let mut sentences = vec![format!(
+        "Differences in points, of mean corruption accuracy and then of clean accuracy, with 95 % intervals (paired bootstrap over {over}):"
+    )];
     for &(model, route) in &rows {
         let main = [SINGLE, SELECTED].contains(&route) || (route == Blend::MAIN && !rows.contains(&(model, SELECTED)));
         if main && (model, route) != OURS {
             sentences.push(sentence(seeds, (model, route), &title(model))?);
         }
     }
-    for (route, name) in OWN.into_iter().filter(|(route, _)| rows.contains(&(OURS.0, route))) {
+    // A rule that is the configured one is right on the same images: there is nothing to say of it.
+    let is_ours = |route: &str| seeds.iter().all(|outcomes| outcomes.iter().all(|(_, rows)| same(rows, route)));
+    for (route, name) in OWN.into_iter().filter(|(route, _)| rows.contains(&(OURS.0, route)) && !is_ours(route)) {
         sentences.push(sentence(seeds, (OURS.0, route), name)?);
     }
     Ok(sentences)
+}
+
+/// Whether a route of our own model is right on the very images on which the configured one is.
+fn same(rows: &[Outcome], route: &str) -> bool {
+    let of = |route: &str| rows.iter().find(|row| row.model == OURS.0 && row.route == route).map(|row| &row.right);
+    of(route) == of(OURS.1)
 }
 
 fn sentence(seeds: &[&Outcomes], other: (&str, &str), name: &str) -> Result<String, StatisticsError> {
@@ -50,12 +68,17 @@ fn sentence(seeds: &[&Outcomes], other: (&str, &str), name: &str) -> Result<Stri
         let of = |row| seeds.iter().map(|outcomes| scored(outcomes, row, shifted)).collect::<Vec<_>>();
         paired_bootstrap(&of(OURS), &of(other), &Bootstrap::default())
     };
-    let shifted = compare(true)?;
-    let clean = compare(false)?.difference;
-    let (images, count) = (shifted.images, shifted.seeds);
-    let text = verdict("robustify", name, &shifted.difference, images, count);
-    let [estimate, low, high] = [clean.estimate, clean.low, clean.high].map(points);
-    Ok(format!("{text}, clean {estimate} ({low} to {high})"))
+    let text = |Interval { estimate, low, high, .. }: Interval| {
+        let [estimate, low, high] = [estimate, low, high].map(points);
+        format!("{estimate} ({low} to {high})")
+    };
+    let (shifted, clean) = (compare(true)?.difference, compare(false)?.difference);
+    let is = match shifted {
+        Interval { low, .. } if low > 0.0 => "is better than",
+        Interval { high, .. } if high < 0.0 => "is worse than",
+        _ => "is not shown to differ from",
+    };
+    Ok(format!("robustify {is} {name}: {}; clean {}", text(shifted), text(clean)))
 }
 
 /// What one row got right in the clean cell, or in all shifted ones.
@@ -97,11 +120,16 @@ mod tests {
     fn a_sentence_has_the_difference_and_an_interval_around_it() {
         let one = outcomes(true);
         let said = verdicts(&[&one, &one]).unwrap();
-        assert_eq!(said.len(), 2, "{said:?}");
-        assert!(said[0].starts_with("robustify − original: +25.0 points of mean corruption accuracy"), "{}", said[0]);
-        assert!(said[0].contains("200 images, 2 seeds"), "{}", said[0]);
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(said[0].contains("over 200 images and 2 seeds"), "{}", said[0]);
+        assert!(said[1].starts_with("robustify is better than original: +25.0 (+"), "{}", said[1]);
         // Each is right on as many images, so the interval holds zero.
-        assert!(said[1].contains("its combined head alone: 0.0 points") && said[1].contains("−"), "{}", said[1]);
+        assert!(
+            said[2].starts_with("robustify is not shown to differ from its combined head alone: 0.0 (−"),
+            "{}",
+            said[2]
+        );
+        assert!(verdicts(&[&one]).unwrap()[0].contains("over 200 images only"));
         assert_eq!(verdicts(&[&outcomes(false)]).unwrap(), Vec::<String>::new());
     }
 }

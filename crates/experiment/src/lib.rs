@@ -22,6 +22,7 @@
 pub mod benchmark;
 pub mod compare;
 pub mod cost;
+pub mod outcome;
 pub mod own;
 mod plan;
 pub mod pretrain;
@@ -30,6 +31,7 @@ mod results;
 pub mod run;
 pub mod settings;
 pub mod summary;
+mod table;
 pub mod train;
 mod validation;
 mod wrap;

@@ -6,13 +6,14 @@ use std::path::Path;
 use anyhow::Context as _;
 use robustify_augment::Corruption;
 use robustify_bench::suites::{Corrupted, CorruptedConfig};
-use robustify_bench::{AnswerStore, Blend, Calibrations, Entrant, Judging, Suite, Timings, measure, metrics};
+use robustify_bench::{AnswerStore, Blend, Calibrations, Entrant, Judging, Shift, Suite, Timings, measure, metrics};
 use robustify_data::{Images, Preprocess, Split, Splits};
 use robustify_device::Machine;
 use robustify_methods::{Config, wanted};
 use robustify_predict::RobustModel;
-use robustify_report::{Results, Row, Style, Table, write_atomic, write_csv, write_json};
+use robustify_report::{Results, Row, Spread, write_atomic, write_csv, write_json};
 use robustify_watch::Watch;
+use robustify_zoo::{ModelConfig, weights};
 use serde::{Deserialize, Serialize};
 
 use crate::compare::Outcomes;
@@ -26,10 +27,85 @@ pub struct Measurement {
     pub outcomes: Outcomes,
     /// What every model cost, in the order of the table.
     pub costs: Vec<(String, Costs)>,
-    /// Where the pictures of frost come from.
-    frost: &'static str,
+    /// What was measured, and how.
+    pub facts: Facts,
     /// The models' names and identities.
     models: BTreeMap<String, String>,
+}
+
+/// What was measured, and how, as far as the table says it.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The part of the data.
+    pub part: String,
+    /// Images of the clean cell.
+    pub clean_images: usize,
+    /// Images of a corrupted cell.
+    pub images: usize,
+    /// Corruptions by name.
+    pub corruptions: Vec<String>,
+    /// Their severities.
+    pub severities: Vec<u8>,
+    /// The configured rule by name.
+    pub rule: String,
+    /// Whether it answers without dropout.
+    pub deterministic: bool,
+    /// Monte Carlo passes T.
+    pub passes: usize,
+    /// Architecture and parameters of the networks that the others are made from.
+    pub sizes: Vec<(String, String)>,
+    /// Where the pictures of frost come from.
+    pub frost: &'static str,
+    /// How many seeds were run.
+    pub seeds: usize,
+}
+
+impl Facts {
+    fn new(config: &Config, models: &[RobustModel], suite: &Corrupted) -> Self {
+        let (mut corruptions, mut severities) = (Vec::<String>::new(), Vec::new());
+        let (mut clean_images, mut images) = (0, 0);
+        for cell in suite.cells() {
+            let Shift::Corrupted(corruption, severity) = cell.shift else {
+                clean_images = suite.images(cell).len();
+                continue;
+            };
+            images = suite.images(cell).len();
+            let (name, level) = (corruption.name().to_owned(), severity.level());
+            if !corruptions.contains(&name) {
+                corruptions.push(name);
+            }
+            if !severities.contains(&level) {
+                severities.push(level);
+            }
+        }
+        let named = |model: &&RobustModel| ["original", "teacher"].contains(&model.method.as_str());
+        let size = |model: &RobustModel| {
+            let millions = weights::parameters(&model.model) as f64 / 1e6;
+            (model.method.clone(), format!("{}, {millions:.2} M", architecture(&model.network)))
+        };
+        Self {
+            part: config.data.test.clone(),
+            clean_images,
+            images,
+            corruptions,
+            severities,
+            rule: config.select.rule.rule.name().to_owned(),
+            deterministic: config.select.rule.deterministic,
+            passes: config.select.passes,
+            sizes: models.iter().filter(named).map(size).collect(),
+            frost: suite.frost(),
+            seeds: 1,
+        }
+    }
+}
+
+fn architecture(network: &ModelConfig) -> &'static str {
+    match network {
+        ModelConfig::Vit(_) => "ViT",
+        ModelConfig::ResNet(_) => "ResNet",
+        ModelConfig::Swin(_) => "Swin",
+        ModelConfig::ClipResNet(_) => "CLIP's ResNet",
+    }
 }
 
 /// Measures `models` on the test images, as the configuration's benchmark says; answers are kept in, and read from, `store`.
@@ -48,6 +124,7 @@ pub fn measure(
     }
     let geometry = config.original.preprocess.parse::<Preprocess>()?.geometry();
     let suite = Corrupted::new(&suite_name(&config.data.path), benchmark, splits.test.clone(), geometry)?;
+    let facts = Facts::new(config, models, &suite);
     let entrants = models.iter().map(|model| {
         let predictor = model.predictor().with_context(|| model.method.clone())?;
         Ok(Entrant { name: model.method.clone(), predictor })
@@ -67,7 +144,7 @@ pub fn measure(
     let models = entrants.iter().map(|entrant| (entrant.name.clone(), entrant.predictor.identity().to_owned()));
     let costs = entrants.iter().map(|entrant| (entrant.name.clone(), inference(&timings, &entrant.name)));
     let costs = costs.collect();
-    Ok(Measurement { rows, outcomes, costs, frost: suite.frost(), models: models.collect() })
+    Ok(Measurement { rows, outcomes, costs, facts, models: models.collect() })
 }
 
 /// What is measured: on the validation part under the validation corruptions, unless others are named, so that settings are never
@@ -114,8 +191,9 @@ fn suite_name(path: &Path) -> String {
 }
 
 impl Measurement {
-    /// Writes `results.csv`, `results.json`, `summary.json` and `timings.json` into a folder.
-    pub fn write(&self, folder: &Path, config: &Config, machine: &Machine) -> anyhow::Result<()> {
+    /// Writes `results.csv`, `results.json`, `summary.json` and `timings.json` into a folder, and takes over the times that stood there
+    /// of models whose cells were all stored already.
+    pub fn write(&mut self, folder: &Path, config: &Config, machine: &Machine) -> anyhow::Result<()> {
         let meta = [
             ("program", format!("robustify {}", env!("CARGO_PKG_VERSION"))),
             ("run", config.name.clone()),
@@ -125,7 +203,7 @@ impl Measurement {
             ("part", config.data.test.clone()),
             ("profile", config.benchmark.profile.clone()),
             ("images", "corrupted in memory, not official files".to_owned()),
-            ("frost", self.frost.to_owned()),
+            ("frost", self.facts.frost.to_owned()),
             ("rule", config.select.rule.rule.name().to_owned()),
             ("passes", config.select.passes.to_string()),
             ("seed", config.seed.to_string()),
@@ -138,50 +216,36 @@ impl Measurement {
         self.write_timings(folder)
     }
 
+    /// Takes over what a finished run knows of its models' costs, as far as nothing was measured now.
+    pub fn recall(&mut self, run: &Path) {
+        let known = known_costs(run);
+        for (model, costs) in &mut self.costs {
+            *costs = costs.or(known.get(model).copied().unwrap_or_default());
+        }
+    }
+
     /// What every model cost; beside the results, where it disturbs no comparison of bytes. Of models whose cells were all
     /// stored already, the times of before stay.
-    fn write_timings(&self, folder: &Path) -> anyhow::Result<()> {
-        let path = folder.join("timings.json");
-        let read = || serde_json::from_slice(&std::fs::read(&path).ok()?).ok();
-        let mut known: BTreeMap<String, Costs> = read().unwrap_or_default();
-        for (model, costs) in &self.costs {
+    fn write_timings(&mut self, folder: &Path) -> anyhow::Result<()> {
+        let path = folder.join(TIMINGS);
+        let mut known = known_costs(folder);
+        for (model, costs) in &mut self.costs {
             let kept = known.entry(model.clone()).or_default();
-            kept.training = costs.training.or(kept.training);
-            kept.inference = costs.inference.or(kept.inference);
-            kept.inference_one_pass = costs.inference_one_pass.or(kept.inference_one_pass);
+            *kept = costs.or(*kept);
+            *costs = *kept;
         }
         write_atomic(&path, serde_json::to_string_pretty(&known)?.as_bytes())
             .with_context(|| path.display().to_string())
     }
+}
 
-    /// Says what every model cost, if anything was measured: stored answers take no time.
-    pub fn say_costs(&self, watch: &dyn Watch) {
-        if self.costs.iter().any(|(_, costs)| costs.inference.is_some()) {
-            watch.say(&self.cost_table());
-        }
-    }
+/// What every model cost, in a run's folder.
+const TIMINGS: &str = "timings.json";
 
-    /// The costs as a table, with the ratio to the original model's inference.
-    pub fn cost_table(&self) -> String {
-        let mut table =
-            Table::new(["cost", "training, CPU-ms an image", "inference, ms an image", "of original", "one pass"])
-                .left(0);
-        let number = |value: Option<f64>, decimals: usize| {
-            value.map_or_else(|| "–".to_owned(), |value| format!("{value:.decimals$}"))
-        };
-        let original = self.costs.iter().find(|(model, _)| model == "original").and_then(|(_, costs)| costs.inference);
-        for (model, costs) in &self.costs {
-            let ratio = |time: Option<f64>| number(time.zip(original).map(|(time, original)| time / original), 2);
-            table.row([
-                robustify_methods::title(model),
-                number(costs.training, 1),
-                number(costs.inference, 3),
-                ratio(costs.inference),
-                ratio(costs.inference_one_pass),
-            ]);
-        }
-        table.render(Style::Box)
-    }
+/// What a folder knows of costs; nothing if it knows nothing.
+fn known_costs(folder: &Path) -> BTreeMap<String, Costs> {
+    let read = || serde_json::from_slice(&std::fs::read(folder.join(TIMINGS)).ok()?).ok();
+    read().unwrap_or_default()
 }
 
 /// What one model costs.
@@ -194,6 +258,28 @@ pub struct Costs {
     pub inference: Option<f64>,
     /// Milliseconds an image on one thread without Monte Carlo passes, of a model that makes them.
     pub inference_one_pass: Option<f64>,
+}
+
+impl Costs {
+    /// These, and what they lack from others.
+    fn or(self, others: Self) -> Self {
+        Self {
+            training: self.training.or(others.training),
+            inference: self.inference.or(others.inference),
+            inference_one_pass: self.inference_one_pass.or(others.inference_one_pass),
+        }
+    }
+
+    /// The mean over seeds of what was measured.
+    pub fn mean(seeds: &[Self]) -> Self {
+        let mean =
+            |of: &dyn Fn(&Self) -> Option<f64>| Spread::of(seeds.iter().filter_map(of)).map(|spread| spread.mean);
+        Self {
+            training: mean(&|costs| costs.training),
+            inference: mean(&|costs| costs.inference),
+            inference_one_pass: mean(&|costs| costs.inference_one_pass),
+        }
+    }
 }
 
 /// Inference times of the cells that were computed.

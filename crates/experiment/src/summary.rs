@@ -1,11 +1,11 @@
-//! What came of one run or of several seeds: the table for people, and the same numbers as JSON.
+//! What came of one run or of several seeds: every number of the table, as JSON; `table.rs` draws it for people.
 
 use std::path::Path;
 
 use anyhow::Context as _;
 use robustify_augment::Group;
 use robustify_bench::metrics::{self, SELECTED, SINGLE, Summary};
-use robustify_report::{Row, Spread, Style, Table, write_atomic};
+use robustify_report::{Row, Spread, write_atomic};
 use serde_json::{Map, Value, json};
 
 /// The summary of a run, in its folder.
@@ -13,60 +13,59 @@ pub const RUN: &str = "summary.json";
 /// The summary over the seeds, in the folder that has theirs.
 pub const SEEDS: &str = "seeds.json";
 
-/// The routes below a model with three heads: a name for people, and the one in records. The selection rules come first, then
-/// what they choose between, then mixtures, then what needs no passes.
-const ROUTES: [(&str, &str); 27] = [
-    ("· product", "product"),
-    ("· KL only", "kl"),
-    ("· uncertainty only", "uncertainty"),
-    ("· max prob", "max_prob"),
-    ("· entropy", "entropy"),
-    ("· weighted sum", "sum"),
-    ("· product, calibrated", "product_calibrated"),
-    ("· KL, calibrated", "kl_calibrated"),
-    ("· uncertainty, calibrated", "uncertainty_calibrated"),
-    ("· combined head", "combined"),
-    ("· always clean", "clean"),
-    ("· always robust", "robust"),
-    ("· random", "random"),
-    ("· oracle", "oracle"),
-    ("· mean of heads", "mean"),
-    ("· geometric mean", "geometric"),
-    ("· entropy-weighted", "entropy_weighted"),
-    ("· 1/U-weighted", "inverse_uncertainty"),
-    ("· routed to the mean", "routed"),
-    ("· DaWin, selective", "selective"),
-    ("· DaWin, offset", "dawin"),
-    ("· one pass: combined head", "combined_deterministic"),
-    ("· one pass: mean of heads", "mean_deterministic"),
-    ("· one pass: geometric mean", "geometric_deterministic"),
-    ("· one pass: entropy-weighted", "entropy_weighted_deterministic"),
-    ("· one pass: KL only", "kl_deterministic"),
-    ("· one pass, U of T: product", "product_deterministic"),
+/// The routes below a model with three heads, as records call them. The selection rules come first, then what they choose between,
+/// then mixtures, then what needs no passes.
+const ROUTES: [&str; 27] = [
+    "product",
+    "kl",
+    "uncertainty",
+    "max_prob",
+    "entropy",
+    "sum",
+    "product_calibrated",
+    "kl_calibrated",
+    "uncertainty_calibrated",
+    "combined",
+    "clean",
+    "robust",
+    "random",
+    "oracle",
+    "mean",
+    "geometric",
+    "entropy_weighted",
+    "inverse_uncertainty",
+    "routed",
+    "selective",
+    "dawin",
+    "combined_deterministic",
+    "mean_deterministic",
+    "geometric_deterministic",
+    "entropy_weighted_deterministic",
+    "kl_deterministic",
+    "product_deterministic",
 ];
 
 /// The mixtures below a blend of models: as above.
-const BLENDED: [(&str, &str); 5] = [
-    ("· geometric mean", "geometric"),
-    ("· entropy-weighted", "entropy_weighted"),
-    ("· routed to the mean", "routed"),
-    ("· DaWin, selective", "selective"),
-    ("· DaWin, offset", "dawin"),
-];
-
-/// Routes before which the table has a rule.
-const RULED: [&str; 4] = ["product", "combined", "mean", "combined_deterministic"];
+const BLENDED: [&str; 5] = ["geometric", "entropy_weighted", "routed", "selective", "dawin"];
 
 /// A model and route over all runs.
-struct Line {
-    name: String,
-    model: String,
-    route: String,
+pub(crate) struct Line {
+    /// The model as records call it.
+    pub model: String,
+    /// The route as records call it.
+    pub route: String,
+    /// Whether it stands for its model: what that answers as it is configured.
+    pub main: bool,
     /// Column and value, a fraction; none where the model has no such number.
     columns: Vec<(&'static str, Option<Spread>)>,
 }
 
 impl Line {
+    /// The value of a column, a fraction.
+    pub fn value(&self, column: &str) -> Option<Spread> {
+        self.columns.iter().find(|(name, _)| *name == column).and_then(|(_, value)| *value)
+    }
+
     fn json(&self) -> Value {
         let number = |value: &Option<Spread>| {
             value.map(|value| json!({"mean": value.mean, "deviation": value.deviation, "runs": value.count}))
@@ -79,8 +78,8 @@ impl Line {
     }
 }
 
-/// Name for people, model and route of every line, models in the order of the methods that made them.
-fn lines(accuracy: &[Summary]) -> Vec<(String, String, String)> {
+/// Model and route of every line, and whether it stands for its model; models in the order of the methods that made them.
+fn lines(accuracy: &[Summary]) -> Vec<(String, String, bool)> {
     let mut models: Vec<&Summary> = Vec::new();
     for summary in accuracy {
         if models.iter().all(|known| known.model != summary.model) {
@@ -91,13 +90,13 @@ fn lines(accuracy: &[Summary]) -> Vec<(String, String, String)> {
     let mut lines = Vec::new();
     for summary in models {
         let (model, main) = (summary.model.as_str(), summary.route.as_str());
-        lines.push((robustify_methods::title(model), model.to_owned(), main.to_owned()));
-        let below: &[(&str, &str)] = match main {
+        lines.push((model.to_owned(), main.to_owned(), true));
+        let below: &[&str] = match main {
             SINGLE => &[],
             SELECTED => &ROUTES,
             _ => &BLENDED,
         };
-        lines.extend(below.iter().map(|(name, route)| ((*name).to_owned(), model.to_owned(), (*route).to_owned())));
+        lines.extend(below.iter().map(|route| (model.to_owned(), (*route).to_owned(), false)));
     }
     lines
 }
@@ -111,7 +110,7 @@ impl Runs {
     pub fn new(runs: &[&[Row]]) -> Self {
         let of = |metric: &str| runs.iter().flat_map(|rows| metrics::summaries(rows, metric)).collect::<Vec<_>>();
         let (accuracy, f_correct, right_choice) = (of("accuracy"), of("f_correct"), of("right_choice"));
-        let lines = lines(&accuracy).into_iter().filter_map(|(name, model, route)| {
+        let lines = lines(&accuracy).into_iter().filter_map(|(model, route, main)| {
             let spread = |summaries: &[Summary], value: &dyn Fn(&Summary) -> f64| {
                 let own = summaries.iter().filter(|summary| summary.model == model && summary.route == route);
                 Spread::of(own.map(value).filter(|value| value.is_finite()))
@@ -126,32 +125,14 @@ impl Runs {
             columns.push(("f_correct_clean", spread(&f_correct, &|summary| summary.clean)));
             columns.push(("f_correct_shifted", spread(&f_correct, &|summary| summary.pooled_shifted)));
             columns.push(("right_choice", spread(&right_choice, &|summary| summary.pooled)));
-            Some(Line { name, model, route, columns })
+            Some(Line { model, route, main, columns })
         });
         Self(lines.collect())
     }
 
-    /// Accuracy of all models and routes in percent: clean, groups, mean; the routing quality beside them. Several runs give
-    /// mean ± standard deviation.
-    pub fn table(&self) -> String {
-        let title = |column: &'static str| match column {
-            "f_correct" => "F_correct",
-            "f_correct_clean" => "of clean",
-            "f_correct_shifted" => "of shifted",
-            "right_choice" => "right choice",
-            other => other,
-        };
-        let columns = self.0.first().into_iter().flat_map(|line| line.columns.iter().map(|(column, _)| title(column)));
-        let mut table = Table::new(std::iter::once("accuracy, %").chain(columns)).left(0);
-        for line in &self.0 {
-            if RULED.contains(&line.route.as_str()) && line.name.starts_with('·') {
-                table.separator();
-            }
-            let percent = |value: Option<Spread>| value.map_or_else(|| "–".to_owned(), |value| value.percent(1));
-            let values = line.columns.iter().map(|(_, value)| percent(*value));
-            table.row(std::iter::once(line.name.clone()).chain(values));
-        }
-        table.render(Style::Box)
+    /// All lines, models in the order of the methods that made them, what stands for a model before the rest of it.
+    pub(crate) fn lines(&self) -> &[Line] {
+        &self.0
     }
 
     /// Writes the table's numbers, as fractions.

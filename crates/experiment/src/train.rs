@@ -8,13 +8,13 @@ use robustify_device::Machine;
 use robustify_methods::lab::{LoadedTeacher, Pretrained, policy, read_original, read_teacher, sizes};
 use robustify_methods::{Config, Fitted, Lab, is_wanted, wanted};
 use robustify_predict::RobustModel;
-use robustify_report::{Row, lock_folder};
+use robustify_report::lock_folder;
 use robustify_watch::Watch;
 
-use crate::compare::verdicts;
+pub use crate::outcome::Report;
 use crate::results::{self, Measurement};
 use crate::run::{self, Started, UsedData};
-use crate::summary::{self, Runs};
+use crate::summary;
 use crate::{plan, validation};
 
 /// What to train, and where.
@@ -84,28 +84,6 @@ pub fn train(mut job: Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Resu
         report.runs.write(&job.folder.join(summary::SEEDS))?;
     }
     Ok(report)
-}
-
-/// What came of one seed or several.
-pub struct Report {
-    /// The numbers.
-    pub runs: Runs,
-    /// How Robustify compares with each other row, a sentence each.
-    pub verdicts: Vec<String>,
-}
-
-impl Report {
-    pub(crate) fn new(seeds: &[Measurement]) -> anyhow::Result<Self> {
-        let rows: Vec<&[Row]> = seeds.iter().map(|seed| seed.rows.as_slice()).collect();
-        let outcomes: Vec<_> = seeds.iter().map(|seed| &seed.outcomes).collect();
-        Ok(Self { runs: Runs::new(&rows), verdicts: verdicts(&outcomes)? })
-    }
-
-    /// The table and the verdicts, for people.
-    pub fn text(&self) -> String {
-        let sentences = self.verdicts.iter().map(|sentence| format!("{sentence}\n"));
-        std::iter::once(self.runs.table()).chain(sentences).collect()
-    }
 }
 
 /// The models that methods start from: the large one, and a teacher if it has a file.
@@ -183,7 +161,6 @@ impl One<'_> {
             costs.training = (seconds > 0.0).then(|| 1e3 * seconds / splits.train.len().max(1) as f64);
         }
         measurement.write(folder, &lab.config, machine)?;
-        measurement.say_costs(watch);
         Ok(measurement)
     }
 }

@@ -23,7 +23,7 @@ impl Method for Apt {
     }
 
     fn about(&self) -> &'static str {
-        "one head on the tunable part, cross-entropy on clean and augmented views"
+        "augmentation-based partial tuning: one head on the tunable part, by labels alone, on clean and augmented views"
     }
 
     fn work(&self, lab: &Lab<'_>) -> Result<Work> {

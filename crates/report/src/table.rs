@@ -11,6 +11,8 @@ pub struct Table {
     left: Vec<usize>,
     /// Rows that a rule stands above.
     separators: Vec<usize>,
+    /// Rows that are one text over all columns.
+    headings: Vec<usize>,
 }
 
 /// How a [`Table`] is drawn.
@@ -18,6 +20,9 @@ pub struct Table {
 pub enum Style {
     /// Light box-drawing characters.
     Box,
+    /// Two blanks between columns and a rule below the header, for tables that have to be narrow. A heading may be wider than its
+    /// column.
+    Plain,
     /// The same in ASCII, for terminals and logs that know nothing else.
     Ascii,
     /// Markdown, as GitHub understands it. It has no rules between rows, so separators are left out.
@@ -45,6 +50,12 @@ impl Table {
         self.rows.push(cells.into_iter().map(cell).collect());
     }
 
+    /// Adds a row that is one text, above the rows that follow.
+    pub fn heading(&mut self, text: impl Into<String>) {
+        self.headings.push(self.rows.len());
+        self.row([text.into()]);
+    }
+
     /// Draws a rule between the rows so far and those that follow, to tell groups apart.
     pub fn separator(&mut self) {
         self.separators.push(self.rows.len());
@@ -54,6 +65,7 @@ impl Table {
     pub fn render(&self, style: Style) -> String {
         match style {
             Style::Box => self.drawn('│', [['┌', '┬', '┐', '─'], ['├', '┼', '┤', '─'], ['└', '┴', '┘', '─']]),
+            Style::Plain => self.plain(),
             Style::Ascii => self.drawn('|', [['+', '+', '+', '-']; 3]),
             Style::Markdown => self.markdown(),
         }
@@ -74,6 +86,23 @@ impl Table {
             text += &self.line(bar, row, &widths);
         }
         text + &rule(bottom)
+    }
+
+    fn plain(&self) -> String {
+        let is_heading = |index: &usize| self.headings.contains(index);
+        let aligned: Vec<Vec<String>> =
+            (0..self.rows.len()).filter(|index| !is_heading(index)).map(|index| self.rows[index].clone()).collect();
+        let widths = self.widths(&self.header, &aligned);
+        let line = |cells: &[String]| self.padded(cells, &widths).join("  ").trim_end().to_owned() + "\n";
+        let rule = "─".repeat(widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1)) + "\n";
+        let mut text = line(&self.header) + &rule;
+        for (index, row) in self.rows.iter().enumerate() {
+            if index > 0 && self.separators.contains(&index) {
+                text += &rule;
+            }
+            text += &if is_heading(&index) { row.concat() + "\n" } else { line(row) };
+        }
+        text
     }
 
     fn markdown(&self) -> String {
@@ -99,15 +128,17 @@ impl Table {
     }
 
     fn line(&self, bar: char, cells: &[String], widths: &[usize]) -> String {
-        let mut text = bar.to_string();
-        for (column, &width) in widths.iter().enumerate() {
+        let cells = self.padded(cells, widths).into_iter().map(|cell| format!(" {cell} {bar}"));
+        format!("{bar}{}\n", cells.collect::<String>())
+    }
+
+    /// Cells as wide as their columns, those that are not there empty.
+    fn padded(&self, cells: &[String], widths: &[usize]) -> Vec<String> {
+        let pad = |(column, &width): (usize, &usize)| {
             let cell = cells.get(column).map_or("", String::as_str);
-            let padded =
-                if self.left.contains(&column) { format!(" {cell:<width$} ") } else { format!(" {cell:>width$} ") };
-            text += &padded;
-            text.push(bar);
-        }
-        text + "\n"
+            if self.left.contains(&column) { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        };
+        widths.iter().enumerate().map(pad).collect()
     }
 }
 
@@ -144,6 +175,24 @@ mod tests {
         assert_eq!(table().render(Style::Box), expected);
         let ascii = expected.replace('│', "|").replace('─', "-").replace(|c| "┌┬┐├┼┤└┴┘".contains(c), "+");
         assert_eq!(table().render(Style::Ascii), ascii);
+    }
+
+    #[test]
+    fn a_plain_table_is_narrow_and_its_headings_widen_nothing() {
+        let mut table = table();
+        table.heading("all that follows");
+        table.row(["  kl", "", "7.0"]);
+        let expected = "\
+model      rule          clean  mean
+────────────────────────────────────
+original                  88.4  61.0
+────────────────────────────────────
+robustify  kl|only  88.1 ± 0.2   7.0
+apt
+all that follows
+  kl                       7.0
+";
+        assert_eq!(table.render(Style::Plain), expected);
     }
 
     #[test]

@@ -53,7 +53,7 @@ const BACKEND_CRATES: [&str; 11] = [
 const WITH_KERNELS: [&str; 2] = ["flex", "tch"];
 
 /// What the program alone may use: libraries print nothing, read no arguments and catch no signals.
-const PROGRAM_CRATES: [&str; 3] = ["clap", "ctrlc", "indicatif"];
+const PROGRAM_CRATES: [&str; 4] = ["clap", "console", "ctrlc", "indicatif"];
 
 /// Crates that may use `anyhow`: what goes wrong in them is read by people, who need the whole chain of causes, and is not matched by
 /// code. Below them, errors have types, since callers tell them apart.

@@ -17,5 +17,5 @@ pub fn run(options: &BenchRobustness, console: &Console) -> anyhow::Result<()> {
         out: options.out.clone().unwrap_or_else(|| options.run.join(run::BENCHMARK)),
         settings: settings::given(&options.overrides)?,
     };
-    console::result(&benchmark(&job, &machine, console)?.text())
+    console::result(&benchmark(&job, &machine, console)?.text_in(console::width()))
 }

@@ -40,7 +40,7 @@ pub fn run(options: &Train, console: &Console) -> anyhow::Result<()> {
         fresh: options.fresh,
         overwrite: options.overwrite,
     };
-    console::result(&train::train(job, &machine, console)?.text())
+    console::result(&train::train(job, &machine, console)?.text_in(console::width()))
 }
 
 /// Where the stages are, if nobody said so.
