@@ -139,8 +139,8 @@ struct Bar {
     bar: Option<ProgressBar>,
     start: Instant,
     said: Instant,
-    /// Parts that were done before this process began.
-    first: Option<usize>,
+    /// How many parts were done when this was told first, and when: some may have been done by an earlier process.
+    first: Option<(usize, Instant)>,
 }
 
 impl Bar {
@@ -150,16 +150,22 @@ impl Bar {
 
 impl Progress for Bar {
     fn set(&mut self, done: usize, message: &str) {
-        let first = *self.first.get_or_insert(done.saturating_sub(1));
+        let (first, since) = *self.first.get_or_insert_with(|| (done, Instant::now()));
         if let Some(bar) = &self.bar {
             bar.set_position(done as u64);
             bar.set_message(printable(message).into_owned());
         } else if self.said.elapsed() >= Self::EVERY {
             self.said = Instant::now();
-            let rate = (done - first.min(done)).max(1) as f64 / self.start.elapsed().as_secs_f64();
-            let left = (self.total.saturating_sub(done)) as f64 / rate;
+            let rate = done.saturating_sub(first) as f64 / since.elapsed().as_secs_f64();
+            let left = match rate {
+                0.0 => String::new(),
+                rate => format!(
+                    ", {} left",
+                    duration(Duration::from_secs_f64(self.total.saturating_sub(done) as f64 / rate))
+                ),
+            };
             let space = if message.is_empty() { "" } else { ", " };
-            self.console.say(&format!("{}: {done}/{}{space}{message}, {left:.0} s left", self.name, self.total));
+            self.console.say(&format!("{}: {done}/{}{space}{message}{left}", self.name, self.total));
         }
     }
 

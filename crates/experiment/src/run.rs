@@ -154,19 +154,7 @@ pub fn expect_free(folder: &Path, config: &Config, started: &Started) -> anyhow:
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error).with_context(|| path.display().to_string()),
     };
-    let old: toml::Table = toml::from_str(&text).with_context(|| path.display().to_string())?;
-    let mut changed = Vec::new();
-    settings::differences("", &old, &toml::Table::try_from(config)?, &mut changed);
-    // Another rule works on the same answers, and further methods leave the others as they are.
-    let methods =
-        |table: &toml::Table| table.get("methods").and_then(toml::Value::as_array).cloned().unwrap_or_default();
-    let (kept, asked) = (methods(&old), toml::Value::try_from(&config.methods)?);
-    let grows = kept.iter().all(|method| asked.as_array().is_some_and(|asked| asked.contains(method)));
-    let harmless = ["name", "checkpoint_seconds", "data.strict"];
-    changed.retain(|key| {
-        let is_further = grows && key == "methods";
-        !(key.starts_with("select.rule") || harmless.contains(&key.as_str()) || is_further)
-    });
+    let mut changed = changes(&text, config).with_context(|| path.display().to_string())?;
     if before.seeds != started.seeds {
         changed.push(format!("--seeds ({} then, {} now)", before.seeds, started.seeds));
     }
@@ -185,6 +173,24 @@ pub fn expect_free(folder: &Path, config: &Config, started: &Started) -> anyhow:
     Ok(())
 }
 
+/// The keys of settings by which models or results are others than with the configuration `old`, a TOML text. Another rule works on the
+/// same answers, and further methods leave the others as they are.
+fn changes(old: &str, config: &Config) -> anyhow::Result<Vec<String>> {
+    let (old, new): (toml::Table, _) = (toml::from_str(old)?, toml::Table::try_from(config)?);
+    let mut changed = Vec::new();
+    settings::differences("", &old, &new, &mut changed);
+    let methods =
+        |table: &toml::Table| table.get("methods").and_then(toml::Value::as_array).cloned().unwrap_or_default();
+    let (kept, asked) = (methods(&old), methods(&new));
+    let grows = kept.iter().all(|method| asked.contains(method));
+    let harmless = ["name", "checkpoint_seconds", "data.strict"];
+    changed.retain(|key| {
+        let is_further = grows && key == "methods";
+        !(key.starts_with("select.rule") || harmless.contains(&key.as_str()) || is_further)
+    });
+    Ok(changed)
+}
+
 /// Whether a run's folder holds models or results.
 fn is_finished(folder: &Path, started: &Started) -> bool {
     !started.models.is_empty() || folder.join(summary::SEEDS).exists() || folder.join("results.csv").exists()
@@ -200,13 +206,10 @@ pub fn write_config(folder: &Path, config: &Config) -> anyhow::Result<()> {
     let text = toml::to_string_pretty(config)?;
     let old = std::fs::read_to_string(folder.join(CONFIG)).ok().filter(|old| *old != text);
     if let Some(old) = old {
-        let same_but_for_rule = toml::from_str::<Config>(&old).is_ok_and(|mut old| {
-            old.select.rule = config.select.rule;
-            old == *config
-        });
+        let same_models = changes(&old, config).is_ok_and(|changed| changed.is_empty());
         remove_results(folder)?;
-        remove_benchmark(&folder.join(BENCHMARK))?;
-        if !same_but_for_rule {
+        if !same_models {
+            remove_benchmark(&folder.join(BENCHMARK))?;
             remove(&folder.join("timings.json"))?;
             remove_models(folder)?;
         }
