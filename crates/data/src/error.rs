@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use robustify_watch::shown;
+
 use crate::Images;
 
 /// Every failure of this crate. Each text names the place, what was expected, what was found, and the way out.
@@ -13,7 +15,7 @@ pub enum DataError {
     #[error("{0}")]
     Settings(String),
     /// The file system refused.
-    #[error("{}: cannot {action}: {source}", path.display())]
+    #[error("{}: cannot {action}: {source}", shown(path))]
     Io {
         /// File or folder.
         path: PathBuf,
@@ -23,7 +25,7 @@ pub enum DataError {
         source: io::Error,
     },
     /// A file is not what its format says it should be.
-    #[error("{}: {what}: expected {expected}, found {found}; {remedy}", path.display())]
+    #[error("{}: {what}: expected {expected}, found {found}; {remedy}", shown(path))]
     Format {
         /// File or folder.
         path: PathBuf,
@@ -37,7 +39,7 @@ pub enum DataError {
         remedy: &'static str,
     },
     /// An image file cannot be used.
-    #[error("{}: unusable image: {reason}; repair or remove the file, or let the reader skip bad files", path.display())]
+    #[error("{}: unusable image: {reason}; repair or remove the file, or let the reader skip bad files", shown(path))]
     Image {
         /// The file.
         path: PathBuf,
@@ -45,7 +47,7 @@ pub enum DataError {
         reason: String,
     },
     /// A data set without a single image.
-    #[error("{}: no images: {reason}; {remedy}", path.display())]
+    #[error("{}: no images: {reason}; {remedy}", shown(path))]
     Empty {
         /// Folder that was searched.
         path: PathBuf,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use burn_dataset::Dataset;
 use rayon::prelude::*;
 use robustify_rng::Key;
+use robustify_watch::shown;
 use sha2::{Digest, Sha256};
 
 use crate::decode;
@@ -180,7 +181,7 @@ impl ImageSet for ImageFolder {
     }
 
     fn origin(&self, index: usize) -> String {
-        self.entry(index).map(|entry| entry.path.display().to_string()).unwrap_or_default()
+        self.entry(index).map(|entry| shown(&entry.path)).unwrap_or_default()
     }
 }
 
@@ -329,7 +330,7 @@ fn refuse_splits(root: &Path, folders: &BTreeMap<String, PathBuf>, classes: &[St
     if !given && !names.is_empty() && names.iter().all(|name| is_split_name(name)) {
         return Err(DataError::Settings(format!(
             "{}: its folders {} are splits, and no classes; in a split, a folder for each class is expected",
-            root.display(),
+            shown(root),
             quoted(&names)
         )));
     }
@@ -337,9 +338,9 @@ fn refuse_splits(root: &Path, folders: &BTreeMap<String, PathBuf>, classes: &[St
         let Some(splits) = nothing_but_splits(path)? else { continue };
         return Err(DataError::Settings(format!(
             "{}: `{name}` holds nothing but splits ({}), and is no class; give data.path={}",
-            root.display(),
+            shown(root),
             quoted(&splits),
-            path.display()
+            shown(path)
         )));
     }
     Ok(())
@@ -368,7 +369,7 @@ fn is_picture(path: &Path) -> bool {
 }
 
 fn no_images(root: &Path, folders: usize, skipped: &[Skipped]) -> DataError {
-    let first = skipped.first().map(|first| format!(", the first being {}: {}", first.path.display(), first.reason));
+    let first = skipped.first().map(|first| format!(", the first being {}: {}", shown(&first.path), first.reason));
     let reason =
         format!("{folders} class folders, {} files or folders left out{}", skipped.len(), first.unwrap_or_default());
     let remedy = "one folder a class is expected, with .jpg, .jpeg, .png or .webp files in it";

@@ -7,6 +7,7 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
+use robustify_watch::shown;
 
 use crate::error::{DataError, Result, io_error};
 use crate::folder::visible;
@@ -64,7 +65,7 @@ pub fn open_pair(images: &Path, labels: &Path, classes: Option<Vec<String>>) -> 
         return Err(format_error(
             labels,
             "number of labels",
-            format!("{count}, the number of images in {}", images.display()),
+            format!("{count}, the number of images in {}", shown(images)),
             label_count.to_string(),
             "the two files do not belong together",
         ));

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use robustify_watch::{Watch, printable};
+use robustify_watch::{Watch, printable, shown};
 
 use crate::error::{Result, io_error};
 use crate::{Images, Skipped};
@@ -35,7 +35,7 @@ pub(crate) fn tell(skipped: &[Skipped], list: Option<&Path>, watch: &dyn Watch) 
         Some(list) if listed => {
             let mut text = String::new();
             for Skipped { path, reason } in skipped {
-                let _ = writeln!(text, "{}: {}", printable(&path.display().to_string()), printable(reason));
+                let _ = writeln!(text, "{}: {}", shown(path), printable(reason));
             }
             fs::write(list, text).map_err(io_error(list, "write"))?;
         }
@@ -43,10 +43,10 @@ pub(crate) fn tell(skipped: &[Skipped], list: Option<&Path>, watch: &dyn Watch) 
         _ => {}
     }
     for (reason, paths) in by_reason {
-        let names: Vec<String> = paths.iter().take(NAMED).map(|path| path.display().to_string()).collect();
+        let names: Vec<String> = paths.iter().take(NAMED).map(|path| shown(path)).collect();
         let more = match (paths.len().saturating_sub(NAMED), list) {
             (0, _) => String::new(),
-            (more, Some(list)) => format!(" and {more} more, all listed in {}", list.display()),
+            (more, Some(list)) => format!(" and {more} more, all listed in {}", shown(list)),
             (more, None) => format!(" and {more} more"),
         };
         let text = match &names[..] {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use robustify_rng::Key;
-use robustify_watch::Watch;
+use robustify_watch::{Watch, shown};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -146,7 +146,7 @@ impl Splits {
         let place = |source: &Source| match source {
             Source::Folder(folder) => {
                 let below = folder.strip_prefix(&config.path).unwrap_or(folder);
-                if below.as_os_str().is_empty() { String::new() } else { format!(" of `{}`", below.display()) }
+                if below.as_os_str().is_empty() { String::new() } else { format!(" of `{}`", shown(below)) }
             }
             Source::Files(split) => format!(" of `{split}`"),
             Source::HeldOut => " held out".to_owned(),
@@ -155,7 +155,7 @@ impl Splits {
         let Self { train, validation, test, layout, .. } = self;
         format!(
             "{}: {}{}: {} classes; training {}{}, validation {}{}, test {}{}",
-            config.path.display(),
+            shown(&config.path),
             layout.format,
             if layout.divided { " without splits, divided 7:1:2" } else { "" },
             train.classes().len(),
@@ -192,7 +192,7 @@ pub fn train_and_test(config: &DataConfig, watch: &dyn Watch) -> Result<[Images;
     if *source == Source::HeldOut {
         return Err(DataError::Settings(format!(
             "{}: no test images beside the training images; folders `train` and `test` are expected",
-            config.path.display()
+            shown(&config.path)
         )));
     }
     let train = open_train(config, &layout)?;

@@ -11,7 +11,7 @@ use robustify_deepaugment::{
 };
 use robustify_report::digest;
 use robustify_rng::Key;
-use robustify_watch::{Stopped, Watch};
+use robustify_watch::{Stopped, Watch, shown};
 use serde_json::json;
 
 use crate::job::{Files, Job};
@@ -152,7 +152,7 @@ fn trained(
     let name = format!("autoencoder-{}.safetensors", &digest::of_bytes(list.as_bytes())[..12]);
     let file = job.beside(&name)?;
     if file.is_file() {
-        watch.say(&format!("autoencoder: {}", file.display()));
+        watch.say(&format!("autoencoder: {}", shown(&file)));
         return Ok(file);
     }
     let config = TrainConfig { seed: files.seed, epochs, ..TrainConfig::default() };
@@ -173,7 +173,7 @@ fn trained(
         Err(anyhow::Error::from(error))
     })?;
     let losses: Vec<String> = trained.losses.iter().map(|loss| format!("{loss:.4}")).collect();
-    progress.finish(&format!("mean squared error by epoch {}; {}", losses.join(" "), file.display()));
+    progress.finish(&format!("mean squared error by epoch {}; {}", losses.join(" "), shown(&file)));
     trained.network.save(&file)?;
     Ok(file)
 }

@@ -9,7 +9,7 @@ use robustify_augment::{Corruption, Corruptor, FrostSource, Profile, Scratch, Se
 use robustify_data::{Preprocess, decode};
 use robustify_report::digest;
 use robustify_rng::Key;
-use robustify_watch::Watch;
+use robustify_watch::{Watch, shown};
 use serde_json::json;
 
 use crate::job::{Files, Job};
@@ -61,7 +61,7 @@ pub fn corrupt(job: &CorruptJob, watch: &dyn Watch) -> anyhow::Result<()> {
             Some(Traces {
                 path: path.clone(),
                 by_severity: severities.iter().map(read).collect::<anyhow::Result<_>>()?,
-                sha256: digest::of_file(path).with_context(|| path.display().to_string())?,
+                sha256: digest::of_file(path).with_context(|| shown(path))?,
             })
         }
         None => None,
@@ -87,8 +87,7 @@ fn frost(folder: &Path) -> anyhow::Result<(FrostSource, String)> {
         let path = if lossless.is_file() { lossless } else { path };
         let picture = decode::read(&path).map_err(anyhow::Error::from);
         let picture = picture.and_then(|bytes| Picture::decode(&bytes, &path, &untouched));
-        let expected =
-            || format!("--frost-dir {}: the benchmark's {} are expected", folder.display(), NAMES.join(", "));
+        let expected = || format!("--frost-dir {}: the benchmark's {} are expected", shown(folder), NAMES.join(", "));
         Ok(picture.with_context(expected)?.rgb)
     };
     let pictures: Vec<RgbImage> = NAMES.iter().map(|name| read(name)).collect::<anyhow::Result<_>>()?;
@@ -167,7 +166,7 @@ impl Work for CorruptWork {
                     let drawn = corruption == Corruption::Frost && self.frost.is_none();
                     let hint =
                         if drawn { " (recorded for the benchmark's pictures of frost? give --frost-dir)" } else { "" };
-                    format!("--noise-from {}, {corruption} at severity {severity}{hint}", traces.path.display())
+                    format!("--noise-from {}, {corruption} at severity {severity}{hint}", shown(&traces.path))
                 })?;
             }
             None => {

@@ -9,7 +9,7 @@ use robustify_augment::Scratch;
 use robustify_data::place::what_is;
 use robustify_data::{Normalize, Preprocess};
 use robustify_report::expect_folder_of;
-use robustify_watch::Watch;
+use robustify_watch::{Watch, shown};
 
 use crate::output::{Format, check_names, encode, replace};
 use crate::picture::png;
@@ -106,13 +106,13 @@ impl<'a> Job<'a> {
         ensure!(
             !resolved(path).starts_with(resolved(&self.options.input)),
             "{}: is INPUT or lies inside it, so that the next run would read results as pictures; choose another place",
-            path.display()
+            shown(path)
         );
         Ok(())
     }
 
     fn check_sheet(&self, path: &Path) -> anyhow::Result<()> {
-        let context = || format!("--sheet {}", path.display());
+        let context = || format!("--sheet {}", shown(path));
         let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         ensure!(extension == "png", "{}: the sheet is a PNG file, and is to be named so", context());
         ensure!(!path.is_dir(), "{}: is a folder; name a file", context());
@@ -129,9 +129,9 @@ impl<'a> Job<'a> {
     /// A file beside OUTPUT, whose name begins as OUTPUT's, in a folder that is made.
     pub fn beside(&self, name: &str) -> anyhow::Result<PathBuf> {
         let output = resolved(&self.options.output);
-        let file = output.file_name().with_context(|| format!("{}: nothing lies beside it", output.display()))?;
+        let file = output.file_name().with_context(|| format!("{}: nothing lies beside it", shown(&output)))?;
         let folder = output.parent().unwrap_or(&output);
-        std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made a folder", folder.display()))?;
+        std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made a folder", shown(folder)))?;
         Ok(folder.join(format!("{}.{name}", file.to_string_lossy())))
     }
 
@@ -166,7 +166,7 @@ impl<'a> Job<'a> {
         let summary = run(inputs, work, &settings, watch)?;
         let there = if summary.kept > 0 { format!(", {} were there", summary.kept) } else { String::new() };
         let manifest = options.output.join("manifest.jsonl");
-        watch.say(&format!("{} results made{there}; {}", summary.made, manifest.display()));
+        watch.say(&format!("{} results made{there}; {}", summary.made, shown(&manifest)));
         match summary.outdated {
             0 => {}
             count if options.prune => {
@@ -174,7 +174,7 @@ impl<'a> Job<'a> {
             }
             count => watch.warn(&format!(
                 "{} holds {} of pictures that INPUT does not hold, or holds changed; --prune deletes them",
-                options.output.display(),
+                shown(&options.output),
                 plural(count, "result")
             )),
         }
@@ -206,7 +206,7 @@ impl<'a> Job<'a> {
             ensure!(
                 resolved(&options.input).parent() != Some(&resolved(&folder)),
                 "{}: INPUT lies there, and a result might take its place; choose another folder",
-                folder.display()
+                shown(&folder)
             );
         }
         Ok(())
@@ -217,14 +217,14 @@ impl<'a> Job<'a> {
         ensure!(
             inputs.len() == 1 && work.variants().len() == 1,
             "{}: OUTPUT is one picture, and {} x {} are to be made; name a folder, or one corruption and one severity",
-            options.output.display(),
+            shown(&options.output),
             inputs.len(),
             work.variants().len()
         );
         ensure!(
             resolved(&options.output) != resolved(&options.input),
             "{}: OUTPUT is INPUT, which would be lost; name another file",
-            options.output.display()
+            shown(&options.output)
         );
         ensure!(!options.prune, "--prune: OUTPUT is one picture; it is for folders");
         let picture = inputs.decode(0, inputs.read(0)?, &self.preprocess)?;
@@ -241,14 +241,14 @@ impl<'a> Job<'a> {
     /// Writes a file, but over none that holds something else unless that is wanted: no manifest says whose it is.
     fn put(&self, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         if path.exists() {
-            ensure!(path.is_file(), "{}: {}; name another file", path.display(), what_is(path));
+            ensure!(path.is_file(), "{}: {}; name another file", shown(path), what_is(path));
             if std::fs::read(path).is_ok_and(|found| found == bytes) {
                 return Ok(());
             }
             ensure!(
                 self.options.force,
                 "{}: is there already, and holds something else; name another file, or replace it with --force",
-                path.display()
+                shown(path)
             );
         }
         replace(path, bytes)
@@ -288,7 +288,7 @@ fn single(options: &Files) -> anyhow::Result<Option<Format>> {
     ensure!(
         !NO_FOLDERS.contains(&extension.as_str()),
         "{}: OUTPUT is a folder, or one .png or .jpg file; arrays and archives go into a folder with --format npy or tar",
-        options.output.display()
+        shown(&options.output)
     );
     let format = match extension.as_str() {
         "png" => Format::Png,
@@ -299,7 +299,7 @@ fn single(options: &Files) -> anyhow::Result<Option<Format>> {
         bail!(
             "{}: OUTPUT is named as a picture of --format {}, and --format {} was given; leave the option out, name OUTPUT \
              otherwise, or name a folder",
-            options.output.display(),
+            shown(&options.output),
             format.name(),
             given.name()
         );

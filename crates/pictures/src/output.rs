@@ -10,7 +10,7 @@ use image::{GrayImage, RgbImage};
 use robustify_augment::{Scratch, encode_jpeg};
 use robustify_data::Preprocess;
 use robustify_report::digest;
-use robustify_watch::Watch;
+use robustify_watch::{Watch, shown};
 
 use crate::manifest::{Manifest, Record, Records};
 use crate::packed::{self, Census, Packed};
@@ -72,7 +72,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     written.map_err(|error| {
         // What went wrong first is what the caller should hear of.
         let _ = fs::remove_file(&neighbour);
-        NotWritten(format!("{}: cannot be written: {error}", path.display())).into()
+        NotWritten(format!("{}: cannot be written: {error}", shown(path))).into()
     })
 }
 
@@ -265,7 +265,7 @@ impl Maker {
             let path = self.folder.join(&relative);
             if let Some(parent) = path.parent() {
                 fs::create_dir_all(parent)
-                    .map_err(|error| NotWritten(format!("{}: cannot be made: {error}", parent.display())))?;
+                    .map_err(|error| NotWritten(format!("{}: cannot be made: {error}", shown(parent))))?;
             }
             self.expect_ours(&name, &relative, &bytes)?;
             replace(&path, &bytes)?;
@@ -313,8 +313,8 @@ fn expect_no_results(folder: &Path, format: Format, inputs: &Inputs, work: &dyn 
 pub fn not_ours(path: &Path, folder: &Path) -> String {
     format!(
         "{}: is there already and was not made by this program; remove it, or choose another folder than {}",
-        path.display(),
-        folder.display()
+        shown(path),
+        shown(folder)
     )
 }
 

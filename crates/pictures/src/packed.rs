@@ -15,7 +15,7 @@ use image::RgbImage;
 use npyz::WriterBuilder;
 use robustify_augment::Scratch;
 use robustify_report::digest;
-use robustify_watch::Watch;
+use robustify_watch::{Watch, shown};
 
 use crate::manifest::{Manifest, Record, Records};
 use crate::output::{Format, neighbour, not_ours, replace, sample};
@@ -211,7 +211,7 @@ impl Packed {
             misfits.is_empty(),
             "{}: {} {} made of other pictures, classes or severities than are asked for now, and would not fit the rest any \
              more; ask for {} too, remove {}, or choose another folder",
-            self.folder.display(),
+            shown(&self.folder),
             misfits.join(", "),
             if misfits.len() == 1 { "was" } else { "were" },
             if misfits.len() == 1 { "it" } else { "them" },
@@ -261,7 +261,7 @@ impl Packed {
             let header = file.stream_position()?;
             Ok(Writer::Array { file, header, row: u64::from(width) * u64::from(height) * 3 })
         };
-        let writer = begin().with_context(|| format!("{}: cannot be written", path.display()))?;
+        let writer = begin().with_context(|| format!("{}: cannot be written", shown(&path)))?;
         Ok(Pack { name, writer, unfinished })
     }
 
@@ -295,7 +295,7 @@ impl Packed {
                 })
             }
         };
-        written.with_context(|| format!("{}: cannot be written", self.folder.join(&pack.name).display()))
+        written.with_context(|| format!("{}: cannot be written", shown(&self.folder.join(&pack.name))))
     }
 
     /// Completes the files. Each is recorded before it gets its name: what has a name and no record is always somebody else's,
@@ -307,7 +307,7 @@ impl Packed {
                 Writer::Array { mut file, .. } => file.flush(),
                 Writer::Archive(archive) => archive.into_inner().and_then(|mut file| file.flush()),
             };
-            let failed = || format!("{}: cannot be written", path.display());
+            let failed = || format!("{}: cannot be written", shown(&path));
             let sha256 = closed.and_then(|()| digest::of_file(&unfinished.0)).with_context(failed)?;
             manifest.add(self.record(&name, sha256))?;
             fs::rename(&unfinished.0, &path).with_context(failed)?;
@@ -320,7 +320,7 @@ impl Packed {
                 replace(&path, &bytes)?;
             }
             None if known.contains_key(LABELS) && path.exists() => {
-                fs::remove_file(&path).with_context(|| format!("{}: cannot be removed", path.display()))?;
+                fs::remove_file(&path).with_context(|| format!("{}: cannot be removed", shown(&path)))?;
             }
             _ => {}
         }

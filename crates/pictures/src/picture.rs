@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{DynamicImage, ExtendedColorType, GrayImage, ImageEncoder, RgbImage};
 use robustify_data::{DataError, Preprocess, decode};
+use robustify_watch::shown;
 
 /// A decoded picture. Grey is replicated to RGB.
 pub struct Picture {
@@ -20,7 +21,7 @@ impl Picture {
     pub fn decode(bytes: &[u8], path: &Path, preprocess: &Preprocess) -> anyhow::Result<Self> {
         let image = decode::decode_any(bytes, path).map_err(fault)?;
         let alpha = image.color().has_alpha().then(|| alpha_of(&image));
-        Self { rgb: image.into_rgb8(), alpha }.preprocessed(preprocess).with_context(|| path.display().to_string())
+        Self { rgb: image.into_rgb8(), alpha }.preprocessed(preprocess).with_context(|| shown(path))
     }
 
     /// After the pixel steps of `preprocess`.
@@ -35,7 +36,7 @@ impl Picture {
 /// Why a picture cannot be read or decoded; what to do about it is for the command to say.
 pub fn fault(error: DataError) -> anyhow::Error {
     match error {
-        DataError::Image { path, reason } => anyhow!("{}: unusable image: {reason}", path.display()),
+        DataError::Image { path, reason } => anyhow!("{}: unusable image: {reason}", shown(&path)),
         error => error.into(),
     }
 }

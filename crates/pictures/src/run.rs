@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use image::RgbImage;
 use robustify_augment::Scratch;
 use robustify_data::Preprocess;
-use robustify_watch::{Stopped, Watch};
+use robustify_watch::{Stopped, Watch, shown};
 use serde_json::json;
 
 use crate::output::{Format, NotWritten, Output};
@@ -102,10 +102,10 @@ pub fn run(inputs: &Inputs, work: &dyn Work, options: &Options, watch: &dyn Watc
 /// Names what was found and is no picture, or could not be looked into.
 fn name_missing(inputs: &Inputs, options: &Options, watch: &dyn Watch) -> anyhow::Result<()> {
     for (path, reason) in &inputs.skipped {
-        watch.warn(&format!("{}: passed over: {reason}", path.display()));
+        watch.warn(&format!("{}: passed over: {reason}", shown(path)));
     }
     for (folder, reason) in &inputs.unlisted {
-        watch.warn(&format!("{}: cannot be listed, its pictures are left out: {reason}", folder.display()));
+        watch.warn(&format!("{}: cannot be listed, its pictures are left out: {reason}", shown(folder)));
     }
     ensure!(
         !options.strict || inputs.skipped.is_empty() && inputs.unlisted.is_empty(),

@@ -22,6 +22,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// A text as it can be shown to a person: what is no letter but moves the cursor, colours, or turns the writing round is
 /// spelled out (`\\n`, `\\u{1b}`). A file's name may hold all of that, and would be able to look like a message of the program.
@@ -45,6 +46,11 @@ pub fn printable(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(shown)
+}
+
+/// A path as it can be shown to a person, see [`printable`].
+pub fn shown(path: &Path) -> String {
+    printable(&path.display().to_string()).into_owned()
 }
 
 /// Control characters, separators of lines, and marks that change the direction of writing.
