@@ -139,3 +139,23 @@ fn a_finished_run_is_not_measured_or_trained_over_without_a_word() {
     assert!(replaced.status.success(), "{}", text(&replaced.stderr));
     assert!(!fixture.path("run/bench/results.csv").exists());
 }
+
+#[test]
+fn a_relative_path_of_images_is_found_again_from_another_folder() {
+    let fixture = Fixture::new();
+    let train = ["train", "--config", "main.toml", "--run-dir", "run", "methods=[\"original\"]", "data.path=data"];
+    let output = fixture.run(&train);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let stored = text(&bytes(&fixture.path("run/run.json")));
+    let folder = fixture.path("data").display().to_string();
+    assert!(stored.contains(&folder) && text(&bytes(&fixture.path("run/config.toml"))).contains("path = \"data\""));
+
+    let elsewhere = fixture.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    for command in [["bench-robustness", "--run", "../run"], ["train", "--resume", "../run"]] {
+        let output = fixture.command(&command).current_dir(&elsewhere).output().unwrap();
+        let said = text(&output.stderr);
+        let parts = [format!("give data.path={folder}"), "data.path data (".into(), elsewhere.display().to_string()];
+        assert!(output.status.code() == Some(1) && parts.iter().all(|part| said.contains(part)), "{command:?}: {said}");
+    }
+}

@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use robustify_watch::shown;
+
 use crate::error::{DataError, Result};
 use crate::folder::{holds_pictures, visible};
 use crate::memory::Split;
-use crate::place::expect_folder;
+use crate::place::{self, expect_folder};
 use crate::splits::{DataConfig, DataFormat};
 use crate::{cifar, idx};
 
@@ -25,6 +27,8 @@ pub enum Source {
 /// Where all parts of a data set come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
+    /// The data set's folder, absolute, however it was typed.
+    pub folder: PathBuf,
     /// How the files are laid out.
     pub format: DataFormat,
     /// To train on.
@@ -55,7 +59,8 @@ impl Layout {
         let files = |name: &str| name.parse().map(Source::Files);
         let validation = config.validation.as_deref().map_or(Ok(Source::HeldOut), files)?;
         let test = if reports_validation { Source::Validation } else { files(&config.test)? };
-        Ok(Self { format, train: files(&config.train)?, validation, test, divided: false })
+        let folder = place::absolute(&config.path);
+        Ok(Self { folder, format, train: files(&config.train)?, validation, test, divided: false })
     }
 }
 
@@ -79,7 +84,7 @@ fn format_of(folder: &Path) -> Result<DataFormat> {
         [(format, _)] => Ok(format),
         [(one, ref first), (other, ref second), ..] => Err(DataError::Settings(format!(
             "{}: holds {one} (`{first}`) and {other} (`{second}`); say which is meant with data.format={} or data.format={}",
-            folder.display(),
+            shown(folder),
             one.name(),
             other.name()
         ))),
@@ -138,6 +143,7 @@ impl Folders<'_> {
             (false, None) => return Err(self.missing("test", test)),
         };
         Ok(Layout {
+            folder: place::absolute(path),
             format: DataFormat::Folder,
             train: folder(train_folder),
             validation: chosen_on.map_or(Source::HeldOut, folder),
@@ -167,7 +173,7 @@ impl Folders<'_> {
             [one] => Ok(Some(one.clone())),
             several => Err(DataError::Settings(format!(
                 "{}: {} may all be `{split}`; say which is meant with data.{split}=NAME, or rename the others",
-                path.display(),
+                shown(path),
                 quoted(several)
             ))),
         }
@@ -189,7 +195,7 @@ impl Folders<'_> {
         DataError::Settings(format!(
             "{}: no {part} images: {why}; name the folder with data.{part}=NAME, or give a folder of classes as data.path, which is \
              then divided",
-            path.display()
+            shown(path)
         ))
     }
 
@@ -201,11 +207,12 @@ impl Folders<'_> {
             return Err(DataError::Settings(format!(
                 "{}: no folders `{train}` and `{test}` in it, so it is divided; then data.leave_out and data.validation have no \
                  meaning, and data.test is `{}`",
-                path.display(),
+                shown(path),
                 parts.join("` or `")
             )));
         }
         Ok(Layout {
+            folder: place::absolute(path),
             format: DataFormat::Folder,
             train: Source::Folder(path.clone()),
             validation: Source::HeldOut,

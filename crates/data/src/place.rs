@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use robustify_watch::shown;
 
 use crate::error::{DataError, Result, io_error};
 
@@ -47,13 +49,18 @@ pub fn open(path: &Path) -> Result<File> {
     if is_file { File::open(path).map_err(io_error(path, "read")) } else { Err(stranger()) }
 }
 
+/// A path from the root on: what is stored beside a relative one, which means another place in another working folder.
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// A path as it was typed, with what it means here if it is relative: where it leads, and from where.
 pub fn described(path: &Path) -> String {
-    match (path.is_absolute(), std::path::absolute(path), std::env::current_dir()) {
-        (false, Ok(absolute), Ok(here)) => {
-            format!("{} ({}, from the working folder {})", path.display(), absolute.display(), here.display())
+    match std::env::current_dir() {
+        Ok(here) if path.is_relative() => {
+            format!("{} ({}, from the working folder {})", shown(path), shown(&absolute(path)), shown(&here))
         }
-        _ => path.display().to_string(),
+        _ => shown(path),
     }
 }
 

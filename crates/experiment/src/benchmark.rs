@@ -41,8 +41,9 @@ pub fn benchmark(job: &Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Res
     expect_effect(&file, &config)?;
     let _lock = lock_folder(&job.out)?;
     let models = models(job, &config, machine, watch)?;
-    let opened = Splits::open(&config.data, watch)?;
     let started = Started::read(&job.run)?;
+    let opened = Splits::open(&config.data, watch)
+        .map_err(|error| Started::explain(started.as_ref(), &config.data.path, error))?;
     if let Some(before) = started.as_ref().and_then(|started| started.data.as_ref()) {
         let changes = UsedData::of(&opened).changes(before);
         if !changes.is_empty() {

@@ -45,6 +45,9 @@ pub struct Started {
 /// The images of a run: what tells whether somebody changed them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UsedData {
+    /// Their folder, absolute: `data.path` may be relative, and lead elsewhere when the run is measured.
+    #[serde(default)]
+    pub folder: PathBuf,
     /// Names of the classes, in the order of the labels.
     pub classes: Vec<String>,
     /// Training, validation and test part: number of images and fingerprint.
@@ -59,6 +62,7 @@ impl UsedData {
     pub fn of(splits: &Splits) -> Self {
         let part = |images: &Images| (images.len(), images.fingerprint());
         Self {
+            folder: splits.layout.folder.clone(),
             classes: splits.train.classes().to_vec(),
             parts: [part(&splits.train), part(&splits.validation), part(&splits.test)],
         }
@@ -73,6 +77,17 @@ impl UsedData {
 }
 
 impl Started {
+    /// Why images cannot be opened, with the folder where a run had them if that is there and `data.path` is not.
+    pub fn explain(started: Option<&Self>, path: &Path, error: impl Into<anyhow::Error>) -> anyhow::Error {
+        let folder = started.and_then(|started| started.data.as_ref()).map(|data| data.folder.as_path());
+        match folder.filter(|folder| !path.is_dir() && folder.is_dir()) {
+            Some(folder) => {
+                error.into().context(format!("this run's images are in {0}; give data.path={0}", folder.display()))
+            }
+            None => error.into(),
+        }
+    }
+
     /// Of a run's folder; none if there is no such record.
     ///
     /// # Errors

@@ -55,7 +55,11 @@ pub fn train(mut job: Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Resu
     let _lock = lock_folder(&job.folder)?;
     let splits = match job.splits.take() {
         Some(splits) => splits,
-        None => Splits::open_listing(&job.config.data, Some(&job.folder.join(SKIPPED)), watch)?,
+        None => {
+            let (data, before) = (&job.config.data, Started::read(&job.folder)?);
+            Splits::open_listing(data, Some(&job.folder.join(SKIPPED)), watch)
+                .map_err(|error| Started::explain(before.as_ref(), &data.path, error))?
+        }
     };
     let job = &job;
     let opened = open(job, &splits, machine, watch)?;
