@@ -8,9 +8,11 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
 use robustify_report::write_atomic;
+use robustify_watch::shown;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -71,19 +73,18 @@ impl Manifest {
         let program = concat!("robustify ", env!("CARGO_PKG_VERSION")).to_owned();
         let header = Header { program, revision: robustify_augment::REVISION, settings };
         if !path.exists() {
-            fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made a folder", folder.display()))?;
+            fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made a folder", shown(folder)))?;
             write_atomic(&path, text(&header, &Records::new())?.as_bytes())?;
         }
-        let unreadable = || format!("{}: cannot be read", path.display());
+        let unreadable = || format!("{}: cannot be read", shown(&path));
         let (mut file, refused) = match OpenOptions::new().read(true).append(true).open(&path) {
             Ok(file) => (file, None),
             Err(error) => (File::open(&path).with_context(unreadable)?, Some(error)),
         };
-        // Where a file system knows no locks, nobody is kept out.
         ensure!(
-            !matches!(file.try_lock(), Err(TryLockError::WouldBlock)),
+            locks_in_time(&file),
             "{}: another process is working in this folder; wait for it, or choose another folder",
-            folder.display()
+            shown(folder)
         );
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).with_context(unreadable)?;
@@ -93,7 +94,7 @@ impl Manifest {
             found == header,
             "{}: this folder holds results of other settings, {} by {} (revision {}); wanted are {} by {} \
              (revision {}); choose another folder or remove this one",
-            folder.display(),
+            shown(folder),
             found.settings,
             found.program,
             found.revision,
@@ -132,7 +133,7 @@ impl Manifest {
         }
         let line = serde_json::to_string(&record)? + "\n";
         let written = self.append(line.as_bytes());
-        written.with_context(|| format!("{}: cannot be written", self.folder.join(NAME).display()))?;
+        written.with_context(|| format!("{}: cannot be written", shown(&self.folder.join(NAME))))?;
         merge(&mut self.added, record);
         Ok(())
     }
@@ -173,6 +174,21 @@ impl Manifest {
     }
 }
 
+/// How long a lock is waited for: a process that was killed holds its own until all that it had is taken down.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Locks a file, unless another process holds the lock and keeps it. Where a file system knows no locks, nobody is kept out.
+fn locks_in_time(file: &File) -> bool {
+    let start = Instant::now();
+    while matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+        if start.elapsed() > PATIENCE {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    true
+}
+
 /// Removes what a killed run did not complete: manifests, arrays and archives. A single picture is written over.
 fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -205,10 +221,10 @@ fn delete(folder: &Path, results: &BTreeSet<String>) -> anyhow::Result<()> {
         ensure!(
             Path::new(result).components().all(|part| matches!(part, Component::Normal(_))),
             "{}: lists `{result}`, which is no path below this folder; remove the line by hand",
-            folder.join(NAME).display()
+            shown(&folder.join(NAME))
         );
         let path = folder.join(result);
-        fs::remove_file(&path).with_context(|| format!("{}: cannot be deleted", path.display()))?;
+        fs::remove_file(&path).with_context(|| format!("{}: cannot be deleted", shown(&path)))?;
         // Removing fails at the first folder that is not empty.
         let _ = path.ancestors().skip(1).take_while(|&above| above != folder).map(fs::remove_dir).find(Result::is_err);
     }
@@ -222,7 +238,7 @@ fn line<T: DeserializeOwned>(path: &Path, number: usize, line: &[u8]) -> anyhow:
             1 => "choose another folder, or remove this file if the folder's results may be made again",
             _ => "remove the line, and its results are made again",
         };
-        let (path, column) = (path.display(), error.column());
+        let (path, column) = (shown(path), error.column());
         anyhow!("{path}: line {number}, column {column}: this is not what this program writes; {way_out}")
     })
 }
