@@ -51,6 +51,12 @@ def main() -> None:
         (photo.convert("L") if name == "grey" else photo).save(path, quality=80, **options)
         Image.open(path).convert("RGB").save(out / f"jpeg-{name}-expected.png")
 
+    # Seeds of damaged files: lossy WebP, without and with alpha, which the tests cannot write.
+    photo.save(out / "lossy.webp", quality=80)
+    glass = photo.copy()
+    glass.putalpha(photo.convert("L"))
+    glass.save(out / "glass.webp", quality=80)
+
     blocks = np.zeros((16, 24, 3), dtype=np.uint8)
     blocks[:8, :8], blocks[:8, 8:], blocks[8:] = (250, 20, 20), (20, 250, 20), (20, 20, 250)
     exif = Image.Exif()

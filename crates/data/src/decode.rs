@@ -13,7 +13,7 @@ use libjpeg_turbo_rs::decode::pipeline::Decoder;
 use libjpeg_turbo_rs::{JpegError, PixelFormat};
 
 use crate::error::{DataError, Result, io_error};
-use crate::place;
+use crate::{place, webp};
 
 /// Most pixels of an image, twice Pillow's `MAX_IMAGE_PIXELS`, above which Pillow too refuses a file.
 pub const MAX_PIXELS: u64 = 178_956_970;
@@ -138,6 +138,9 @@ fn open<'a>(bytes: &'a [u8], path: &Path) -> Result<(ImageFormat, impl ImageDeco
     if pixels > most_pixels(format, decoder.original_color_type().bits_per_pixel(), bytes.len() as u64) {
         let length = bytes.len();
         return Err(unusable(path, format!("{width}x{height} pixels in the header, which {length} bytes cannot hold")));
+    }
+    if format == ImageFormat::WebP {
+        webp::check(bytes, (width, height)).map_err(|reason| unusable(path, reason))?;
     }
     Ok((format, decoder))
 }

@@ -53,6 +53,7 @@ mod set;
 pub mod split;
 pub mod splits;
 mod view;
+mod webp;
 
 pub use burn_dataset::Dataset;
 

@@ -211,6 +211,18 @@ fn what_is_no_picture_is_not_read_and_what_cannot_be_is_not_made_room_for() {
     bytes[29..33].copy_from_slice(&crc.sum().to_be_bytes());
     let error = decode::decode_bytes(&bytes, Path::new("a.png")).unwrap_err().to_string();
     assert!(error.contains("12288x12288") && error.contains("cannot hold"), "{error}");
+    // Nor does a frame of a WebP have more pixels than the picture, or more bytes than the file.
+    let mut webp = fs::read(golden("glass.webp")).unwrap();
+    let frame = webp.windows(4).position(|name| name == b"VP8 ").unwrap() + 8;
+    webp[frame + 6..frame + 10].copy_from_slice(&[0xff, 0x2f, 0xff, 0x2f]);
+    let error = decode::decode_bytes(&webp, Path::new("a.webp")).unwrap_err().to_string();
+    assert!(error.contains("a frame of 12287x12287 pixels in a picture of 21x13"), "{error}");
+    let whole = fs::read(golden("lossy.webp")).unwrap();
+    let error = decode::decode_bytes(&whole[..200], Path::new("a.webp")).unwrap_err().to_string();
+    assert!(error.contains("\"VP8 \"") && error.contains("is not all there"), "{error}");
+    for (name, file) in [("lossy", &whole), ("glass", &fs::read(golden("glass.webp")).unwrap())] {
+        assert_eq!(decode::decode_bytes(file, Path::new(name)).unwrap().dimensions(), (21, 13));
+    }
     // One colour takes very few bytes, and is read.
     save(dir.path(), "plain.png", &RgbImage::new(4000, 4000), ImageFormat::Png);
     save(dir.path(), "plain.jpg", &RgbImage::new(4000, 4000), ImageFormat::Jpeg);

@@ -11,7 +11,9 @@ use npyz::{DType, TypeChar};
 use robustify_data::place::what_is;
 use robustify_data::{Preprocess, decode, place};
 use robustify_report::digest;
+use robustify_watch::shown;
 
+use crate::npy;
 use crate::picture::{Picture, fault};
 
 const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
@@ -47,7 +49,7 @@ impl Inputs {
         if path.is_dir() {
             return Self::list(path);
         }
-        ensure!(path.is_file(), "{}: {}", path.display(), what_is(path));
+        ensure!(path.is_file(), "{}: {}", shown(path), what_is(path));
         if path.extension().is_some_and(|extension| extension == "npy") {
             return Ok(Self::of(path.to_owned(), read_rows(path)?));
         }
@@ -116,7 +118,7 @@ impl Inputs {
                 let rgb = RgbImage::from_raw(*width, *height, raw.bytes).context("the row was sized by the header")?;
                 Picture { rgb, alpha: None }
                     .preprocessed(preprocess)
-                    .with_context(|| format!("{}: row {index}", self.root.display()))
+                    .with_context(|| format!("{}: row {index}", shown(&self.root)))
             }
         }
     }
@@ -131,25 +133,22 @@ impl Inputs {
             let folder = if below.is_empty() { root.to_owned() } else { root.join(&below) };
             match folder.canonicalize().and_then(|real| Ok((entries(&folder)?, real))) {
                 Ok((_, real)) if read.contains(&real) => {
-                    inputs.skipped.push((folder, format!("it leads to {}, which is read already", real.display())));
+                    inputs.skipped.push((folder, format!("it leads to {}, which is read already", shown(&real))));
                 }
                 Ok((entries, real)) => {
                     read.insert(real);
                     inputs.skipped.extend(entries.iter().filter_map(|entry| found.sort(&below, entry)));
                 }
                 Err(error) if below.is_empty() => {
-                    return Err(error).with_context(|| format!("{}: cannot be listed", root.display()));
+                    return Err(error).with_context(|| format!("{}: cannot be listed", shown(root)));
                 }
                 Err(error) => inputs.unlisted.push((folder, error.to_string())),
             }
         }
         if found.files.is_empty() {
-            let unlisted = inputs.unlisted.iter().map(|(folder, why)| format!("; {}: {why}", folder.display()));
+            let unlisted = inputs.unlisted.iter().map(|(folder, why)| format!("; {}: {why}", shown(folder)));
             let unlisted: String = unlisted.collect();
-            bail!(
-                "{}: no picture in this folder; .jpg, .jpeg, .png and .webp files are read{unlisted}",
-                root.display()
-            );
+            bail!("{}: no picture in this folder; .jpg, .jpeg, .png and .webp files are read{unlisted}", shown(root));
         }
         found.files.sort();
         inputs.skipped.sort();
@@ -200,19 +199,16 @@ impl Found {
     }
 }
 
-/// Longest header of an array that is read; those of plain arrays have about a hundred bytes.
-const LONGEST_HEADER: usize = 1 << 16;
-
 fn read_rows(path: &Path) -> anyhow::Result<Source> {
     let mut file = place::open(path)?;
-    let stranger = || format!("{}: is no .npy array, or ends within its header", path.display());
+    let stranger = || format!("{}: is no .npy array, or ends within its header", shown(path));
     let length = file.metadata().with_context(stranger)?.len();
-    let header = header(&mut file).with_context(stranger)?;
+    let (header, _) = npy::header(&mut file).with_context(stranger)?;
     let array = npyz::NpyFile::new(header.as_slice()).with_context(stranger)?;
     let shape = array.shape().to_vec();
     let found = format!(
         "{}: an array of unsigned bytes, pictures x height x width x 3, in C order, is expected; found {} of {shape:?}",
-        path.display(),
+        shown(path),
         array.dtype().descr()
     );
     let bytes_and_c = matches!(array.dtype(), DType::Plain(kind) if kind.type_char() == TypeChar::Uint && kind.size_field() == 1)
@@ -228,27 +224,10 @@ fn read_rows(path: &Path) -> anyhow::Result<Source> {
     ensure!(
         there >= size,
         "{}: ends too early: {shape:?} are {size} bytes, {there} are there; copy or make the file again",
-        path.display()
+        shown(path)
     );
     let mut levels = Vec::with_capacity(usize::try_from(size)?);
-    file.take(size).read_to_end(&mut levels).with_context(|| format!("{}: cannot be read", path.display()))?;
-    ensure!(levels.len() as u64 == size, "{}: was changed while it was read; start again", path.display());
+    file.take(size).read_to_end(&mut levels).with_context(|| format!("{}: cannot be read", shown(path)))?;
+    ensure!(levels.len() as u64 == size, "{}: was changed while it was read; start again", shown(path));
     Ok(Source::Rows { width, height, levels })
-}
-
-/// The header of a `.npy` file, with its magic number. Source: NumPy enhancement proposal 1.
-fn header(file: &mut impl Read) -> anyhow::Result<Vec<u8>> {
-    let mut header = vec![0; 10];
-    file.read_exact(&mut header)?;
-    // From version 2 on, the length has four bytes.
-    if header[6] >= 2 {
-        header.resize(12, 0);
-        file.read_exact(&mut header[10..])?;
-    }
-    let length = header[8..].iter().rev().fold(0usize, |length, &byte| length << 8 | usize::from(byte));
-    ensure!(length <= LONGEST_HEADER, "a header of {length} bytes");
-    let start = header.len();
-    header.resize(start + length, 0);
-    file.read_exact(&mut header[start..])?;
-    Ok(header)
 }

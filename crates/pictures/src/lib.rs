@@ -33,6 +33,7 @@ mod corrupt;
 mod inputs;
 mod job;
 mod manifest;
+mod npy;
 mod output;
 mod packed;
 mod picture;
@@ -46,6 +47,14 @@ pub use job::Files;
 pub use output::Format;
 
 use inputs::Inputs;
+
+/// How many pictures there are in `input`, as [`corrupt`] and [`augment`] take it. None is decoded.
+///
+/// # Errors
+/// What is no picture, array or folder of pictures, or cannot be read.
+pub fn count(input: &std::path::Path) -> anyhow::Result<usize> {
+    Ok(Inputs::open(input)?.len())
+}
 
 /// An end that is no fault: why not everything was done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -5,10 +5,13 @@ use std::io::{self, BufReader};
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use npyz::npz::{NpzArchive, array_name_from_file_name};
+use npyz::npz::{NpzArchive, array_name_from_file_name, file_name_from_array_name};
 use npyz::{DType, TypeChar};
 use robustify_augment::{Severity, Trace};
 use robustify_data::place;
+use robustify_watch::shown;
+
+use crate::npy;
 
 /// The draws of one severity: the arrays whose names begin with `s<severity>_`, if there are such, else all arrays. They
 /// are taken in the order of the number behind that (`s3_0_normal`, `s3_1_uniform`) or, without numbers, of the file. Arrays
@@ -16,12 +19,12 @@ use robustify_data::place;
 pub fn read(path: &Path, severity: Severity) -> anyhow::Result<Trace> {
     let file = place::open(path)?;
     let archive = NpzArchive::new(BufReader::new(file));
-    let mut archive = archive.with_context(|| format!("{}: is no .npz archive", path.display()))?;
+    let mut archive = archive.with_context(|| format!("{}: is no .npz archive", shown(path)))?;
     // `array_names` gives them in an order that changes from run to run.
     let zip = archive.zip_archive();
     let files = (0..zip.len()).map(|index| Ok(zip.by_index_raw(index)?.name().to_owned()));
     let files: Vec<String> =
-        files.collect::<io::Result<_>>().with_context(|| format!("{}: is no .npz archive", path.display()))?;
+        files.collect::<io::Result<_>>().with_context(|| format!("{}: is no .npz archive", shown(path)))?;
     let names: Vec<String> =
         files.iter().filter_map(|file| array_name_from_file_name(file)).map(str::to_owned).collect();
     let head = format!("s{severity}_");
@@ -38,11 +41,11 @@ pub fn read(path: &Path, severity: Severity) -> anyhow::Result<Trace> {
         names.sort();
         let seed = "; a seed is no record of draws: record the arrays that it gave";
         let hint = if names.iter().any(|name| name.ends_with("seed")) { seed } else { "" };
-        bail!("{}: no draws for severity {severity}; its arrays are {}{hint}", path.display(), names.join(", "));
+        bail!("{}: no draws for severity {severity}; its arrays are {}{hint}", shown(path), names.join(", "));
     }
     let mut arrays = Vec::with_capacity(wanted.len());
     for (_, name) in wanted {
-        let values = array(&mut archive, name).with_context(|| format!("{}: array `{name}`", path.display()))?;
+        let values = array(&mut archive, name).with_context(|| format!("{}: array `{name}`", shown(path)))?;
         arrays.push((name.clone(), values));
     }
     Ok(Trace::new(arrays))
@@ -54,7 +57,17 @@ fn number(name: &str) -> usize {
     name.split('_').find_map(digits).unwrap_or(0)
 }
 
+/// Most bytes of an array: four draws of 64 bits for every sample of a picture of 3,300 x 3,300 pixels.
+const MOST_BYTES: u64 = 1 << 30;
+
 fn array(archive: &mut NpzArchive<BufReader<File>>, name: &str) -> anyhow::Result<Vec<f64>> {
+    let mut entry = archive.zip_archive().by_name(&file_name_from_array_name(name))?;
+    let (bytes, (_, count)) = (entry.size(), npy::header(&mut entry)?);
+    ensure!(
+        bytes <= MOST_BYTES && count as u64 <= bytes,
+        "{count} numbers in {bytes} bytes, of which at most {MOST_BYTES} are read"
+    );
+    drop(entry);
     let array = archive.by_name(name)?.context("is missing")?;
     ensure!(array.order() == npyz::Order::C, "C order is expected");
     let DType::Plain(kind) = array.dtype() else { bail!("plain numbers are expected") };

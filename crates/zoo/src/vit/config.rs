@@ -212,7 +212,7 @@ impl VitConfig {
     fn check_stem(&self, check: &mut impl FnMut(bool, &str)) {
         let Some(last) = self.stem.last() else { return };
         let patch = self.patch_size;
-        let stride: usize = self.stem.iter().map(|conv| conv.stride).product();
+        let stride: usize = self.stem.iter().fold(1, |stride, conv| stride.saturating_mul(conv.stride));
         check(stride == patch, &format!("the stem's strides multiply to {stride}, patch_size is {patch}"));
         let channels = last.channels;
         check(channels == self.width, &format!("the stem ends in {channels} channels, width is {}", self.width));
