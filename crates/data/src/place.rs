@@ -56,12 +56,11 @@ pub fn absolute(path: &Path) -> PathBuf {
 
 /// A path as it was typed, with what it means here if it is relative: where it leads, and from where.
 pub fn described(path: &Path) -> String {
-    match std::env::current_dir() {
-        Ok(here) if path.is_relative() => {
-            format!("{} ({}, from the working folder {})", shown(path), shown(&absolute(path)), shown(&here))
-        }
-        _ => shown(path),
+    if path.is_absolute() {
+        return shown(path);
     }
+    let here = absolute(Path::new("."));
+    format!("{} ({}, from the working folder {})", shown(path), shown(&absolute(path)), shown(&here))
 }
 
 /// Fails unless there is a folder; `what` is the setting that names it.
