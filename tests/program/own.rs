@@ -60,7 +60,7 @@ fn images_and_a_model_are_enough() {
     assert!(fixture.run(&init).status.success());
     let own = text(&bytes(&fixture.path("own.toml")));
     assert!(
-        own.contains("# test_vit.r160_in1k, by timm/config.json") && own.contains("22 images to train on"),
+        own.contains("# test_vit.r160_in1k, by timm/config.json.") && own.contains("22 images to train on"),
         "{own}"
     );
     assert!(fixture.error(&init).contains("left alone"));

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use robustify_data::Splits;
-use robustify_experiment::own::{self, Asked, Early};
+use robustify_experiment::own::{self, Asked, Derived, Early};
+use robustify_watch::Watch as _;
 use robustify_zoo::registry;
 
 use crate::args::OwnModel;
@@ -40,7 +41,12 @@ pub fn derived(
     };
     let splits = Splits::open(&early.data, console)?;
     let device = robustify_device::open(None)?;
-    let text = own::derive(&asked, &splits, &device).with_context(|| format!("--model {}", asked.named))?;
+    let Derived { text, model } =
+        own::derive(&asked, &splits, &device).with_context(|| format!("--model {}", asked.named))?;
+    console.say(&format!("model: {}; {}", model.about, model.preprocess));
+    if let Some(doubt) = &model.doubt {
+        console.warn(doubt);
+    }
     Ok((text, splits, weights))
 }
 

@@ -39,11 +39,20 @@ pub struct Asked {
     pub classes: Option<usize>,
 }
 
-/// The configuration for one's own images and model, as a commented TOML file.
+/// What came of looking at images and model.
+#[derive(Clone, Debug)]
+pub struct Derived {
+    /// The configuration, as a commented TOML file.
+    pub text: String,
+    /// The model that was found.
+    pub model: Model,
+}
+
+/// The configuration for one's own images and model.
 ///
 /// # Errors
 /// Weights that cannot be read, that fit no model of the registry, or whose class count is another than the one asked for.
-pub fn derive(asked: &Asked, splits: &Splits, device: &Device) -> anyhow::Result<String> {
+pub fn derive(asked: &Asked, splits: &Splits, device: &Device) -> anyhow::Result<Derived> {
     let has = splits.train.classes().len();
     if let Some(classes) = asked.classes.filter(|classes| *classes != has) {
         anyhow::bail!(
@@ -53,7 +62,7 @@ pub fn derive(asked: &Asked, splits: &Splits, device: &Device) -> anyhow::Result
         );
     }
     let model = Model::of(asked, device)?;
-    text::of(asked, splits, &model)
+    Ok(Derived { text: text::of(asked, splits, &model)?, model })
 }
 
 /// Of the settings beside a configuration that is yet to be made: those by which it is made.

@@ -1,6 +1,6 @@
 //! What model a file of weights is, and how its images are prepared.
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use burn::tensor::Device;
 use robustify_data::Normalize;
 use robustify_predict::{Made, RobustModel};
@@ -15,6 +15,8 @@ use super::Asked;
 pub struct Model {
     /// What it is, and how that is known, in a sentence.
     pub about: String,
+    /// What else it may be, where that would make other pixels of the images.
+    pub doubt: Option<String>,
     /// The network with as many classes as the weights have.
     pub network: ModelConfig,
     /// The name in the registry, where it has one and the network is that of the name but for classes and input size.
@@ -31,20 +33,19 @@ impl Model {
     /// Weights that cannot be read, that do not fit the model named, or that fit none.
     pub fn of(asked: &Asked, device: &Device) -> Result<Self> {
         let file = &asked.weights;
-        let said = || asked.named.clone();
-        if RobustModel::is_one(file).with_context(said)? {
-            return own(asked, device).with_context(said);
+        if RobustModel::is_one(file)? {
+            return own(asked, device);
         }
-        let checkpoint = Checkpoint::open(file).with_context(said)?;
+        let checkpoint = Checkpoint::open(file)?;
         if let Some(network) = &asked.network {
-            return sized(asked, network, &checkpoint, device).with_context(said);
+            return sized(asked, network, &checkpoint, device);
         }
         let beside = Beside::read(file)?;
-        let (entry, about) = entry(asked, beside.as_ref(), &checkpoint, device).with_context(said)?;
+        let (entry, about, doubt) = entry(asked, beside.as_ref(), &checkpoint, device)?;
         let usual = beside.as_ref().map_or(entry.preprocessing, |beside| beside.preprocessing(entry.preprocessing));
-        let network = fitted(entry, asked, &checkpoint, device).with_context(said)?;
+        let network = fitted(entry, asked, &checkpoint, device)?;
         let preprocess = preprocess_line(&of_size(usual, network.image_size()));
-        Ok(Self { about, network, name: Some(entry.name()), preprocess })
+        Ok(Self { about, doubt, network, name: Some(entry.name()), preprocess })
     }
 }
 
@@ -59,7 +60,7 @@ fn own(asked: &Asked, device: &Device) -> Result<Model> {
     );
     ensure!(asked.image_size.is_none(), "the model in it says its image size itself; leave --image-size out");
     let about = format!("`{}`, a model that this program wrote: its header says what it is", read.method);
-    Ok(Model { about, network: read.network, name: None, preprocess: read.preprocess.to_string() })
+    Ok(Model { about, doubt: None, network: read.network, name: None, preprocess: read.preprocess.to_string() })
 }
 
 /// A network whose sizes were given.
@@ -77,29 +78,34 @@ fn sized(asked: &Asked, network: &ModelConfig, checkpoint: &Checkpoint, device: 
     };
     let beside = Beside::read(&asked.weights)?;
     let prepared = beside.as_ref().map_or(usual, |beside| beside.preprocessing(usual));
-    let about = match beside {
-        Some(beside) => format!("the network that was given; {} says how images are prepared", beside.path.display()),
-        None => "the network that was given; nothing says how its images are prepared: mean and deviation of 0.5 are assumed".into(),
+    let (about, doubt) = match beside {
+        Some(beside) => {
+            (format!("the network that was given; {} says how images are prepared", beside.path.display()), None)
+        }
+        None => (
+            "the network that was given".to_owned(),
+            Some("nothing says how its images are prepared: a mean and deviation of 0.5 are assumed".to_owned()),
+        ),
     };
-    Ok(Model { about, network, name: None, preprocess: preprocess_line(&of_size(prepared, side)) })
+    Ok(Model { about, doubt, network, name: None, preprocess: preprocess_line(&of_size(prepared, side)) })
 }
 
-/// The model of the registry, and a sentence on how it was found.
+/// The model of the registry, a sentence on how it was found, and one on what else it may be.
 fn entry(
     asked: &Asked,
     beside: Option<&Beside>,
     checkpoint: &Checkpoint,
     device: &Device,
-) -> Result<(&'static Entry, String)> {
+) -> Result<(&'static Entry, String, Option<String>)> {
     if let Some(name) = &asked.model {
         let entry = registry::find(name)?;
-        return Ok((entry, format!("{}, as was asked for", entry.name())));
+        return Ok((entry, format!("{}, as was asked for", entry.name()), None));
     }
     if let Some((name, path)) = beside.and_then(|beside| Some((beside.architecture.as_ref()?, &beside.path))) {
         // A tag of the user's own is no name of the registry; the architecture is.
         let plain = name.split_once('.').map_or(name.as_str(), |(architecture, _)| architecture);
         if let Ok(entry) = registry::find(name).or_else(|_| registry::find(plain)) {
-            return Ok((entry, format!("{}, by {}", entry.name(), path.display())));
+            return Ok((entry, format!("{}, by {}", entry.name(), path.display()), None));
         }
     }
     let found = weights::recognise(checkpoint, asked.from.as_deref(), device)?;
@@ -110,14 +116,19 @@ fn entry(
         .filter(|other| preprocess_line(&other.preprocessing) != preprocess_line(&entry.preprocessing))
         .map(|other| format!("{} ({})", other.name(), preprocess_line(&other.preprocessing)))
         .collect();
-    let doubt = match others.len() {
-        0 => String::new(),
-        more => format!(
-            "; {more} other models have the same tensors and prepare images otherwise, such as {}: --model NAME names the right one",
-            others[0]
-        ),
-    };
-    Ok((entry, format!("{}, by the tensors of the file{doubt}", entry.name())))
+    let doubt = others.first().map(|first| {
+        let more = match others.len() {
+            1 => String::new(),
+            more => format!(", and {} others", more - 1),
+        };
+        format!(
+            "{first}{more} has the same tensors and prepares images otherwise; taken for {} ({}), --model NAME --weights FILE names the \
+             right one",
+            entry.name(),
+            preprocess_line(&entry.preprocessing)
+        )
+    });
+    Ok((entry, format!("{}, by the tensors of the file", entry.name()), doubt))
 }
 
 /// Of models that have the same tensors, the one whose name is in that of the file or its folder, else the first.

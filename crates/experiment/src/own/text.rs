@@ -78,9 +78,10 @@ fn original(asked: &Asked, model: &Model) -> Result<String> {
         Some(name) => format!("network = {{ model = {}, image_size = {side}, classes = {classes} }}\n", quoted(name)),
         None => format!("network = {}\n", inline(&model.network)?),
     };
+    let doubt = model.doubt.as_ref().map(|doubt| format!("# {}.\n", one_line(doubt))).unwrap_or_default();
     let from = asked.from.as_ref().map(|key| format!("from = {}\n", quoted(key))).unwrap_or_default();
     Ok(format!(
-        "[original]\n# {}.\nweights = {}\n{from}preprocess = {}\n# As many classes as the weights have; the data's are matched by name, else a linear \
+        "[original]\n# {}.\n{doubt}weights = {}\n{from}preprocess = {}\n# As many classes as the weights have; the data's are matched by name, else a linear \
          probe makes a classifier.\n{network}",
         one_line(&model.about),
         quoted(&weights),
