@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use config::{File, FileFormat};
 use robustify_methods::Config;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -67,7 +68,9 @@ pub fn parse<T: DeserializeOwned + JsonSchema + Validate>(
     given: &[String],
 ) -> anyhow::Result<T> {
     let fails = |faults| Faults { path: path.into(), beside: !given.is_empty(), faults };
-    let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| Faults {
+    // The lowest layer, over which settings are laid one by one: the crate `config` would mix a table with the one before.
+    let file = config::Config::builder().add_source(File::from_str(text, FileFormat::Toml)).build();
+    let mut table: toml::Table = file.and_then(config::Config::try_deserialize).map_err(|error| Faults {
         path: path.into(),
         beside: false,
         faults: vec![error.to_string().trim_end().to_owned()],
