@@ -23,7 +23,8 @@ const HELP: &str = "\
 cargo xtask bench-models [--backend tch --torch-venv DIR] [options]
 
 Measures a forward pass, and a step of training with AdamW, on flex, on LibTorch where `--torch-venv` leads to it, and on PyTorch, in
-turn, and prints one table of images per second, by the clock and by processor time, with ratios to PyTorch.
+turn, and prints images per second, by the clock and by processor time, with ratios to PyTorch: first the models that both
+compute alike, then those of which ours leaves something out.
 
 Options:
   --models A,B    these models alone, by the keys of crates/bench/peers/models.json
@@ -34,10 +35,14 @@ Options:
   --python PATH   a Python with torch (default: that of --torch-venv, or of the active environment)
 ";
 
-/// What a reader must know to judge the ratios.
-const NOTES: &str = "
-Ratios are to the best row of PyTorch in the same column. A class-token ViT is not the same work on both sides: ours computes
-the last block for the class token alone, PyTorch (as timm) for all tokens; the model that ends in `_mean` is the same work.
+/// What stands above the table of models that both sides compute alike.
+const SAME_WORK: &str = "The same work on both sides. Ratios are to the best row of PyTorch in the same column.\n\n";
+
+/// What stands above the other table.
+const SHORTCUT: &str = "
+The class-token shortcut, which is NOT the same work: the classifier reads the class token alone, so ours computes the last block
+for that token only, and PyTorch (as timm) for all tokens.
+
 ";
 
 /// Makes OpenMP's threads sleep while they wait.
@@ -52,7 +57,7 @@ pub fn run(request: &Request) -> Result<ExitCode> {
     }
     let models = options.chosen()?;
     let (peers, skipped) = peers(request, &options);
-    let busy = load().filter(|load| *load > 0.5);
+    let load_before = load();
     let mut measured = Vec::new();
     for model in &models {
         for round in 1..=options.rounds {
@@ -62,15 +67,22 @@ pub fn run(request: &Request) -> Result<ExitCode> {
             }
         }
     }
-    print!("{}{NOTES}", table(&measured));
+    let (shortcut, same): (Vec<_>, Vec<_>) = measured.iter().partition(|row| takes_shortcut(&row.model));
+    for (heading, rows) in [(SAME_WORK, same), (SHORTCUT, shortcut)] {
+        if !rows.is_empty() {
+            print!("{heading}{}", table(&rows));
+        }
+    }
+    println!("\n{}", circumstances(load_before));
     if let Some(path) = &options.json {
         let rows: Vec<Value> = measured.iter().map(Measurement::json).collect();
         let text = serde_json::to_string_pretty(&rows)? + "\n";
         std::fs::write(path, text).with_context(|| format!("{} could not be written", path.display()))?;
     }
-    if let Some(load) = busy {
+    if let Some(load) = load_before.filter(|load| *load > 0.5) {
         println!(
-            "\nThe machine was busy: a load of {load} before the start. These numbers compare nothing; repeat them on an idle one."
+            "\nThe machine was busy: a load of {load} before the start. Images per second by the clock compare nothing, and those per second \
+             of processor time only roughly; repeat them on an idle one."
         );
     }
     for (name, reason) in skipped {
@@ -82,6 +94,36 @@ pub fn run(request: &Request) -> Result<ExitCode> {
 /// The load average of the last minute, where the system tells it.
 pub fn load() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
+}
+
+/// Commit, command, machine and load: without them a number cannot be judged.
+fn circumstances(load_before: Option<f64>) -> String {
+    let commit = cargo::shell().ok().and_then(|shell| {
+        let [commit, changes] =
+            [&["rev-parse", "--short", "HEAD"][..], &["status", "--porcelain", "--untracked-files=no"]]
+                .map(|args| shell.cmd("git").args(args).quiet().ignore_stderr().read());
+        Some(format!("{}{}", commit.ok()?, if changes.ok()?.is_empty() { "" } else { " with changes" }))
+    });
+    let processor = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
+        let (_, name) = text.lines().find(|line| line.starts_with("model name"))?.split_once(':')?;
+        Some(name.trim().to_owned())
+    });
+    let unknown = || "unknown".to_owned();
+    let [before, after] = [load_before, load()].map(|load| load.map_or_else(unknown, |load| load.to_string()));
+    format!(
+        "Commit {}; `cargo xtask {}`; {} cores, processor {}; load {before} before, {after} after.",
+        commit.unwrap_or_else(unknown),
+        std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+        std::thread::available_parallelism().map_or_else(|_| unknown(), |cores| cores.to_string()),
+        processor.unwrap_or_else(unknown),
+    )
+}
+
+/// Whether our forward of a model leaves out what its classifier does not read: the other tokens of a ViT's last block.
+fn takes_shortcut(model: &str) -> bool {
+    let models: Value = serde_json::from_str(MODELS).unwrap_or_default();
+    let config = &models[model];
+    config["architecture"] == "vit" && config["pool"] != "mean"
 }
 
 #[derive(Debug, PartialEq)]
@@ -294,16 +336,16 @@ fn keep_best(measured: &mut Vec<Measurement>, round: Vec<Measurement>) {
 }
 
 /// A table in Markdown: a row a measurement, ratios to PyTorch where PyTorch was measured.
-fn table(measured: &[Measurement]) -> String {
+fn table(measured: &[&Measurement]) -> String {
     let mut text = String::from(
         "| model | work | peer | images/s | ratio | images/CPU-s | ratio |\n|---|---|---|---:|---:|---:|---:|\n",
     );
-    let mut rows: Vec<&Measurement> = measured.iter().collect();
+    let mut rows = measured.to_vec();
     // Stable: within a model and a work, the peers keep the order they were measured in.
     rows.sort_by(|a, b| (&a.model, &a.work).cmp(&(&b.model, &b.work)));
     for row in rows {
         let same = |other: &&Measurement| (&other.model, &other.work) == (&row.model, &row.work);
-        let peers = || measured.iter().filter(same).filter(|other| other.peer.starts_with("PyTorch"));
+        let peers = || measured.iter().copied().filter(same).filter(|other| other.peer.starts_with("PyTorch"));
         let ratio = |of: fn(&Measurement) -> f64| match peers().map(of).reduce(f64::max) {
             Some(best) => format!("{:.2}", of(row) / best),
             None => "-".into(),
@@ -339,7 +381,7 @@ mod tests {
         let [flex, spinning, passive] =
             [("flex", 30.0), ("PyTorch 2.9.0", 15.0), ("PyTorch 2.9.0, passive wait", 60.0)]
                 .map(|(p, n)| measurement(p, n));
-        let text = table(&[flex, spinning, passive]);
+        let text = table(&[&flex, &spinning, &passive]);
         let rows: Vec<&str> = text.lines().skip(2).collect();
         let expected = [
             "| m | train | flex | 30.0 | 0.50 | 10.0 | 1.00 |",
@@ -347,7 +389,14 @@ mod tests {
             "| m | train | PyTorch 2.9.0, passive wait | 60.0 | 1.00 | 10.0 | 1.00 |",
         ];
         assert_eq!(rows, expected);
-        assert!(table(&[measurement("flex", 30.0)]).ends_with("| m | train | flex | 30.0 | - | 10.0 | - |\n"));
+        assert!(table(&[&measurement("flex", 30.0)]).ends_with("| m | train | flex | 30.0 | - | 10.0 | - |\n"));
+    }
+
+    #[test]
+    fn only_class_token_networks_take_the_shortcut() {
+        let models: serde_json::Map<String, Value> = serde_json::from_str(MODELS).unwrap();
+        let found: Vec<&str> = models.keys().map(String::as_str).filter(|model| takes_shortcut(model)).collect();
+        assert_eq!(found, ["vit_d128_L4_h4_conv", "vit_d192_L6_h3_p4"]);
     }
 
     #[test]
