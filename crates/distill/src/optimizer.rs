@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients as BurnGradients, Tensor, TensorData};
+use robustify_kernels::AdamWStep;
 use robustify_zoo::weights::{Entry, ParameterPath, State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -236,26 +237,24 @@ impl AdamW {
         old: Tensor<1>,
         g: Tensor<1>,
     ) -> Tensor<1> {
-        let [beta1, beta2] = config.betas;
-        let [m, v] = match self.moments.remove(name) {
-            Some([m, v]) => [m * beta1 + g.clone() * (1.0 - beta1), v * beta2 + g.clone() * g * (1.0 - beta2)],
-            None => [g.clone() * (1.0 - beta1), g.clone() * g * (1.0 - beta2)],
-        };
+        let moments = self.moments.remove(name).unwrap_or_else(|| [g.zeros_like(), g.zeros_like()]);
         let steps = self.steps as i32;
-        let (bias1, bias2) = (1.0 - beta1.powi(steps), 1.0 - beta2.powi(steps));
-        let denominator = v.clone().sqrt() / bias2.sqrt() + config.eps;
-        let update = m.clone() / denominator * (rate / bias1);
-        self.moments.insert(name.to_owned(), [m, v]);
-        let kept = match config.decay_to {
-            _ if !decay => old,
-            DecayTo::Zero => old * (1.0 - rate * config.weight_decay),
+        let [bias1, bias2] = config.betas.map(|beta| 1.0 - beta.powi(steps));
+        let pull = rate * config.weight_decay;
+        let (old, keep) = match config.decay_to {
+            _ if !decay => (old, 1.0),
+            DecayTo::Zero => (old, 1.0 - pull),
             DecayTo::Start => {
                 let start =
                     self.start.get(name).expect("decay_towards is called before a step that decays to the start");
-                old.clone() - (old - start.clone()) * (rate * config.weight_decay)
+                (old.clone() - (old - start.clone()) * pull, 1.0)
             }
         };
-        kept - update
+        let step =
+            AdamWStep { keep, rate: rate / bias1, betas: config.betas, root_bias: bias2.sqrt(), eps: config.eps };
+        let (new, moments) = robustify_kernels::adamw(old, moments, g, &step);
+        self.moments.insert(name.to_owned(), moments);
+        new
     }
 
     /// The moments for a checkpoint, under `m.` and `v.` before the parameter's name.

@@ -1,6 +1,7 @@
 //! Where the time of a Vision Transformer's block and of a residual network's goes on one thread: milliseconds a forward and a
-//! forward with backward of every op, of the kernels and of the compositions they replace, and the share of the machine's peak
-//! that they reach. Products count with those that meet padding, which kernels leave out on small maps: a share can exceed 1.
+//! forward with backward of every op, of the kernels and of the compositions they replace, the op's share of the time, and the
+//! share of the core's peak that it reaches. The peak is that of fused multiply-adds on registers alone. Products count with those
+//! that meet padding, which kernels leave out on small maps: a share can exceed 1.
 //!
 //! ```text
 //! cargo run --release -p robustify-kernels --example ops
@@ -13,12 +14,17 @@
 //! as the program has it (see `crates/cli/src/allocator.rs`), and fresh pages are not part of what is measured.
 #![allow(clippy::print_stdout, reason = "a table is what this program is for")]
 
+use std::cell::Cell;
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor, activation, module};
 use cpu_time::ThreadTime;
-use robustify_kernels::{Extras, Then, batch_norm_train, conv2d, gelu, layer_norm, linear, self_attention};
+use pulp::{Arch, Simd, WithSimd};
+use robustify_kernels::{
+    AdamWStep, Extras, Then, adamw, batch_norm_train, conv2d, gelu, layer_norm, linear, self_attention,
+};
 
 /// A block's shapes: rows (images), tokens, width and heads; the hidden layer is four times as wide.
 const SHAPES: [(&str, [usize; 4]); 2] = [("32 px, d192 h3", [32, 65, 192, 3]), ("224 px, ViT-S/16", [8, 197, 384, 6])];
@@ -56,27 +62,56 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let device = robustify_device::open(Some(&backend))?;
     // One thread: what a shard gets in training.
     rayon::ThreadPoolBuilder::new().num_threads(1).build()?.install(|| {
-        let peak = peak(&device);
-        println!("A square product of 512 reaches {peak:.0} GFLOP/s, which is called the peak here.");
+        let peak = peak();
+        println!("The peak of a core: {peak:.0} GFLOP/s.");
+        optimizer(&device);
         for (name, shape) in SHAPES {
-            println!("\n{name}, {} images: ms as a kernel, composed, ratio; share of the peak", shape[0]);
+            println!("\n{name}, {} images: ms as a kernel, composed, ratio; share of the time, of the peak", shape[0]);
             table(&ops(shape, &device), peak);
         }
         for (name, shape) in MAPS {
-            println!("\n{name}, {} images: ms as a kernel, composed, ratio; share of the peak", shape[0]);
+            println!("\n{name}, {} images: ms as a kernel, composed, ratio; share of the time, of the peak", shape[0]);
             table(&residual_ops(shape, &device), peak);
         }
-        println!("\nSmall maps, 32 images: ms as a kernel, composed, ratio; share of the peak");
+        println!("\nSmall maps, 32 images: ms as a kernel, composed, ratio; share of the time, of the peak");
         table(&SMALL.map(|(name, shape)| convolution(name, 1, shape, &device)), peak);
     });
     Ok(())
 }
 
-/// GFLOP/s of a large product, the best of several.
-fn peak(device: &Device) -> f64 {
-    let square = || Tensor::<2>::random([512, 512], Distribution::Normal(0.0, 1.0), device);
-    let (a, b) = (square(), square());
-    2.0 * 0.512_f64.powi(3) / fastest(|| drop(a.clone().matmul(b.clone())))
+/// GFLOP/s of fused multiply-adds on registers, the best of several.
+fn peak() -> f64 {
+    const TIMES: usize = 1_000_000;
+    /// Independent sums: more than a multiply-add takes cycles on any unit, and no more than there are registers.
+    const SUMS: usize = 12;
+
+    struct Loop;
+
+    impl WithSimd for Loop {
+        type Output = usize;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> usize {
+            let (factor, term) = (simd.splat_f32s(0.5), simd.splat_f32s(black_box(0.25)));
+            let mut sums = [simd.splat_f32s(0.0); SUMS];
+            for _ in 0..TIMES {
+                for sum in &mut sums {
+                    *sum = simd.mul_add_e_f32s(*sum, factor, term);
+                }
+            }
+            for sum in sums {
+                black_box(simd.reduce_sum_f32s(sum));
+            }
+            2 * TIMES * SUMS * S::F32_LANES
+        }
+    }
+
+    let flops = Arch::new().dispatch(Loop) as f64;
+    flops
+        / 1e9
+        / fastest(|| {
+            black_box(Arch::new().dispatch(Loop));
+        })
 }
 
 /// The shortest of many times in seconds of this thread's processor; a busy machine only ever adds to it.
@@ -94,20 +129,49 @@ fn fastest(work: impl Fn()) -> f64 {
 
 fn table(ops: &[Op], peak: f64) {
     for (work, backward) in [("forward", false), ("with backward", true)] {
-        let (mut sums, mut products) = ([0.0; 2], 0.0);
-        for op in ops {
-            let [kernel, composed] = [&op.kernel, &op.composed].map(|run| fastest(|| run(backward)) * op.times as f64);
-            let flops = 2.0 * op.products * op.times as f64 * if backward { 3.0 } else { 1.0 };
+        let times: Vec<[f64; 2]> = ops
+            .iter()
+            .map(|op| [&op.kernel, &op.composed].map(|run| fastest(|| run(backward)) * op.times as f64))
+            .collect();
+        let flops = |op: &Op| 2.0 * op.products * op.times as f64 * if backward { 3.0 } else { 1.0 };
+        let total = [0, 1].map(|side| times.iter().map(|times| times[side]).sum::<f64>());
+        let line = |name: &str, [kernel, composed]: [f64; 2], flops: f64| {
+            let (ratio, time) = (composed / kernel, kernel / total[0]);
             let share = if flops > 0.0 { format!("{:.2}", flops / kernel / peak) } else { String::new() };
-            let (name, ratio) = (op.name, composed / kernel);
-            println!("{work:14} {name:13} {:8.3} {:8.3} {ratio:6.2} {share:>6}", 1e3 * kernel, 1e3 * composed);
-            sums = [sums[0] + kernel, sums[1] + composed];
-            products += flops;
+            let [kernel, composed] = [1e3 * kernel, 1e3 * composed];
+            println!("{work:14} {name:13} {kernel:8.3} {composed:8.3} {ratio:6.2} {time:6.2} {share:>6}");
+        };
+        for (op, times) in ops.iter().zip(&times) {
+            line(op.name, *times, flops(op));
         }
-        let [kernel, composed] = sums;
-        let (ratio, share) = (composed / kernel, products / kernel / peak);
-        println!("{work:14} block         {:8.3} {:8.3} {ratio:6.2} {share:6.2}", 1e3 * kernel, 1e3 * composed);
+        line("block", total, ops.iter().map(flops).sum());
     }
+}
+
+/// A step of AdamW on a million parameters, as a kernel and as the ops that it replaces.
+fn optimizer(device: &Device) {
+    let random = || Tensor::<1>::random([1 << 20], Distribution::Uniform(0.0, 1.0), device);
+    let [x, m, v, g] = [(); 4].map(|()| random());
+    let step = AdamWStep { keep: 0.999, rate: 1e-3, betas: [0.9, 0.999], root_bias: 0.5, eps: 1e-8 };
+    // A step owns what it changes, and works in place.
+    let state = Cell::new(Some((x, [m, v])));
+    let kernel = fastest(|| {
+        state.set(state.take().map(|(x, moments)| adamw(x, moments, g.clone(), &step)));
+    });
+    let composed = fastest(|| {
+        state.set(state.take().map(|(x, [m, v])| {
+            let m = m * 0.9 + g.clone() * 0.1;
+            let v = v * 0.999 + g.clone() * g.clone() * 0.001;
+            let update = m.clone() / (v.clone().sqrt() / step.root_bias + step.eps) * step.rate;
+            (x * step.keep - update, [m, v])
+        }));
+    });
+    println!(
+        "AdamW, a million parameters: {:.3} ms as a kernel, {:.3} composed, {:.2}",
+        1e3 * kernel,
+        1e3 * composed,
+        composed / kernel
+    );
 }
 
 /// The ops of a block in their order.

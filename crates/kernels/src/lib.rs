@@ -34,6 +34,7 @@
 #![deny(missing_docs)]
 
 mod activation;
+mod adamw;
 mod attention;
 mod batch_norm;
 #[cfg(feature = "flex")]
@@ -60,6 +61,7 @@ mod tch;
 mod threads;
 
 pub use activation::{gelu, quick_gelu};
+pub use adamw::{AdamWStep, adamw};
 pub use attention::{Extras, self_attention};
 pub use batch_norm::{Then, batch_norm, batch_norm_train};
 pub use conv2d::conv2d;

@@ -2,7 +2,7 @@
 //! that are not contiguous.
 
 use burn::tensor::{DType, Device, Tensor, TensorData, activation};
-use robustify_kernels::{Extras, Then};
+use robustify_kernels::{AdamWStep, Extras, Then};
 
 /// Every backend in this build that has kernels, under autodiff: they run where the inputs are `f32`.
 fn devices() -> impl Iterator<Item = Device> {
@@ -145,6 +145,27 @@ fn linear_agrees_with_its_composition() {
             ];
             for (kernel, composed) in pairs {
                 Comparison { name: name.clone(), kernel, composed }.check();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_step_of_adamw_is_that_of_its_formula_and_leaves_what_others_read() {
+    let step = AdamWStep { keep: 0.99, rate: 0.1, betas: [0.9, 0.999], root_bias: 0.5, eps: 1e-8 };
+    for device in devices() {
+        let device = device.without_autodiff();
+        for length in [1, 33, 70_001] {
+            let [x, m, gradient] = [1, 2, 3].map(|seed| Tensor::<1>::from_data(noise([length], seed), &device));
+            let v = m.clone().abs();
+            let (new, moments) = robustify_kernels::adamw(x.clone(), [m.clone(), v.clone()], gradient.clone(), &step);
+            assert_eq!(x.clone().into_data(), noise([length], 1));
+            let expected_m = m * 0.9 + gradient.clone() * 0.1;
+            let expected_v = v * 0.999 + gradient.clone() * gradient * 0.001;
+            let expected = x * 0.99 - expected_m.clone() / (expected_v.clone().sqrt() / 0.5 + 1e-8) * 0.1;
+            let [m, v] = moments;
+            for (found, expected) in [(new, expected), (m, expected_m), (v, expected_v)] {
+                assert!(difference(found, expected) < 1e-6);
             }
         }
     }
