@@ -196,6 +196,8 @@ fn class_folders(root: &Path, skipped: &mut Vec<Skipped>) -> Result<BTreeMap<Str
         let around = || fs::canonicalize(root).ok().zip(fs::canonicalize(&path).ok());
         if path.is_dir() && around().is_some_and(|(root, class)| root.starts_with(class)) {
             skipped.push(skip(&path, "is a link to a folder around it"));
+        } else if path.is_dir() && path.file_name().is_some_and(|name| name.to_str().is_none()) {
+            skipped.push(skip(&path, "has a name that is no UTF-8 text, so it cannot be that of a class; rename it"));
         } else if path.is_dir() {
             folders.insert(name, path);
         } else {

@@ -39,6 +39,11 @@ pub fn benchmark(job: &Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Res
     let file = job.run.join(run::CONFIG);
     let config: Config = settings::load(&file, &job.settings)?;
     expect_effect(&file, &config)?;
+    ensure!(
+        !run::is_run(&job.out),
+        "{}: is the folder of a run, whose own results would go; leave --out out, or name another folder",
+        job.out.display()
+    );
     let _lock = lock_folder(&job.out)?;
     let models = models(job, &config, machine, watch)?;
     let started = Started::read(&job.run)?;

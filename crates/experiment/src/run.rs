@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use burn::tensor::Device;
 use robustify_data::{Images, Splits};
-use robustify_methods::{Config, Fitted};
+use robustify_methods::lab::classes::list;
+use robustify_methods::{Config, Fitted, METHODS};
 use robustify_predict::RobustModel;
 use robustify_report::write_atomic;
 use serde::{Deserialize, Serialize};
@@ -72,7 +73,16 @@ impl UsedData {
     pub fn changes(&self, before: &Self) -> Vec<String> {
         let parts = PARTS.iter().zip(self.parts.iter().zip(&before.parts));
         let changed = parts.filter(|(_, (now, then))| now != then);
-        changed.map(|(part, (now, then))| format!("{} {part} images then, {} now", then.0, now.0)).collect()
+        let mut changes: Vec<String> = changed
+            .map(|(part, (now, then))| {
+                let other = if now.0 == then.0 { "other " } else { "" };
+                format!("{} {part} images then, {other}{} now", then.0, now.0)
+            })
+            .collect();
+        if self.classes != before.classes {
+            changes.push(format!("classes {} then, {} now", list(&before.classes), list(&self.classes)));
+        }
+        changes
     }
 }
 
@@ -153,7 +163,8 @@ pub fn read_models(folder: &Path, only: &[String], device: &Device) -> anyhow::R
         bail!("{}: no model `{unknown}` in this run; it has {}", folder.display(), started.models.join(", "));
     }
     let wanted = started.models.iter().filter(|name| only.is_empty() || only.contains(name));
-    wanted.map(|name| Ok(RobustModel::read(&model_file(folder, name), device)?)).collect()
+    let again = || format!("`train --resume {}` makes models of this run again", folder.display());
+    wanted.map(|name| RobustModel::read(&model_file(folder, name), device).with_context(again)).collect()
 }
 
 /// An error if a folder holds a finished run of another configuration, other images, or other seeds, whose models and results would
@@ -179,7 +190,7 @@ pub fn expect_free(folder: &Path, config: &Config, started: &Started) -> anyhow:
     if !changed.is_empty() {
         bail!(
             "{}: a finished run is there, with other settings or images: {}. --run-dir DIR puts the new one elsewhere, --overwrite replaces \
-             models and results, --resume {} prints the finished one's table again",
+             models and results, `bench-robustness --run {}` measures the finished one again",
             folder.display(),
             changed.join(", "),
             folder.display()
@@ -191,7 +202,14 @@ pub fn expect_free(folder: &Path, config: &Config, started: &Started) -> anyhow:
 /// The keys of settings by which models or results are others than with the configuration `old`, a TOML text. Another rule works on the
 /// same answers, and further methods leave the others as they are.
 fn changes(old: &str, config: &Config) -> anyhow::Result<Vec<String>> {
-    let (old, new): (toml::Table, _) = (toml::from_str(old)?, toml::Table::try_from(config)?);
+    let (mut old, mut new): (toml::Table, _) = (toml::from_str(old)?, toml::Table::try_from(config)?);
+    // A method without settings has an empty table, so that each setting of one has its own key.
+    for name in METHODS.iter().map(|method| method.name()) {
+        for table in [&mut old, &mut new] {
+            let settings = table.entry("method").or_insert_with(|| toml::Table::new().into()).as_table_mut();
+            settings.map(|settings| settings.entry(name).or_insert_with(|| toml::Table::new().into()));
+        }
+    }
     let mut changed = Vec::new();
     settings::differences("", &old, &new, &mut changed);
     let methods =
@@ -200,10 +218,17 @@ fn changes(old: &str, config: &Config) -> anyhow::Result<Vec<String>> {
     let grows = kept.iter().all(|method| asked.contains(method));
     let harmless = ["name", "checkpoint_seconds", "data.strict"];
     changed.retain(|key| {
-        let is_further = grows && key == "methods";
+        let of_method = key.strip_prefix("method.").and_then(|key| key.split('.').next());
+        let is_new = of_method.is_some_and(|name| !kept.iter().any(|kept| kept.as_str() == Some(name)));
+        let is_further = grows && (key == "methods" || is_new);
         !(key.starts_with("select.rule") || harmless.contains(&key.as_str()) || is_further)
     });
     Ok(changed)
+}
+
+/// Whether a folder is that of a run.
+pub(crate) fn is_run(folder: &Path) -> bool {
+    folder.join(STARTED).exists()
 }
 
 /// Whether a run's folder holds models or results.

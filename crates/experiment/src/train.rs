@@ -52,6 +52,7 @@ pub fn train(mut job: Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Resu
         "vary is empty, so {} seeds would all be the same run; name what they vary: teacher, views, heads, masks",
         job.seeds
     );
+    expect_outside(&job.folder, &job.config.data.path)?;
     let _lock = lock_folder(&job.folder)?;
     let splits = match job.splits.take() {
         Some(splits) => splits,
@@ -88,6 +89,21 @@ pub fn train(mut job: Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Resu
         report.runs.write(&job.folder.join(summary::SEEDS))?;
     }
     Ok(report)
+}
+
+/// An error if a run's folder lies among the images, where its files would be taken for more of them.
+fn expect_outside(folder: &Path, data: &Path) -> anyhow::Result<()> {
+    let (Ok(absolute), Ok(data)) = (std::path::absolute(folder), data.canonicalize()) else { return Ok(()) };
+    // The folder may not be there yet; whatever is, may be a link.
+    let there = absolute.ancestors().find_map(|parent| Some((parent, parent.canonicalize().ok()?)));
+    let real = there.map(|(parent, real)| real.join(absolute.strip_prefix(parent).unwrap_or(Path::new(""))));
+    anyhow::ensure!(
+        !real.is_some_and(|real| real.starts_with(&data)),
+        "run folder {}: lies among the images in {}; name another with --run-dir",
+        folder.display(),
+        data.display()
+    );
+    Ok(())
 }
 
 /// The models that methods start from: the large one, and a teacher if it has a file.

@@ -103,8 +103,7 @@ fn entry(
     }
     if let Some((name, path)) = beside.and_then(|beside| Some((beside.architecture.as_ref()?, &beside.path))) {
         // A tag of the user's own is no name of the registry; the architecture is.
-        let plain = name.split_once('.').map_or(name.as_str(), |(architecture, _)| architecture);
-        if let Ok(entry) = registry::find(name).or_else(|_| registry::find(plain)) {
+        if let Ok(entry) = registry::find_architecture(name) {
             return Ok((entry, format!("{}, by {}", entry.name(), path.display()), None));
         }
     }

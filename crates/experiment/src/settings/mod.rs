@@ -54,7 +54,10 @@ impl std::error::Error for Faults {}
 /// A file that cannot be read or is no TOML, a setting that is none, and [`Faults`]: unknown keys, values of the wrong kind and
 /// settings that are missing, all at once; then whatever does not fit together, all at once.
 pub fn load<T: DeserializeOwned + JsonSchema + Validate>(path: &Path, given: &[String]) -> anyhow::Result<T> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("configuration file {}", path.display()))?;
+    let file = || format!("configuration file {}", path.display());
+    // Opening a pipe would wait for somebody to write into it.
+    anyhow::ensure!(path.metadata().with_context(file)?.is_file(), "{}: it is no file", file());
+    let text = std::fs::read_to_string(path).with_context(file)?;
     parse(&text, path, given)
 }
 

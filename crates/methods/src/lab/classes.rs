@@ -1,6 +1,6 @@
 //! Which of a model's classes are those of the data: by their names, where the model's are known.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::{Result, bail};
 
@@ -33,12 +33,19 @@ impl KnownClasses {
     /// # Errors
     /// The names of the data that it does not have.
     pub fn all_places(&self, wanted: &[String]) -> Result<Vec<usize>, Vec<String>> {
-        let mut taken = HashMap::new();
+        let found = self.places(wanted);
+        let is_exact = |name: &String, place: usize| self.names[place].contains(name);
+        let pairs = || wanted.iter().zip(&found);
+        let exact: HashSet<usize> =
+            pairs().filter_map(|(name, place)| place.filter(|&place| is_exact(name, place))).collect();
+        let mut taken = HashSet::new();
         let (mut places, mut unknown) = (Vec::new(), Vec::new());
-        for (name, place) in wanted.iter().zip(self.places(wanted)) {
-            match place {
-                Some(place) if taken.insert(place, name).is_none() => places.push(place),
-                _ => unknown.push(name.clone()),
+        for (name, place) in pairs() {
+            // A name that is only alike gives way to one that is the same.
+            let place = place.filter(|&place| is_exact(name, place) || !exact.contains(&place));
+            match place.filter(|&place| taken.insert(place)) {
+                Some(place) => places.push(place),
+                None => unknown.push(name.clone()),
             }
         }
         if unknown.is_empty() { Ok(places) } else { Err(unknown) }
@@ -144,7 +151,7 @@ mod tests {
         let Use::Probe(why) = choose(&["cat", "mouse"]) else { panic!("a mouse is none of them") };
         assert!(why.contains("mouse") && why.contains("original.classes"), "{why}");
         // Two folders that would be one class are not taken for it.
-        assert!(matches!(choose(&["cat", "CAT"]), Use::Probe(_)));
+        assert!(matches!(choose(&["CAT", "cat"]), Use::Probe(why) if why.contains("CAT")));
         assert!(usage(3, Some(&known), &owned(&["cat"])).is_err());
         assert!(matches!(usage(2, None, &owned(&["a", "b"])).unwrap(), Use::Whole(why) if why.contains("order")));
         assert!(matches!(usage(3, None, &owned(&["a", "b"])).unwrap(), Use::Probe(_)));

@@ -78,6 +78,15 @@ pub fn find(name: &str) -> Result<&'static Entry, ZooError> {
     entries().find(matches).ok_or_else(|| ZooError::UnknownModel { name: name.to_owned(), near: near(name) })
 }
 
+/// The model of a name, or else of its architecture: weights with a tag of somebody's own have the network of the architecture.
+///
+/// # Errors
+/// As [`find`].
+pub fn find_architecture(name: &str) -> Result<&'static Entry, ZooError> {
+    let plain = name.split_once('.').map_or(name, |(architecture, _)| architecture);
+    find(name).or_else(|error| find(plain).map_err(|_| error))
+}
+
 /// The names that are spelled most alike: of architectures, or with their tags when the name has one.
 fn near(name: &str) -> Vec<String> {
     let lower = name.to_lowercase();

@@ -64,6 +64,13 @@ impl Beside {
     pub fn read(weights: &Path) -> Result<Option<Self>, ZooError> {
         let folder = if weights.is_dir() { weights } else { weights.parent().unwrap_or(Path::new("")) };
         let path = folder.join("config.json");
+        // Opening a pipe would wait for somebody to write into it.
+        if path.metadata().is_ok_and(|about| !about.is_file()) {
+            return Err(ZooError::Format {
+                path,
+                reason: "it is no file; take it away from beside the weights".into(),
+            });
+        }
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -74,6 +81,9 @@ impl Beside {
             reason: format!("the configuration beside the weights is not as timm or transformers write it: {error}"),
         })?;
         let Config { architecture, pretrained_cfg: prepared, names } = config;
+        if let Some(fault) = prepared.fault() {
+            return Err(ZooError::Format { path, reason: format!("the configuration beside the weights: {fault}") });
+        }
         let architecture = architecture.map(|name| match prepared.tag.as_deref() {
             Some(tag) if !tag.is_empty() && !name.contains('.') => format!("{name}.{tag}"),
             _ => name,
@@ -93,12 +103,22 @@ impl Beside {
         };
         Preprocessing {
             image_size: said.input_size.map_or(usual.image_size, |[_, height, _]| height),
-            crop_fraction: said.crop_pct.filter(|part| (0.01..=1.0).contains(part)).unwrap_or(usual.crop_fraction),
+            crop_fraction: said.crop_pct.unwrap_or(usual.crop_fraction),
             crop_mode,
             interpolation: filter.unwrap_or(usual.interpolation),
             mean: said.mean.unwrap_or(usual.mean),
-            std: said.std.filter(|std| std.iter().all(|part| *part > 0.0)).unwrap_or(usual.std),
+            std: said.std.unwrap_or(usual.std),
         }
+    }
+}
+
+impl Prepared {
+    /// A number that no preparation of images has.
+    fn fault(&self) -> Option<String> {
+        let std = self.std.filter(|std| !std.iter().all(|part| part.is_finite() && *part > 0.0));
+        let crop = self.crop_pct.filter(|part| !(0.01..=1.0).contains(part));
+        std.map(|std| format!("std {std:?}, three positive numbers are expected"))
+            .or_else(|| crop.map(|part| format!("crop_pct {part}, a number above 0 and up to 1 is expected")))
     }
 }
 

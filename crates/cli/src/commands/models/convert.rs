@@ -101,7 +101,7 @@ impl Source {
         }
         let (entry, classes) = match (model, found) {
             (Some(entry), _) => (entry, None),
-            (None, Some(HubModel::Timm { name, classes })) => (registry::find(&name)?, Some(classes)),
+            (None, Some(HubModel::Timm { name, classes })) => (registry::find_architecture(&name)?, Some(classes)),
             (None, _) => bail!(
                 "{}: name the model with --model, as `robustify models list` does; a file of weights does not say it",
                 options.input.display()
