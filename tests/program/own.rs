@@ -94,3 +94,25 @@ fn what_is_missing_or_does_not_fit_is_said_before_anything_is_computed() {
     assert!(said.contains("a ViT with 2 blocks, 16 channels") && said.contains("original.network="), "{said}");
     assert!(!fixture.path("runs").exists());
 }
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_place_of_a_text_is_named_and_never_waited_for() {
+    let fixture = Fixture::new();
+    photos_and_weights(fixture.0.path());
+    let pipe = |name: &str| {
+        let path = fixture.path(name);
+        assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    };
+    fs::remove_file(fixture.path("timm/config.json")).unwrap();
+    ["timm/config.json", "pipe.toml"].into_iter().for_each(pipe);
+    for arguments in [
+        ["train", "--data", "photos", "--model", "timm"].as_slice(),
+        &["train", "--data", "photos", "--model", "timm/model.safetensors"],
+        &["train", "--config", "pipe.toml"],
+        &["models", "tokenize", "pipe.toml"],
+    ] {
+        let said = fixture.error(arguments);
+        assert!(said.contains("is a pipe (FIFO), which is never read"), "{arguments:?}: {said}");
+    }
+}

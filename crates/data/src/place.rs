@@ -1,7 +1,7 @@
 //! What lies at a path, so that an error can say it.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use robustify_watch::shown;
@@ -47,6 +47,16 @@ pub fn open(path: &Path) -> Result<File> {
     let is_file = path.metadata().map_err(io_error(path, "read"))?.is_file();
     let stranger = || io_error(path, "read")(io::Error::other(format!("it {}", what_is(path))));
     if is_file { File::open(path).map_err(io_error(path, "read")) } else { Err(stranger()) }
+}
+
+/// The text of a file, which is opened as by [`open`].
+///
+/// # Errors
+/// As for [`open`], and a file that cannot be read or is no UTF-8.
+pub fn read_text(path: &Path) -> Result<String> {
+    let mut text = String::new();
+    open(path)?.read_to_string(&mut text).map_err(io_error(path, "read"))?;
+    Ok(text)
 }
 
 /// A path from the root on: what is stored beside a relative one, which means another place in another working folder.

@@ -1,12 +1,11 @@
 //! Choosing parts of a data set by keyed rank: the choice depends on the key and on each image's identity, not on the order.
 
 use std::collections::HashSet;
-use std::io::Read;
 use std::path::Path;
 
 use robustify_rng::Key;
 
-use crate::error::{DataError, Result, io_error};
+use crate::error::{DataError, Result};
 use crate::place;
 use crate::set::ImageSet;
 
@@ -72,8 +71,7 @@ pub fn except(len: usize, left_out: &[usize]) -> Result<Vec<usize>> {
 /// # Errors
 /// [`DataError::Io`], or [`DataError::Format`] with the line that is no index.
 pub fn read_indices(path: &Path) -> Result<Vec<usize>> {
-    let mut text = String::new();
-    place::open(path)?.read_to_string(&mut text).map_err(io_error(path, "read"))?;
+    let text = place::read_text(path)?;
     let parse = |(number, line): (usize, &str)| {
         line.trim().parse().map_err(|_| DataError::Format {
             path: path.to_owned(),

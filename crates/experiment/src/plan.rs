@@ -29,9 +29,9 @@ pub(crate) fn tell(lab: &Lab<'_>, methods: &[&'static dyn Method]) -> Result<()>
     for method in methods {
         work.push(method.work(lab)?);
     }
-    let views = work.iter().any(|work| work.views).then(|| lab.images().len() * views_each(&lab.config));
-    let seconds = seconds(lab, &speed, &work, views.unwrap_or(0) as f64, asked as f64);
-    let bytes = views.unwrap_or(0) as u64 * speed.feature_bytes(config);
+    let views = if work.iter().any(|work| work.views) { lab.images().len() * views_each(config) } else { 0 };
+    let seconds = seconds(lab, &speed, &work, views as f64, asked as f64);
+    let bytes = views as u64 * speed.feature_bytes(config);
     let free = fs4::available_space(&lab.cache)?;
     lab.watch.say(&format!(
         "plan: about {}, and {} in {} ({} are free), if nothing of it is there yet",
@@ -45,7 +45,7 @@ pub(crate) fn tell(lab: &Lab<'_>, methods: &[&'static dyn Method]) -> Result<()>
         bail!(
             "the features of {} views of {} images take {}, and {} has {} left; fewer views (views.augmented={}, views.clean={}), or \
              another disk (--cache-dir DIR)",
-            views_each(&lab.config),
+            views_each(config),
             grouped(lab.images().len()),
             size(bytes),
             lab.cache.display(),

@@ -150,19 +150,18 @@ pub fn write_models(folder: &Path, started: &Started, fitted: &[Fitted]) -> anyh
 /// # Errors
 /// A folder that is no finished run, a name that it does not have, or a damaged file.
 pub fn read_models(folder: &Path, only: &[String], device: &Device) -> anyhow::Result<Vec<RobustModel>> {
-    let started =
-        Started::read(folder)?.unwrap_or(Started { seeds: 1, cache: PathBuf::new(), models: Vec::new(), data: None });
-    if started.models.is_empty() {
+    let models = Started::read(folder)?.map(|started| started.models).unwrap_or_default();
+    if models.is_empty() {
         bail!(
             "{}: is this a finished run? It names no models in {STARTED}; `train` writes them when all are fitted, and each of \
              several seeds has its own folder",
             folder.display()
         );
     }
-    if let Some(unknown) = only.iter().find(|name| !started.models.contains(name)) {
-        bail!("{}: no model `{unknown}` in this run; it has {}", folder.display(), started.models.join(", "));
+    if let Some(unknown) = only.iter().find(|name| !models.contains(name)) {
+        bail!("{}: no model `{unknown}` in this run; it has {}", folder.display(), models.join(", "));
     }
-    let wanted = started.models.iter().filter(|name| only.is_empty() || only.contains(name));
+    let wanted = models.iter().filter(|name| only.is_empty() || only.contains(name));
     let again = || format!("`train --resume {}` makes models of this run again", folder.display());
     wanted.map(|name| RobustModel::read(&model_file(folder, name), device).with_context(again)).collect()
 }

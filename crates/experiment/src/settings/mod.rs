@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use config::{File, FileFormat};
+use robustify_data::place;
 use robustify_methods::Config;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -55,10 +56,7 @@ impl std::error::Error for Faults {}
 /// settings that are missing, all at once; then whatever does not fit together, all at once.
 pub fn load<T: DeserializeOwned + JsonSchema + Validate>(path: &Path, given: &[String]) -> anyhow::Result<T> {
     let file = || format!("configuration file {}", path.display());
-    // Opening a pipe would wait for somebody to write into it.
-    anyhow::ensure!(path.metadata().with_context(file)?.is_file(), "{}: it is no file", file());
-    let text = std::fs::read_to_string(path).with_context(file)?;
-    parse(&text, path, given)
+    parse(&place::read_text(path).with_context(file)?, path, given)
 }
 
 /// The same of a text that has no file; `path` stands for it in messages.

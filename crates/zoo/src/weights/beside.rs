@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::place::read_text;
 use crate::ZooError;
 use crate::registry::{CropMode, Preprocessing};
 
@@ -64,17 +65,10 @@ impl Beside {
     pub fn read(weights: &Path) -> Result<Option<Self>, ZooError> {
         let folder = if weights.is_dir() { weights } else { weights.parent().unwrap_or(Path::new("")) };
         let path = folder.join("config.json");
-        // Opening a pipe would wait for somebody to write into it.
-        if path.metadata().is_ok_and(|about| !about.is_file()) {
-            return Err(ZooError::Format {
-                path,
-                reason: "it is no file; take it away from beside the weights".into(),
-            });
-        }
-        let text = match std::fs::read_to_string(&path) {
+        let text = match read_text(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(ZooError::Io { path, source }),
+            Err(ZooError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
         };
         let config: Config = serde_json::from_str(&text).map_err(|error| ZooError::Format {
             path: path.clone(),

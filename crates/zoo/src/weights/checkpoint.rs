@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Entry;
 use super::folder::HubFolder;
+use super::place::expect_readable;
 use super::pytorch::PytorchFile;
 use super::raw::{Dtype, RawTensor};
 use super::safetensors::SafetensorsFile;
@@ -46,11 +47,7 @@ impl Checkpoint {
     pub fn open(path: &Path) -> Result<Self, ZooError> {
         let io = |source| ZooError::Io { path: path.into(), source };
         let format = |reason| ZooError::Format { path: path.into(), reason };
-        // Opening a pipe would wait for somebody to write into it.
-        let about = path.metadata().map_err(io)?;
-        if !about.is_file() && !about.is_dir() {
-            return Err(format(format!("it {}, which is never read", special(about.file_type()))));
-        }
+        let about = expect_readable(path)?;
         let file = File::open(path).map_err(io)?;
         if about.is_dir() {
             return Self::open(&HubFolder::open(path)?.weights);
@@ -122,24 +119,6 @@ impl Checkpoint {
     pub(super) fn fault(&self, name: &str, reason: &str) -> ZooError {
         ZooError::Format { path: self.path.clone(), reason: format!("tensor {name}: {reason}") }
     }
-}
-
-/// What is neither a file nor a folder.
-#[cfg(unix)]
-fn special(kind: std::fs::FileType) -> &'static str {
-    use std::os::unix::fs::FileTypeExt;
-    if kind.is_fifo() {
-        "is a pipe (FIFO)"
-    } else if kind.is_socket() {
-        "is a socket"
-    } else {
-        "is a device"
-    }
-}
-
-#[cfg(not(unix))]
-fn special(_: std::fs::FileType) -> &'static str {
-    "is neither a file nor a folder"
 }
 
 enum Kind {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::place::read_text;
 use crate::ZooError;
 
 /// A folder with a model of timm or open_clip.
@@ -118,7 +119,7 @@ impl HubFolder {
             }
         };
         let path = folder.join(layout.config);
-        let text = std::fs::read_to_string(&path).map_err(|source| ZooError::Io { path: path.clone(), source })?;
+        let text = read_text(&path)?;
         let model = if layout.config == OPEN_CLIP.config { open_clip(&text) } else { timm(&text) };
         let model = model.map_err(|reason| ZooError::Format { path, reason })?;
         let weights = weights.ok_or_else(|| ZooError::Format {

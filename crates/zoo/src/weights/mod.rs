@@ -17,6 +17,7 @@ mod load;
 mod locate;
 mod module;
 mod names;
+mod place;
 mod pytorch;
 mod raw;
 mod recognise;

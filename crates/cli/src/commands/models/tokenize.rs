@@ -1,4 +1,5 @@
 use anyhow::{Context, bail};
+use robustify_data::place;
 use robustify_tokenizer::{CONTEXT_LENGTH, Tokenizer};
 use serde_json::Value;
 
@@ -8,7 +9,7 @@ use crate::console;
 /// Prints CLIP's ids of every prompt as a JSON list of lists.
 pub fn run(options: &ModelsTokenize) -> anyhow::Result<()> {
     let path = options.file.display();
-    let text = std::fs::read_to_string(&options.file).with_context(|| path.to_string())?;
+    let text = place::read_text(&options.file)?;
     let prompts = serde_json::from_str(&text).map_err(anyhow::Error::from).and_then(prompts);
     let prompts = prompts
         .with_context(|| format!("{path}: expected a JSON list of texts, or an object with a list `prompts`"))?;
