@@ -266,6 +266,21 @@ fn every_method_is_a_row_of_the_table() {
 }
 
 #[test]
+fn every_objective_trains() {
+    let fixture = Fixture::new();
+    // Settings that suit the tiny images, and what is measured.
+    let objectives = [("supervised", "", "test accuracy")].as_slice();
+    for &(objective, settings, measure) in objectives {
+        let file = format!("{objective}.safetensors");
+        let base = ["pretrain", "--config", "pretrain.toml", "--quiet", "--objective", objective, "--output", &file];
+        let output = fixture.run(&[&base[..], &settings.split_whitespace().collect::<Vec<_>>()].concat());
+        assert!(output.status.success(), "{objective}: {}", text(&output.stderr));
+        assert!(text(&output.stdout).starts_with(measure), "{objective}: {}", text(&output.stdout));
+        assert!(fixture.path(&file).exists(), "{objective}");
+    }
+}
+
+#[test]
 fn a_folder_with_broken_files_trains_and_names_them() {
     let fixture = Fixture::new();
     let root = fixture.path("images");

@@ -559,6 +559,9 @@ pub struct Pretrain {
     /// Configuration file.
     #[arg(long, default_value = "configs/pretrain-fashion.toml", value_name = "FILE")]
     pub config: PathBuf,
+    /// What is learned, instead of the configuration's `objective`: `config reference --of pretrain objective` lists all.
+    #[arg(long, value_name = "NAME")]
+    pub objective: Option<String>,
     /// Where to write the weights.
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,

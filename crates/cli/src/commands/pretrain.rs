@@ -9,10 +9,13 @@ use crate::settings;
 
 /// Trains, tests and writes the model that a configuration describes.
 pub fn run(options: &Pretrain, console: &Console) -> anyhow::Result<()> {
-    let config: PretrainConfig = files::load(&options.config, &settings::given(&options.overrides)?)?;
+    let mut given = settings::given(&options.overrides)?;
+    given.extend(options.objective.iter().map(|objective| format!("objective={objective}")));
+    let config: PretrainConfig = files::load(&options.config, &given)?;
     let machine = options.common.machine()?;
     let output = options.output.clone().unwrap_or_else(|| config.output.clone());
     let made = pretrain(&config, &output, &machine, console)?;
-    let (accuracy, images, sum) = (made.accuracy, made.images, made.sha256);
-    console::result(&format!("test accuracy {accuracy:.4} on {images} images\n{sum}  {}\n", output.display()))
+    let scores =
+        made.scores.iter().map(|score| format!("{} {:.4} on {} images\n", score.measure, score.value, score.images));
+    console::result(&format!("{}{}  {}\n", scores.collect::<String>(), made.sha256, output.display()))
 }
