@@ -10,6 +10,7 @@ mod cargo;
 mod check;
 mod ci;
 mod libtorch;
+mod oracles;
 mod run;
 mod test;
 mod tidy;
@@ -36,6 +37,7 @@ Work on the repository:
   bench-augment     measure the corruptions and AugMix beside the reference implementations in Python (--help)
   test [arguments]  every test on the default backend; with --backend NAME, the conformance tests on that one;
                     with --hub, those of the hub too
+  oracles DIR       compare losses, methods and metrics with numbers of the reference implementations
   check             type-check the program for a backend
   tidy              crate borders, machine paths, configs and other rules of the house
   ci                format, tidy, clippy, docs, tests: what must pass before a merge
@@ -68,6 +70,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Some("bench-models") => bench_models::run(&request),
         Some("check") => check::run(&request),
         Some("ci") => ci::run(&request),
+        Some("oracles") => oracles::run(&request),
         Some("test") => test::run(&request),
         Some("tidy") => tidy::run(&request),
         Some(_) => run::run(&request),

@@ -67,8 +67,8 @@ impl Reliability {
         }
         let count = told.len();
         let all = bin(&told);
-        let bins = equally_wide(&told);
-        let heavy = equally_heavy(&mut told);
+        let bins: [Bin; BINS] = equally_wide(&told, BINS).try_into().expect("as many bins as were asked for");
+        let heavy = equally_heavy(&mut told, BINS);
         (count > 0).then(|| Self {
             count,
             accuracy: all.accuracy,
@@ -81,6 +81,43 @@ impl Reliability {
             nll: nll / count as f64,
             bins,
         })
+    }
+}
+
+/// Expected calibration error, as [`Reliability::ece`], over so many equally wide bins, at least one; 0 without an image.
+///
+/// # Arguments
+/// - told: of each image the probability of the predicted class, in `[0, 1]`, and whether it is right
+pub fn expected_calibration_error(told: &[(f64, bool)], bins: usize) -> f64 {
+    mean_gap(&equally_wide(told, bins.max(1)))
+}
+
+/// Root mean square calibration error over bins that hold `size` images each, of which the last takes those that are left over, as
+/// the benchmark of ImageNet-A and ImageNet-O states it.
+///
+/// Source: Hendrycks et al. 2021, arXiv:1907.07174; hendrycks/natural-adv-examples, `calibration_tools.py`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SizedBins {
+    /// Over all bins.
+    pub all: f64,
+    /// As the published code computes it: without the bin of the highest confidence, whose images still count in the division.
+    pub published: f64,
+}
+
+impl SizedBins {
+    /// Of images, see [`expected_calibration_error`]. None with fewer images than a bin holds.
+    pub fn of(told: &[(f64, bool)], size: usize) -> Option<Self> {
+        let count = told.len().checked_div(size).filter(|count| *count > 0)?;
+        let mut sorted = told.to_vec();
+        sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let end = |index: usize| if index + 1 == count { sorted.len() } else { (index + 1) * size };
+        let share = |index: usize| {
+            let part = &sorted[index * size..end(index)];
+            let Bin { accuracy, confidence, .. } = bin(part);
+            part.len() as f64 / sorted.len() as f64 * (accuracy - confidence).powi(2)
+        };
+        let sum = |bins: usize| (0..bins).map(share).sum::<f64>().sqrt();
+        Some(Self { all: sum(count), published: sum(count - 1) })
     }
 }
 
@@ -102,21 +139,21 @@ fn bin(told: &[(f64, bool)]) -> Bin {
     }
 }
 
-fn equally_wide(told: &[(f64, bool)]) -> [Bin; BINS] {
-    let mut sorted: [Vec<(f64, bool)>; BINS] = Default::default();
+fn equally_wide(told: &[(f64, bool)], bins: usize) -> Vec<Bin> {
+    let mut sorted = vec![Vec::new(); bins];
     for &answer in told {
         // The upper edge belongs to a bin; a cast takes what lies below 0, and what is no number, to the first.
-        let index = ((answer.0 * BINS as f64).ceil() - 1.0) as usize;
-        sorted[index.min(BINS - 1)].push(answer);
+        let index = ((answer.0 * bins as f64).ceil() - 1.0) as usize;
+        sorted[index.min(bins - 1)].push(answer);
     }
-    sorted.map(|told| bin(&told))
+    sorted.iter().map(|told| bin(told)).collect()
 }
 
 /// Bins of images next to each other in confidence whose sizes differ by at most one, larger ones first; with fewer images
 /// than bins, one image each.
-fn equally_heavy(told: &mut [(f64, bool)]) -> Vec<Bin> {
+fn equally_heavy(told: &mut [(f64, bool)], bins: usize) -> Vec<Bin> {
     told.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let bins = BINS.min(told.len());
+    let bins = bins.min(told.len());
     let mut rest = &told[..];
     let mut found = Vec::with_capacity(bins);
     for left in (1..=bins).rev() {
@@ -208,9 +245,18 @@ mod tests {
         let floats: Vec<f32> =
             bytes("in.probs").chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
         let labels = bytes("in.labels").chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as usize);
-        let found = Reliability::of(floats.chunks_exact(10).zip(labels)).unwrap();
+        let found = Reliability::of(floats.chunks_exact(10).zip(labels.clone())).unwrap();
         assert_eq!(found.count, 230);
         compare(&found, &golden.calibration_large.out, 1e-9);
+        let told: Vec<(f64, bool)> = floats
+            .chunks_exact(10)
+            .zip(labels)
+            .map(|(p, label)| (f64::from(p[argmax(p)]), argmax(p) == label))
+            .collect();
+        let sized = SizedBins::of(&told, 10).unwrap();
+        near(sized.all, golden.calibration_large.out["hendrycks_rms_bin_size_10_all_bins"], 1e-9);
+        near(sized.published, golden.calibration_large.out["hendrycks_rms_bin_size_10_as_coded"], 1e-9);
+        assert_eq!((SizedBins::of(&told, 231), SizedBins::of(&told, 0)), (None, None));
     }
 
     #[test]
@@ -231,7 +277,7 @@ mod tests {
         // 0.5 and 0.51 lie in the eighth bin, from 7/15 to 8/15; 0 belongs to the first and 1 to the last.
         assert_eq!((counts[0], counts[7], counts[14]), (1, 2, 1));
         // 0.2 is the upper edge of the third.
-        assert_eq!(equally_wide(&[(0.2, true)])[2].count, 1);
+        assert_eq!(equally_wide(&[(0.2, true)], BINS)[2].count, 1);
         assert_eq!(Reliability::of([]), None);
     }
 

@@ -18,23 +18,28 @@
 #![deny(missing_docs)]
 
 pub mod calibration;
+mod class_map;
 mod error;
 pub mod evaluate;
 pub mod measure;
 pub mod metrics;
+pub mod robustness;
 mod routes;
+pub mod segmentation;
 pub mod statistics;
 mod store;
 mod suite;
 pub mod suites;
 
 pub use calibration::Reliability;
+pub use class_map::{ClassMap, ClassMapError};
 pub use error::BenchError;
 pub use measure::{Entrant, Measured, Timing, Timings};
 pub use metrics::{Judged, Judging, Outcome};
 pub use routes::{Blend, Calibrations, HeadRoute};
 pub use statistics::{
-    Bootstrap, Comparison, Interval, Scored, StatisticsError, mcnemar_exact, paired_bootstrap, points, t_interval,
+    Bootstrap, Comparison, Interval, Scored, StatisticsError, mcnemar_exact, mcnemar_mid, paired_bootstrap, paired_on,
+    points, t_interval,
 };
 pub use store::{AnswerStore, INFERENCE, Stored, TrunkFeatures};
 pub use suite::{Cell, Origin, Shift, Suite};

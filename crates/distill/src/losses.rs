@@ -48,6 +48,27 @@ pub fn smoothed_cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>, smoothi
     label * (smoothing - 1.0) - log.sum() * (smoothing / classes as f64)
 }
 
+/// Cross-entropy of distributions over the classes, such as those of [`mixing`](crate::mixing).
+///
+/// # Shapes
+/// - logits, targets: `[rows, classes]`; no gradient flows to the targets
+/// - output: `[1]`, summed over rows
+pub fn soft_cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+    -(activation::log_softmax(logits, 1) * targets.detach()).sum()
+}
+
+/// `d^2 / (2 beta)` where `|d| < beta`, else `|d| - beta / 2`, of every difference `d`. Source: Girshick 2015, arXiv:1504.08083, with
+/// PyTorch's `beta`.
+///
+/// # Shapes
+/// - prediction, target: alike, and so is the output; no gradient flows to the target
+pub fn smooth_l1<const D: usize>(prediction: Tensor<D>, target: Tensor<D>, beta: f64) -> Tensor<D> {
+    let distance = (prediction - target.detach()).abs();
+    // Both branches in one: the part below beta counts squared, the part beyond it as it is.
+    let near = distance.clone().clamp_max(beta);
+    near.clone() * near.clone() / (2.0 * beta) + (distance - near)
+}
+
 /// Jensen-Shannon divergence of the softmaxes of three views: the mean over the views of `KL(p_view || m)`, where `m` is the mean
 /// of the three, clamped to `[1e-7, 1]`. Gradients flow through `m` too. Source: Hendrycks et al. 2020, arXiv:1912.02781, as in
 /// the authors' code.

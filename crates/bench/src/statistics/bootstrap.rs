@@ -125,19 +125,43 @@ pub fn paired_bootstrap(
     }
     let effects = Effects::of(first, second)?;
     let (seeds, images) = (effects.seeds, effects.images);
-    let mut replicates: Vec<f64> = (0..resamples)
-        .map(|index| {
-            let mut stream = Key::new(seed, "paired bootstrap").with(index as u64).stream();
-            let mut shares = vec![0.0; seeds];
-            (0..seeds).for_each(|_| shares[stream.below(seeds as u32) as usize] += 1.0 / seeds as f64);
-            effects.sum((0..images).map(|_| stream.below(images as u32) as usize), &shares)
-        })
-        .collect();
-    let estimate = effects.sum(0..images, &vec![1.0 / seeds as f64; seeds]);
-    replicates.sort_by(f64::total_cmp);
-    let [low, high] = percentiles(&replicates, level);
-    let p = two_sided(&replicates);
-    Ok(Comparison { difference: Interval { estimate, low, high, level }, p, images, seeds })
+    let replicates = (0..resamples).map(|index| {
+        let mut stream = Key::new(seed, "paired bootstrap").with(index as u64).stream();
+        let mut shares = vec![0.0; seeds];
+        (0..seeds).for_each(|_| shares[stream.below(seeds as u32) as usize] += 1.0 / seeds as f64);
+        effects.sum((0..images).map(|_| stream.below(images as u32) as usize), &shares)
+    });
+    Ok(effects.compared(replicates.collect(), level))
+}
+
+/// A comparison on resamples that somebody else drew.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resampled {
+    /// What [`paired_bootstrap`] says of its own resamples.
+    pub comparison: Comparison,
+    /// The difference on each resample, in their order.
+    pub replicates: Vec<f64>,
+}
+
+/// As [`paired_bootstrap`], with resamples that somebody else drew, of the images alone: each lists places among the images in the
+/// ascending order of their identities.
+///
+/// # Errors
+/// As [`paired_bootstrap`]; a place beyond the images is no resample.
+pub fn paired_on(
+    first: &[Vec<Scored<'_>>],
+    second: &[Vec<Scored<'_>>],
+    resamples: &[Vec<usize>],
+    level: f64,
+) -> Result<Resampled, StatisticsError> {
+    let effects = Effects::of(first, second)?;
+    let drawn = !resamples.is_empty() && resamples.iter().flatten().all(|&place| place < effects.images);
+    if !(drawn && level > 0.0 && level < 1.0) {
+        return Err(StatisticsError::Settings { resamples: resamples.len(), level });
+    }
+    let shares = vec![1.0 / effects.seeds as f64; effects.seeds];
+    let replicates: Vec<f64> = resamples.iter().map(|places| effects.sum(places.iter().copied(), &shares)).collect();
+    Ok(Resampled { comparison: effects.compared(replicates.clone(), level), replicates })
 }
 
 /// What each image adds to the difference between two predictors.
@@ -173,6 +197,15 @@ impl Effects {
             }
         }
         Ok(Self { images: ids.len(), seeds, of_image })
+    }
+
+    /// The difference, and how far it may be chance, from the differences on resamples.
+    fn compared(&self, mut replicates: Vec<f64>, level: f64) -> Comparison {
+        let estimate = self.sum(0..self.images, &vec![1.0 / self.seeds as f64; self.seeds]);
+        replicates.sort_by(f64::total_cmp);
+        let [low, high] = percentiles(&replicates, level);
+        let p = two_sided(&replicates);
+        Comparison { difference: Interval { estimate, low, high, level }, p, images: self.images, seeds: self.seeds }
     }
 
     /// The difference on these images, which may occur more than once, with a share for every seed.
@@ -292,14 +325,14 @@ mod tests {
                 right: (0..).zip(hits).map(|(id, hit)| (id, *hit == 1)).collect(),
             }]]
         };
-        let effects = Effects::of(&scored(&hits_a), &scored(&hits_b)).unwrap();
-        near(effects.sum(0..8, &[1.0]), out.paired_point);
-        let mut replicates: Vec<f64> =
-            resample_indices.into_iter().map(|images| effects.sum(images.into_iter(), &[1.0])).collect();
-        replicates.iter().zip(&out.paired_replicates).for_each(|(got, want)| near(*got, *want));
-        near(two_sided(&replicates), out.paired_p_two_sided);
-        replicates.sort_by(f64::total_cmp);
-        percentiles(&replicates, level).iter().zip(out.paired_interval).for_each(|(got, want)| near(*got, want));
+        let found = paired_on(&scored(&hits_a), &scored(&hits_b), &resample_indices, level).unwrap();
+        let Comparison { difference, p, .. } = found.comparison;
+        near(difference.estimate, out.paired_point);
+        found.replicates.iter().zip(&out.paired_replicates).for_each(|(got, want)| near(*got, *want));
+        near(p, out.paired_p_two_sided);
+        [difference.low, difference.high].iter().zip(out.paired_interval).for_each(|(got, want)| near(*got, want));
+        let beyond = paired_on(&scored(&hits_a), &scored(&hits_b), &[vec![8]], level);
+        assert!(matches!(beyond, Err(StatisticsError::Settings { .. })));
     }
 
     #[test]
