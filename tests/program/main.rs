@@ -240,8 +240,19 @@ fn several_seeds_give_a_spread() {
 
 #[test]
 fn every_method_is_a_row_of_the_table() {
-    let methods =
-        ["teacher", "ensemble", "linear_probe", "finetune", "lp_ft", "wise_ft", "apt", "robustify"].map(str::to_owned);
+    let methods = [
+        "teacher",
+        "ensemble",
+        "linear_probe",
+        "finetune",
+        "adam_spd",
+        "lp_ft",
+        "wise_ft",
+        "model_stock",
+        "apt",
+        "robustify",
+    ]
+    .map(str::to_owned);
     let fixture = Fixture::new();
     let output = fixture.run(&[
         "train",

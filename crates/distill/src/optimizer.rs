@@ -3,11 +3,14 @@
 //! Source: Loshchilov & Hutter 2019, arXiv:1711.05101, as in PyTorch (decoupled decay scaled by the learning rate, epsilon
 //! outside the root). State is kept by parameter path, so that a checkpoint can hold it under the parameter's name.
 
+mod selective;
+
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Device, Gradients as BurnGradients, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use robustify_kernels::AdamWStep;
+pub use robustify_zoo::weights::gradients;
 use robustify_zoo::weights::{Entry, ParameterPath, State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +21,8 @@ use serde::{Deserialize, Serialize};
 pub struct AdamWConfig {
     /// Peak learning rate of a group with scale one.
     pub learning_rate: f64,
-    /// Decoupled weight decay of weights; biases, norms, tokens and embeddings of positions have none.
+    /// Decoupled weight decay of weights; biases, norms, tokens and embeddings of positions have none. With `decay_to = "selective"`
+    /// the strength of the projection, of all parameters, which the learning rate does not scale.
     pub weight_decay: f64,
     /// Where weight decay pulls to.
     #[serde(default)]
@@ -45,6 +49,16 @@ pub enum DecayTo {
     /// The value that it had when training began: a tuned copy then keeps what it was copied from. Source: Li et al. 2018,
     /// arXiv:1802.01483 (L2-SP), decoupled like AdamW's.
     Start,
+    /// The same, but a tensor is drawn back only where a step leads away from that value, and by no more than `weight_decay` times
+    /// what it has come farther: selective projection decay. Source: Tian et al. 2024, arXiv:2411.01713.
+    Selective,
+}
+
+impl DecayTo {
+    /// Whether a step needs to know where training began.
+    pub fn needs_start(self) -> bool {
+        self != Self::Zero
+    }
 }
 
 fn default_betas() -> [f64; 2] {
@@ -139,18 +153,14 @@ pub type Start = BTreeMap<String, Tensor<1>>;
 
 /// The parameters that [`AdamW::decay_towards`] needs under these settings: those of `module`, or none.
 pub fn start<M: Module>(config: &AdamWConfig, module: &M) -> Start {
-    let mut rememberer = Rememberer { path: ParameterPath::default(), start: Start::new() };
-    if config.decay_to == DecayTo::Start {
-        module.visit(&mut rememberer);
-    }
-    rememberer.start
+    if config.decay_to.needs_start() { parameters(module) } else { Start::new() }
 }
 
-/// Takes the gradients of a module's parameters out of a backward pass.
-pub fn gradients<M: Module>(module: &M, gradients: &mut BurnGradients) -> Gradients {
-    let mut collector = Collector { path: ParameterPath::default(), gradients, found: Gradients::new() };
-    module.visit(&mut collector);
-    collector.found
+/// The parameters of a module by path, flattened.
+pub fn parameters<M: Module>(module: &M) -> BTreeMap<String, Tensor<1>> {
+    let mut rememberer = Rememberer { path: ParameterPath::default(), found: BTreeMap::new() };
+    module.visit(&mut rememberer);
+    rememberer.found
 }
 
 /// Sums the gradients of shards in their order.
@@ -204,7 +214,7 @@ impl AdamW {
         self.steps
     }
 
-    /// The same optimizer, knowing where [`DecayTo::Start`] pulls to; see [`start`].
+    /// The same optimizer, knowing where [`DecayTo::Start`] and [`DecayTo::Selective`] pull to; see [`start`].
     #[must_use]
     pub fn decay_towards(self, start: Start) -> Self {
         Self { start, ..self }
@@ -213,7 +223,7 @@ impl AdamW {
     /// One step on `module`, at the learning rate `rate`; parameters without a gradient stay.
     ///
     /// # Panics
-    /// Settings with [`DecayTo::Start`] without [`Self::decay_towards`]: a bug of the caller.
+    /// Settings that [need a start](DecayTo::needs_start) without [`Self::decay_towards`]: a bug of the caller.
     #[must_use]
     pub fn step<M: Module>(
         &mut self,
@@ -226,6 +236,32 @@ impl AdamW {
         self.steps += 1;
         let mut stepper = Stepper { path: ParameterPath::default(), optimizer: self, config, rate, group, gradients };
         module.map(&mut stepper)
+    }
+
+    /// One step on plain tensors by name instead of a module's parameters, all at the rate `rate` and with decay; those without a
+    /// gradient stay.
+    ///
+    /// # Shapes
+    /// - tensors, gradients: `[elements]` each, without autodiff
+    ///
+    /// # Panics
+    /// As [`Self::step`].
+    #[must_use]
+    pub fn step_tensors(
+        &mut self,
+        config: &AdamWConfig,
+        rate: f64,
+        mut tensors: BTreeMap<String, Tensor<1>>,
+        gradients: Gradients,
+    ) -> BTreeMap<String, Tensor<1>> {
+        self.steps += 1;
+        for (name, gradient) in gradients {
+            if let Some(old) = tensors.remove(&name) {
+                let new = self.update(config, rate, true, &name, old, gradient);
+                tensors.insert(name, new);
+            }
+        }
+        tensors
     }
 
     fn update(
@@ -241,18 +277,21 @@ impl AdamW {
         let steps = self.steps as i32;
         let [bias1, bias2] = config.betas.map(|beta| 1.0 - beta.powi(steps));
         let pull = rate * config.weight_decay;
+        let start = || self.start.get(name).expect("decay_towards is called before a step that decays to the start");
+        let away = (config.decay_to == DecayTo::Selective).then(|| selective::Away::new(start(), &old, &g));
         let (old, keep) = match config.decay_to {
+            DecayTo::Selective => (old, 1.0),
             _ if !decay => (old, 1.0),
             DecayTo::Zero => (old, 1.0 - pull),
-            DecayTo::Start => {
-                let start =
-                    self.start.get(name).expect("decay_towards is called before a step that decays to the start");
-                (old.clone() - (old - start.clone()) * pull, 1.0)
-            }
+            DecayTo::Start => (old.clone() - (old - start().clone()) * pull, 1.0),
         };
         let step =
             AdamWStep { keep, rate: rate / bias1, betas: config.betas, root_bias: bias2.sqrt(), eps: config.eps };
         let (new, moments) = robustify_kernels::adamw(old, moments, g, &step);
+        let new = match away {
+            Some(away) => away.projected(new, start(), config.weight_decay),
+            None => new,
+        };
         self.moments.insert(name.to_owned(), moments);
         new
     }
@@ -286,7 +325,7 @@ impl AdamW {
 
 struct Rememberer {
     path: ParameterPath,
-    start: Start,
+    found: BTreeMap<String, Tensor<1>>,
 }
 
 impl ModuleVisitor for Rememberer {
@@ -299,28 +338,7 @@ impl ModuleVisitor for Rememberer {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let value = param.val();
         let count = value.shape().num_elements();
-        self.start.insert(self.path.name(), value.reshape([count]));
-    }
-}
-
-struct Collector<'a> {
-    path: ParameterPath,
-    gradients: &'a mut BurnGradients,
-    found: Gradients,
-}
-
-impl ModuleVisitor for Collector<'_> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = param.val().grad_remove(self.gradients) {
-            let count = gradient.shape().num_elements();
-            self.found.insert(self.path.name(), gradient.reshape([count]));
-        }
+        self.found.insert(self.path.name(), value.reshape([count]));
     }
 }
 

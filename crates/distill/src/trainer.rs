@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::DistillError;
 use crate::checkpoint::{self, Position};
-use crate::optimizer::{self, AdamW, AdamWConfig, Group};
+use crate::optimizer::{self, AdamW, AdamWConfig, DecayTo, Gradients, Group};
 
 /// What is trained, on what, and for which loss.
 pub trait Objective: Sync {
@@ -114,8 +114,7 @@ pub struct EpochRecord {
 /// damaged checkpoint is named in a warning, and the training starts over.
 ///
 /// Hand in the same model when a training goes on as when it began: a checkpoint replaces its parameters, but weight decay that
-/// pulls to the start ([`DecayTo::Start`](crate::optimizer::DecayTo)) takes the start from it, so that checkpoints need not
-/// hold it.
+/// pulls to the start ([`DecayTo::needs_start`]) takes the start from it, so that checkpoints need not hold it.
 ///
 /// # Errors
 /// Data that cannot be read or that the model cannot take, a checkpoint that cannot be written or does not fit, a loss or gradient that is no number (the
@@ -263,7 +262,17 @@ impl<M: Module + Sync> Run<M> {
         self.position.finish_step(norm);
         let rate = plan.optimizer.rate(self.optimizer.steps(), total);
         let group = |name: &str, rank: usize| objective.group(name, rank);
-        let model = self.optimizer.step(&plan.optimizer, rate, &group, model, gradients);
+        let stepped = |(mut optimizer, model, gradients): (AdamW, M, Gradients)| {
+            let model = optimizer.step(&plan.optimizer, rate, &group, model, gradients);
+            (optimizer, model)
+        };
+        let before = (std::mem::take(&mut self.optimizer), model, gradients);
+        // A step that sums over a tensor belongs on a worker, as the norm above; any other is the same on all threads.
+        let (optimizer, model) = match plan.optimizer.decay_to {
+            DecayTo::Selective => workers.map(vec![before], stepped).pop().expect("one item, one result"),
+            DecayTo::Zero | DecayTo::Start => stepped(before),
+        };
+        self.optimizer = optimizer;
         self.model = Some(objective.with_statistics(model, statistics));
         Ok(())
     }

@@ -99,20 +99,30 @@ impl Settings {
         faults
     }
 
-    /// About how much training all variants takes, under a method's settings.
-    pub fn work(lab: &Lab<'_>, method: &str) -> Result<Work> {
-        let settings: Self = lab.settings(method)?;
+    /// The same for one variant alone.
+    pub fn of(&self, variant: Variant) -> Self {
+        Self { variants: vec![variant], ..self.clone() }
+    }
+
+    /// The same for the first variant alone.
+    pub fn first(&self) -> Self {
+        self.of(self.variants.first().copied().unwrap_or(Variant::Augmented))
+    }
+
+    /// About how much training all variants takes.
+    pub fn work(&self, lab: &Lab<'_>) -> Work {
         let views = |variant: &Variant| match variant {
             Variant::Plain => 1.0,
             Variant::Augmented => 2.0,
             Variant::Jsd => 3.0,
         };
-        let views: f64 = settings.variants.iter().map(views).sum();
-        let rows = views * (settings.epochs * lab.images().len()) as f64;
-        Ok(Work { forwards: STEP * rows, pictures: rows, answer: settings.variants.len() as f64, ..Work::default() })
+        let views: f64 = self.variants.iter().map(views).sum();
+        let rows = views * (self.epochs * lab.images().len()) as f64;
+        Work { forwards: STEP * rows, pictures: rows, answer: self.variants.len() as f64, ..Work::default() }
     }
 
-    fn optimizer(&self, config: &Config) -> AdamWConfig {
+    /// The optimizer's settings.
+    pub fn optimizer(&self, config: &Config) -> AdamWConfig {
         let tuning = &config.tuning.optimizer;
         let usual = || AdamWConfig { learning_rate: tuning.learning_rate / 4.0, ..tuning.clone() };
         self.optimizer.clone().unwrap_or_else(usual)
@@ -137,7 +147,7 @@ impl Method for Finetune {
     }
 
     fn work(&self, lab: &Lab<'_>) -> Result<Work> {
-        Settings::work(lab, self.name())
+        Ok(lab.settings::<Settings>(self.name())?.work(lab))
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Option<Schema> {
@@ -152,20 +162,42 @@ impl Method for Finetune {
 /// All variants of fine-tuning `start`, under a method's name and settings.
 pub(crate) fn finetuned(lab: &Lab<'_>, method: &str, start: &Pretrained) -> Result<Vec<Fitted>> {
     let settings: Settings = lab.settings(method)?;
-    settings.variants.iter().map(|&variant| one(lab, method, start, &settings, variant)).collect()
+    let (optimizer, seed) = (settings.optimizer(&lab.config), lab.config.tuning.seed);
+    let one = |&variant: &Variant| tuned(lab, &variant.of(method), start, &settings.of(variant), &optimizer, seed);
+    settings.variants.iter().map(one).collect()
 }
 
-fn one(lab: &Lab<'_>, method: &str, start: &Pretrained, settings: &Settings, variant: Variant) -> Result<Fitted> {
-    let name = variant.of(method);
+/// One fine-tuning of `start` as the row `name`: the first variant of `settings`.
+pub(crate) fn tuned(
+    lab: &Lab<'_>,
+    name: &str,
+    start: &Pretrained,
+    settings: &Settings,
+    optimizer: &AdamWConfig,
+    seed: u64,
+) -> Result<Fitted> {
+    let stage = lab.stage(name, &(&start.hash, data(lab)?, settings, optimizer, seed, lab.machine.shard_rows))?;
+    let objective = on_images(lab, settings, seed)?;
+    let (model, hash) = stage.trained(lab, &objective, start.model.clone(), settings.epochs, optimizer)?;
+    let mut fitted = lab.fitted(name, start, model, hash, start.cost + stage.cost())?;
+    // Nothing of it is as it was, so it shares no trunk.
+    fitted.model.cut = None;
+    Ok(fitted)
+}
+
+/// Everything that determines the views, for the inputs of a stage.
+pub(crate) fn data(lab: &Lab<'_>) -> Result<impl Serialize> {
+    let (config, images) = (&lab.config, lab.images());
+    let policy = policy_identity(&config.views.policy, &lab.machine.device)?;
+    Ok((config.views.clean_view.clone(), policy, images.fingerprint()))
+}
+
+/// Training on views of images, with the first variant of `settings`.
+pub(crate) fn on_images(lab: &Lab<'_>, settings: &Settings, seed: u64) -> Result<ImageTraining> {
     let (config, machine) = (&lab.config, lab.machine);
-    let optimizer = settings.optimizer(config);
-    let training = Settings { variants: vec![variant], ..settings.clone() };
-    let seed = config.tuning.seed;
-    let policy = policy_identity(&config.views.policy, &machine.device)?;
-    let data = (&config.views.clean_view, policy, lab.images().fingerprint());
-    let stage = lab.stage(&name, &(&start.hash, data, training, &optimizer, seed, machine.shard_rows))?;
+    let variant = settings.first().variants[0];
     let preprocess: Preprocess = config.original.preprocess.parse()?;
-    let objective = ImageTraining {
+    Ok(ImageTraining {
         images: lab.images().clone(),
         own: preprocess.normalisation_only(),
         preprocess: preprocess.geometry(),
@@ -181,10 +213,5 @@ fn one(lab: &Lab<'_>, method: &str, start: &Pretrained, settings: &Settings, var
         seed,
         loader_threads: machine.workers.threads(),
         device: machine.device.clone(),
-    };
-    let (model, hash) = stage.trained(lab, &objective, start.model.clone(), settings.epochs, &optimizer)?;
-    let mut fitted = lab.fitted(&name, start, model, hash, start.cost + stage.cost())?;
-    // Nothing of it is as it was, so it shares no trunk.
-    fitted.model.cut = None;
-    Ok(fitted)
+    })
 }

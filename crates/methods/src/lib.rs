@@ -13,12 +13,14 @@
 //! ```
 #![deny(missing_docs)]
 
+mod adam_spd;
 mod apt;
 mod ensemble;
 mod finetune;
 pub mod lab;
 mod linear_probe;
 mod lp_ft;
+mod model_stock;
 mod original;
 mod robustify;
 mod teacher;
@@ -89,8 +91,10 @@ pub static METHODS: &[&dyn Method] = &[
     &ensemble::Ensemble,
     &linear_probe::LinearProbe,
     &finetune::Finetune,
+    &adam_spd::AdamSpd,
     &lp_ft::LpFt,
     &wise_ft::WiseFt,
+    &model_stock::ModelStock,
     &apt::Apt,
     &robustify::Robustify,
 ];

@@ -29,7 +29,7 @@ impl Method for LpFt {
     }
 
     fn work(&self, lab: &Lab<'_>) -> Result<Work> {
-        Settings::work(lab, self.name())
+        Ok(lab.settings::<Settings>(self.name())?.work(lab))
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Option<Schema> {

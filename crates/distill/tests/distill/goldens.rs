@@ -78,6 +78,50 @@ fn adamw_takes_pytorchs_steps() {
 }
 
 #[test]
+fn selective_projection_takes_its_authors_steps() {
+    let golden = golden("selective");
+    // The strength of each case; without an anchor, the authors' code takes zero for it.
+    for (case, strength, anchored) in
+        [("from_anchor", 0.5, true), ("from_elsewhere", 2.0, true), ("no_anchor", 0.1, false)]
+    {
+        let config = AdamWConfig {
+            learning_rate: 0.02,
+            weight_decay: strength,
+            decay_to: DecayTo::Selective,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            warmup_fraction: 0.0,
+            clip_norm: f64::MAX,
+        };
+        let flat = |(name, entry): (String, Entry)| {
+            let values =
+                if anchored || !name.starts_with("anchor") { entry.values } else { vec![0.0; entry.values.len()] };
+            (name, tensor::<1>(&Entry { shape: vec![values.len()], values }))
+        };
+        let all = |prefix: &str| under(&golden, prefix).into_iter().map(flat).collect::<Gradients>();
+        let anchor =
+            all("in.").into_iter().filter_map(|(name, anchor)| Some((name.strip_prefix("anchor.")?.into(), anchor)));
+        let mut adamw = AdamW::default().decay_towards(anchor.collect());
+        let mut tensors = all(&format!("in.{case}.start."));
+        assert_eq!(tensors.len(), 3);
+        for step in 0..5 {
+            let gradients = all(&format!("in.{case}.grad.{step}."));
+            tensors = adamw.step_tensors(&config, config.learning_rate, tensors, gradients);
+            let mut found: State = adamw.state();
+            for (name, tensor) in &tensors {
+                let values = tensor.clone().into_data().try_to_vec::<f32>().unwrap();
+                found.insert(format!("param.{name}"), Entry { shape: vec![values.len()], values });
+            }
+            for (name, entry) in found {
+                let (kind, tensor) = name.split_once('.').unwrap();
+                let want = format!("out.{case}.{kind}.{step}.{tensor}");
+                assert_close(&want, &entry.values, &golden[&want].values, 1e-6);
+            }
+        }
+    }
+}
+
+#[test]
 fn losses_and_their_gradients_are_pytorchs() {
     let golden = golden("losses");
     let teacher = tensor::<2>(&golden["teacher"]);

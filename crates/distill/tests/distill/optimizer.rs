@@ -55,6 +55,12 @@ fn decay_to_the_start_keeps_what_was_copied_and_continues_to_the_same_bits() {
     for stops in [&[1][..], &[3, 2]] {
         assert_eq!(train_with(&with(DecayTo::Start), &apt, &head, 2, stops), to_start, "interrupted after {stops:?}");
     }
+    let selective = AdamWConfig { weight_decay: 1.0, ..with(DecayTo::Selective) };
+    let whole = train_with(&selective, &apt, &head, 1, &[]);
+    assert!(
+        distance(&start, &whole.state) < distance(&start, &train_with(&with(DecayTo::Zero), &apt, &head, 1, &[]).state)
+    );
+    assert_eq!(train_with(&selective, &apt, &head, 2, &[3]), whole, "interrupted");
 }
 
 #[test]
@@ -66,5 +72,6 @@ fn decay_goes_to_zero_unless_the_settings_say_otherwise() {
     };
     assert_eq!(read("").unwrap(), DecayTo::Zero);
     assert_eq!(read(r#", "decay_to": "start""#).unwrap(), DecayTo::Start);
+    assert_eq!(read(r#", "decay_to": "selective""#).unwrap(), DecayTo::Selective);
     assert!(read(r#", "decay_to": "begin""#).is_err());
 }

@@ -26,6 +26,7 @@ mod safetensors;
 mod shared;
 mod sound;
 mod torchscript;
+mod training;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -44,6 +45,7 @@ pub use raw::{Dtype, RawTensor};
 pub use recognise::{Fitting, recognise};
 pub use resize::Resized;
 pub use sound::{NonFinite, non_finite, read_weights};
+pub use training::{changed, gradients, norm_affines, tuned_only};
 
 /// What tables of names are written in.
 pub(crate) mod table {
