@@ -249,6 +249,7 @@ fn every_method_is_a_row_of_the_table() {
         "lp_ft",
         "wise_ft",
         "model_stock",
+        "vpt",
         "apt",
         "robustify",
     ]
@@ -264,6 +265,7 @@ fn every_method_is_a_row_of_the_table() {
         &format!("methods={methods:?}"),
         "method.finetune.epochs=1",
         "method.lp_ft.epochs=1",
+        "method.vpt={variants=[\"deep\",\"shallow\"],epochs=1,tokens=2}",
         "method.wise_ft.alphas=[0.0,0.5]",
     ]);
     assert!(output.status.success(), "{}", text(&output.stderr));

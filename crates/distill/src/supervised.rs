@@ -60,6 +60,7 @@ pub struct ImageTraining {
 pub struct ImageShard {
     pixels: Vec<Vec<f32>>,
     labels: Vec<usize>,
+    keys: Vec<Key>,
     /// What the loss is divided by: rows of the whole batch, or its images where three rows make one.
     batch_terms: usize,
 }
@@ -74,13 +75,18 @@ impl ImageShard {
     pub fn labels(&self) -> &[usize] {
         &self.labels
     }
+
+    /// A key of every row, for what is drawn for it: of seed, epoch, image and number of the view.
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
+    }
 }
 
 /// Rows of an image where its augmentations are to agree with it.
 const TRIPLE: usize = 3;
 
-/// One view of one image: normalised CHW values and the label.
-type Row = (Vec<f32>, usize);
+/// One view of one image: normalised CHW values, the label, and a key.
+type Row = (Vec<f32>, usize, Key);
 
 impl ImageTraining {
     /// Rows of an image: the clean view and its augmentations.
@@ -116,23 +122,24 @@ impl ImageTraining {
             let row = |view: &RgbImage| {
                 let seen = own.pixels(view).map_err(misfit)?;
                 let mut values = vec![0.0; 3 * (seen.width() * seen.height()) as usize];
-                own.write_chw(&seen, &mut values).map_err(misfit).map(|()| (values, sample.label))
+                own.write_chw(&seen, &mut values).map_err(misfit).map(|()| values)
             };
             let clean = view.apply(&pixels, key("clean view")).map_err(misfit)?;
-            let mut rows = vec![row(&clean)?];
+            let mut views = vec![row(&clean)?];
             match &policy {
                 None => {}
                 Some(policy) if triples => {
                     for number in 1..TRIPLE as u64 {
-                        rows.push(row(&policy.apply(&clean, key("augmentation").with(number)))?);
+                        views.push(row(&policy.apply(&clean, key("augmentation").with(number)))?);
                     }
                 }
                 Some(policy) => {
                     let base = view.apply(&pixels, key("augmented view")).map_err(misfit)?;
-                    rows.push(row(&policy.apply(&base, key("augmentation")))?);
+                    views.push(row(&policy.apply(&base, key("augmentation")))?);
                 }
             }
-            Ok(rows)
+            let keyed = |(number, values)| (values, sample.label, key("view").with(number as u64));
+            Ok(views.into_iter().enumerate().map(keyed).collect())
         })
     }
 }
@@ -150,8 +157,13 @@ impl BatchSource<ImageShard> for ImageBatches<'_> {
         let mut shards = Vec::new();
         let mut rows = rows.into_iter().peekable();
         while rows.peek().is_some() {
-            let (pixels, labels) = rows.by_ref().take(self.training.rows()).unzip();
-            shards.push(ImageShard { pixels, labels, batch_terms });
+            let mut shard = ImageShard { pixels: Vec::new(), labels: Vec::new(), keys: Vec::new(), batch_terms };
+            for (pixels, label, key) in rows.by_ref().take(self.training.rows()) {
+                shard.pixels.push(pixels);
+                shard.labels.push(label);
+                shard.keys.push(key);
+            }
+            shards.push(shard);
         }
         Ok(Some(shards))
     }
@@ -182,19 +194,35 @@ impl Objective for ImageTraining {
     }
 
     fn loss(&self, model: &Model, shard: ImageShard) -> Result<Outcome, DistillError> {
-        let side = model.image_size();
-        let images = batch::images(&shard.pixels, [3, side, side], &self.device)?;
-        let step = if self.jsd_weight.is_some() { TRIPLE } else { 1 };
-        let labels: Vec<usize> = shard.labels.iter().copied().step_by(step).collect();
-        let labels = batch::labels(&labels, &self.device);
         let statistics = BatchStatistics::default();
         let pass = if self.freeze_norm { Pass::eval() } else { Pass::eval().with_statistics(&statistics) };
-        let logits = model.forward(images.autodiff(), &pass);
+        let outcome = self.loss_in(model, shard, &pass)?;
         if self.norm_rows.is_none() && !statistics.is_empty() {
             let fault =
                 "a network with BatchNorm needs norm_rows, the rows that it normalises together, or freeze_norm";
             return Err(DistillError::Config(fault.into()));
         }
+        Ok(Outcome { statistics, ..outcome })
+    }
+
+    fn with_statistics(&self, model: Model, statistics: Vec<BatchStatistics>) -> Model {
+        if self.freeze_norm { model } else { model.with_statistics(BatchStatistics::average(statistics)) }
+    }
+
+    fn group(&self, name: &str, rank: usize) -> Group {
+        Group::by_shape(name, rank).with_body_scale(name, self.body_rate_scale)
+    }
+}
+
+impl ImageTraining {
+    /// The loss of a shard, in a forward whose random masks and statistics are the caller's.
+    pub(crate) fn loss_in(&self, model: &Model, shard: ImageShard, pass: &Pass<'_>) -> Result<Outcome, DistillError> {
+        let side = model.image_size();
+        let images = batch::images(&shard.pixels, [3, side, side], &self.device)?;
+        let step = if self.jsd_weight.is_some() { TRIPLE } else { 1 };
+        let labels: Vec<usize> = shard.labels.iter().copied().step_by(step).collect();
+        let labels = batch::labels(&labels, &self.device);
+        let logits = model.forward(images.autodiff(), pass);
         let (logits, divergence) = match self.jsd_weight {
             None => (logits, None),
             Some(weight) => {
@@ -208,15 +236,7 @@ impl Objective for ImageTraining {
         if let Some(divergence) = divergence {
             loss = loss + divergence;
         }
-        Ok(Outcome { loss: loss / shard.batch_terms as f64, rows, right, statistics })
-    }
-
-    fn with_statistics(&self, model: Model, statistics: Vec<BatchStatistics>) -> Model {
-        if self.freeze_norm { model } else { model.with_statistics(BatchStatistics::average(statistics)) }
-    }
-
-    fn group(&self, name: &str, rank: usize) -> Group {
-        Group::by_shape(name, rank).with_body_scale(name, self.body_rate_scale)
+        Ok(Outcome { loss: loss / shard.batch_terms as f64, rows, right, statistics: BatchStatistics::default() })
     }
 }
 

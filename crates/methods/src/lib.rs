@@ -24,6 +24,7 @@ mod model_stock;
 mod original;
 mod robustify;
 mod teacher;
+mod vpt;
 mod wise_ft;
 
 use anyhow::Result;
@@ -95,6 +96,7 @@ pub static METHODS: &[&dyn Method] = &[
     &lp_ft::LpFt,
     &wise_ft::WiseFt,
     &model_stock::ModelStock,
+    &vpt::Vpt,
     &apt::Apt,
     &robustify::Robustify,
 ];
@@ -174,8 +176,11 @@ pub(crate) fn faults(config: &Config) -> Vec<String> {
     if let Err(error) = wanted(&config.methods) {
         faults.push(format!("methods: {error}"));
     }
-    // Those of methods that are not asked for as well: whoever writes settings wants to know that they are wrong.
-    for name in config.method.keys() {
+    // Those of methods that are not asked for as well: whoever writes settings wants to know that they are wrong. And those of methods
+    // that are asked for without settings, which may not go with the network.
+    let asked = wanted(&config.methods).unwrap_or_default();
+    let asked = asked.iter().map(|method| method.name()).filter(|&name| !config.method.contains_key(name));
+    for name in config.method.keys().map(String::as_str).chain(asked) {
         match find(name) {
             Ok(method) => faults.extend(method.faults(config)),
             Err(error) => faults.push(format!("method.{name}: {error}")),

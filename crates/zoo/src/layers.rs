@@ -46,6 +46,14 @@ impl Init {
         Param::from_data(TensorData::new(values, shape), &self.device)
     }
 
+    /// Uniform between `-bound` and `bound`.
+    pub fn uniform<const D: usize>(&mut self, shape: [usize; D], bound: f64) -> Param<Tensor<D>> {
+        let Some(stream) = &mut self.stream else { return self.zeros(shape) };
+        let count = shape.iter().product();
+        let values: Vec<f32> = (0..count).map(|_| stream.uniform(-bound, bound) as f32).collect();
+        Param::from_data(TensorData::new(values, shape), &self.device)
+    }
+
     /// All elements equal to `value`.
     pub fn constant<const D: usize>(&mut self, shape: [usize; D], value: f32) -> Param<Tensor<D>> {
         if self.stream.is_none() {

@@ -47,6 +47,9 @@ impl ModelConfig {
                 sizes.extend(whole);
                 sizes.extend([("heads", config.heads), ("registers", config.registers)]);
                 sizes.extend([("projection", config.projection), ("mlp_ratio", config.mlp_ratio as usize)]);
+                if let Some(prompts) = config.prompts {
+                    sizes.extend([("prompts.tokens", prompts.tokens), ("prompts.projection", prompts.projection)]);
+                }
                 for conv in &config.stem {
                     sizes.extend(named("a number of the stem", &[conv.channels, conv.kernel, conv.stride]));
                 }

@@ -7,7 +7,7 @@ use crate::clip::{ClipResNet, ClipResNetConfig, ClipResNetSegment};
 use crate::layers::{Init, Linear};
 use crate::resnet::{ResNet, ResNetConfig, ResNetSegment};
 use crate::swin::{Swin, SwinConfig, SwinSegment};
-use crate::vit::{Vit, VitConfig, VitSegment, VitState, repeat};
+use crate::vit::{PromptConfig, Vit, VitConfig, VitSegment, VitState, repeat};
 use crate::{BatchStatistics, Pass, ZooError, weights};
 
 /// Which network to build.
@@ -272,6 +272,17 @@ impl Model {
                 Self::Swin(model.with_classifier(classes, fc))
             }
             Self::ClipResNet(model) => Self::ClipResNet(model.with_head(classes, fresh)),
+        }
+    }
+
+    /// The model with fresh visual prompts, drawn from `seed`, in place of those that it may have; everything else is as it was.
+    ///
+    /// # Errors
+    /// A network that is no Vision Transformer, and prompts with faults.
+    pub fn with_prompts(self, prompts: PromptConfig, seed: u64, device: &Device) -> Result<Self, ZooError> {
+        match self {
+            Self::Vit(model) => Ok(Self::Vit(model.with_prompts(prompts, &mut Init::new(seed, device))?)),
+            _ => Err(ZooError::Config("prompts are tokens, and only a Vision Transformer has places for them".into())),
         }
     }
 

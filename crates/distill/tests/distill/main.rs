@@ -6,5 +6,6 @@ mod goldens;
 mod jsd;
 mod methods;
 mod optimizer;
+mod prompts;
 mod training;
 mod views;

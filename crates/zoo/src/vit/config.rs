@@ -1,6 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::PromptConfig;
 use crate::layers::{Activation, LAYER_NORM_MACS};
 
 /// What the classifier reads.
@@ -106,6 +107,10 @@ pub struct VitConfig {
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(!skip_serializing_if)]
     pub projection: usize,
+    /// Learned tokens between the class token and the patches (visual prompts).
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(!skip_serializing_if)]
+    pub prompts: Option<PromptConfig>,
 }
 
 fn default_mlp_ratio() -> f64 {
@@ -162,6 +167,7 @@ impl VitConfig {
             head_bias: true,
             projects: false,
             projection: 0,
+            prompts: None,
         }
     }
 
@@ -205,6 +211,7 @@ impl VitConfig {
             check(self.class_token && self.pool == Pool::Cls, "distilled needs class_token = true and pool = \"cls\"");
             check(self.registers == 0 && !self.fc_norm, "distilled goes with neither registers nor fc_norm");
         }
+        check(self.prompts.is_none_or(|prompts| prompts.tokens > 0), "prompts.tokens is 0");
         self.check_stem(&mut check);
         faults
     }
@@ -244,14 +251,14 @@ impl VitConfig {
     pub fn macs(&self) -> u64 {
         let [height, width] = self.grid();
         let (patches, channels) = (height * width, self.width);
-        let tokens = patches + self.prefix();
+        let tokens = patches + self.prefix() + self.prompt_tokens();
         let linear = tokens * channels * (4 * channels + 2 * self.hidden());
         let attention = 2 * tokens * tokens * channels;
         let norm = LAYER_NORM_MACS * tokens * channels;
         let blocks = self.depth * (linear + attention + 2 * norm);
         let norms = norm * usize::from(self.pre_norm) + if self.fc_norm { norm / tokens } else { norm };
         let heads = 1 + usize::from(self.distilled);
-        let projection = channels * self.projection;
+        let projection = channels * self.projection + self.prompt_macs();
         (self.embedding_macs() + blocks + norms + projection + heads * self.feature_width() * self.classes) as u64
     }
 
@@ -270,7 +277,7 @@ impl VitConfig {
         let blocks = self.depth as f64 * width * (4.0 * width + 2.0 * hidden);
         let heads = (1 + usize::from(self.distilled)) as f64;
         let ends = width * self.projection as f64 + heads * self.feature_width() as f64 * self.classes as f64;
-        embedding + tokens * width + blocks + ends
+        embedding + tokens * width + blocks + ends + self.prompt_weights()
     }
 
     fn embedding_macs(&self) -> usize {

@@ -6,6 +6,7 @@
 mod block;
 mod config;
 mod embed;
+mod prompts;
 mod segment;
 
 use burn::module::{Module, Param};
@@ -14,6 +15,7 @@ use burn::tensor::Tensor;
 pub use block::{Attention, Block, ClsInput, LayerScale, Mlp};
 pub use config::{Pool, StemConv, VitConfig};
 pub use embed::PatchEmbed;
+pub use prompts::PromptConfig;
 pub use segment::VitSegment;
 pub(crate) use segment::{VitState, repeat};
 
@@ -35,6 +37,11 @@ pub struct Vit {
     pub(crate) proj: Option<Linear>,
     pub(crate) head: Option<Linear>,
     pub(crate) head_dist: Option<Linear>,
+    /// Of the first block, `[1, tokens, width]`.
+    pub(crate) prompt_embeddings: Option<Param<Tensor<3>>>,
+    /// Of the others, `[blocks - 1, tokens, width]`.
+    pub(crate) deep_prompt_embeddings: Option<Param<Tensor<3>>>,
+    pub(crate) prompt_proj: Option<Linear>,
     #[module(skip)]
     pub(crate) config: VitConfig,
 }
@@ -55,7 +62,7 @@ impl Vit {
         let tokens = |init: &mut Init, count: usize| init.truncated_normal([1, count, width], 0.02);
         let norm = |init: &mut Init| LayerNorm::new(init, width, config.norm_eps);
         let head = |init: &mut Init| Linear::new(init, config.feature_width(), classes, config.head_bias);
-        Ok(Self {
+        let model = Self {
             cls_token: config.class_token.then(|| tokens(init, 1)),
             dist_token: config.distilled.then(|| tokens(init, 1)),
             reg_token: (config.registers > 0).then(|| tokens(init, config.registers)),
@@ -68,12 +75,25 @@ impl Vit {
             proj: (config.projection > 0).then(|| Linear::new(init, width, config.projection, true)),
             head: (classes > 0).then(|| head(init)),
             head_dist: (classes > 0 && config.distilled).then(|| head(init)),
+            prompt_embeddings: None,
+            deep_prompt_embeddings: None,
+            prompt_proj: None,
             config: config.clone(),
-        })
+        };
+        // Drawn last, so that a network has the same other weights with and without them.
+        match config.prompts {
+            Some(prompts) => model.with_prompts(prompts, init),
+            None => Ok(model),
+        }
+    }
+
+    /// Side of the square input in pixels.
+    pub fn image_size(&self) -> usize {
+        self.config.image_size
     }
 
     /// Images to tokens: class, distillation and register tokens first, positions added, normalised if the network is one
-    /// with a norm there.
+    /// with a norm there; prompts, which have no positions, between them and the patches.
     ///
     /// # Shapes
     /// - images: `[batch, 3, image_size, image_size]`
@@ -92,7 +112,10 @@ impl Vit {
             x = norm.forward(x);
         }
         pass.saw(|| "norm_pre".into(), || Features::Tokens(x.clone()));
-        x
+        match self.prompts(0) {
+            Some(prompts) => prompts.before_block(x, pass),
+            None => x,
+        }
     }
 
     /// The network with a classifier for `classes` classes whose weights are those that `fresh` makes from

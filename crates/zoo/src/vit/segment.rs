@@ -1,6 +1,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+use super::prompts::Prompts;
 use super::{Block, ClsInput, Pool, Vit};
 use crate::layers::{LayerNorm, Linear};
 use crate::{Features, Pass};
@@ -16,6 +17,9 @@ pub struct VitSegment {
     head_dist: Option<Linear>,
     /// Whether the segment ends in the pool and the classifier.
     pub(crate) ends: bool,
+    /// The prompts before each of the blocks, as constants where the segment is tuned by itself: they are the whole network's.
+    #[module(skip)]
+    prompts: Vec<Option<Prompts>>,
     #[module(skip)]
     reading: Reading,
     /// Whether only the class token is read after the last block, so that the block may compute that row alone.
@@ -47,7 +51,7 @@ impl VitSegment {
         let reading = match model.config.pool {
             Pool::Cls if model.config.distilled => Reading::ClsAndDist,
             Pool::Cls => Reading::Cls,
-            Pool::Mean => Reading::PatchesAfter(model.config.prefix()),
+            Pool::Mean => Reading::PatchesAfter(model.config.prefix() + model.config.prompt_tokens()),
         };
         Self {
             blocks: model.blocks[from.min(depth)..to.min(depth)].to_vec(),
@@ -57,6 +61,8 @@ impl VitSegment {
             head: model.head.clone().filter(|_| ends),
             head_dist: model.head_dist.clone().filter(|_| ends),
             ends,
+            // Those of the first block are there when its input is made.
+            prompts: (from..to.min(depth)).map(|block| model.prompts(block).filter(|_| block > 0)).collect(),
             reading,
             cls_only: reading == Reading::Cls && to >= depth,
         }
@@ -74,14 +80,16 @@ impl VitSegment {
             return self.classify(VitState::Tokens(repeat(tokens, passes)), pass);
         };
         let cls_only = self.cls_only && !pass.is_traced();
-        if rest.is_empty() && cls_only {
+        let own = self.prompts.last().and_then(Option::as_ref);
+        if rest.is_empty() && cls_only && own.is_none() {
             let input = ClsInput::new(tokens, &last.norm1);
             return self.classify(VitState::Cls(last.forward_cls(&input, passes, pass)), pass);
         }
         tokens = repeat(tokens, passes);
-        for block in rest {
-            tokens = block.forward(tokens, pass);
+        for (block, prompts) in rest.iter().zip(&self.prompts) {
+            tokens = block.forward(prompted(prompts.as_ref(), tokens, pass), pass);
         }
+        tokens = prompted(own, tokens, pass);
         let state = if cls_only {
             VitState::Cls(last.forward_cls(&ClsInput::new(tokens, &last.norm1), 1, pass))
         } else {
@@ -138,6 +146,13 @@ impl VitSegment {
     /// Both norms act on a row alone, so they may follow the choice of a row.
     fn normed_row(&self, row: Tensor<2>) -> Tensor<2> {
         normed(self.fc_norm.as_ref(), normed(self.norm.as_ref(), row))
+    }
+}
+
+fn prompted(prompts: Option<&Prompts>, tokens: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
+    match prompts {
+        Some(prompts) => prompts.before_block(tokens, pass),
+        None => tokens,
     }
 }
 

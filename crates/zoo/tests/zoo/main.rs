@@ -8,6 +8,7 @@ mod hostile;
 mod keys;
 mod namings;
 mod passes;
+mod prompts;
 mod registry;
 mod resize;
 mod swin;
