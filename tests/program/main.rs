@@ -250,6 +250,8 @@ fn every_method_is_a_row_of_the_table() {
         "wise_ft",
         "model_stock",
         "vpt",
+        "tent",
+        "sar",
         "apt",
         "robustify",
     ]

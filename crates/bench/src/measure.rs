@@ -164,17 +164,31 @@ impl Run<'_> {
                 known.insert(trunk.to_owned(), features);
             }
         }
-        let parts = self.machine.workers.map(chunks(images.len()), |range| self.ask(cell, &asked, range, &known));
-        let mut whole = Part::default();
-        for part in parts {
-            whole.append(part?);
+        // Those that adapt go through the whole cell, each on one thread; the others share what they compute of a few images.
+        let (adapting, others): (Vec<&Entrant>, Vec<&Entrant>) =
+            asked.iter().copied().partition(|entrant| entrant.predictor.adapts());
+        let mut jobs: Vec<_> = adapting.iter().map(|entrant| (vec![*entrant], 0..images.len())).collect();
+        if !others.is_empty() {
+            jobs.extend(chunks(images.len()).into_iter().map(|range| (others.clone(), range)));
+        }
+        let parts = self.machine.workers.map(jobs, |(asked, range)| self.ask(cell, &asked, range, &known));
+        let (mut alone, mut whole) = (Vec::new(), Part::default());
+        for (index, part) in parts.into_iter().enumerate() {
+            if index < adapting.len() {
+                alone.extend(part?.answered);
+            } else {
+                whole.append(part?);
+            }
         }
         self.keep_trunks(cell, whole.trunks, &known)?;
         let labelled: Vec<(usize, u64)> =
             images.iter().map(|&index| self.suite.label(index)).collect::<Result<_, _>>()?;
         let (labels, ids): (Vec<usize>, Vec<u64>) = labelled.into_iter().unzip();
         let mut all = Vec::with_capacity(asked.len());
-        for (entrant, answered) in asked.iter().zip(whole.answered) {
+        let (mut alone, mut together) = (alone.into_iter(), whole.answered.into_iter());
+        for entrant in &asked {
+            let next = if entrant.predictor.adapts() { alone.next() } else { together.next() };
+            let Some(answered) = next else { continue };
             // With a stored trunk the time would be that of a part.
             if entrant.predictor.trunk().is_none_or(|trunk| !known.contains_key(trunk)) {
                 self.timings.entry(entrant.name.clone()).or_default().add(&answered);
@@ -215,11 +229,7 @@ impl Run<'_> {
         let keyed = |index: &usize| Ok(cell.keyed(self.suite.label(*index)?.1));
         let ids = indices.iter().map(keyed).collect::<Result<_, BenchError>>()?;
         let device = &self.machine.device;
-        let pixels = || {
-            let each = indices.iter().map(|&index| self.suite.pixels(cell, index));
-            Ok(each.collect::<Result<Vec<_>, _>>()?)
-        };
-        let mut rows = Rows::new(ids, device, pixels);
+        let mut rows = Rows::single(ids, device, |position| Ok(self.suite.pixels(cell, indices[position])?));
         for (trunk, features) in known {
             rows = rows.with_trunk(trunk, features.rows(range.clone(), device)?);
         }

@@ -23,7 +23,9 @@ mod lp_ft;
 mod model_stock;
 mod original;
 mod robustify;
+mod sar;
 mod teacher;
+mod tent;
 mod vpt;
 mod wise_ft;
 
@@ -97,6 +99,8 @@ pub static METHODS: &[&dyn Method] = &[
     &wise_ft::WiseFt,
     &model_stock::ModelStock,
     &vpt::Vpt,
+    &tent::Tent,
+    &sar::Sar,
     &apt::Apt,
     &robustify::Robustify,
 ];

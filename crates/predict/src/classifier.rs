@@ -1,6 +1,7 @@
 use std::time::Instant;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
+use image::RgbImage;
 use robustify_data::{Preprocess, batch};
 use robustify_zoo::{CutPoint, Features, Model, Pass, Segment};
 
@@ -26,12 +27,16 @@ impl Trunk {
 
 /// The network's input from the pixels of some rows.
 pub(crate) fn input(rows: &Rows<'_>, seen: &Preprocess) -> Result<Tensor<4>, PredictError> {
-    let pixels = rows.pixels()?;
+    input_of(rows.pixels()?, seen, rows.device())
+}
+
+/// The network's input from pixels.
+pub(crate) fn input_of(pixels: &[RgbImage], seen: &Preprocess, device: &Device) -> Result<Tensor<4>, PredictError> {
     if seen.steps().is_empty() {
-        return Ok(batch::normalised(pixels, seen, rows.device())?);
+        return Ok(batch::normalised(pixels, seen, device)?);
     }
     let own = pixels.iter().map(|image| seen.pixels(image)).collect::<Result<Vec<_>, _>>()?;
-    Ok(batch::normalised(&own, seen, rows.device())?)
+    Ok(batch::normalised(&own, seen, device)?)
 }
 
 pub(crate) fn host(tensor: Tensor<2>) -> Vec<f32> {

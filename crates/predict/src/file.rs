@@ -11,7 +11,7 @@ use robustify_zoo::weights::{self, Checkpoint, Entry, State};
 use robustify_zoo::{Model, ModelConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{Made, PredictError, RobustModel, TrainedOn};
+use crate::{Adaptation, Made, PredictError, RobustModel, TrainedOn};
 
 /// The key of the description in the metadata.
 const KEY: &str = "robustify";
@@ -32,6 +32,9 @@ struct Description {
     cut: Option<SplitConfig>,
     /// Present for three heads.
     mc: Option<McConfig>,
+    /// Present for a network that learns while it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    adapts: Option<Adaptation>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trained_on: Option<TrainedOn>,
     /// Hash of all tensors.
@@ -62,9 +65,10 @@ fn owned((name, entry): (&String, &Entry)) -> (String, Entry) {
 impl RobustModel {
     /// The bytes of its file: equal models give equal bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mc = match &self.made {
-            Made::Classifier => None,
-            Made::ThreeHeads(_, mc) => Some(*mc),
+        let (mc, adapts) = match &self.made {
+            Made::Classifier => (None, None),
+            Made::Adapting(adaptation) => (None, Some(*adaptation)),
+            Made::ThreeHeads(_, mc) => (Some(*mc), None),
         };
         let state = self.state();
         let description = Description {
@@ -76,6 +80,7 @@ impl RobustModel {
             classes: self.classes.clone(),
             cut: self.cut,
             mc,
+            adapts,
             trained_on: self.trained_on.clone(),
             sha256: digest::of_bytes(&weights::to_bytes(&state)),
         };
@@ -145,7 +150,7 @@ impl RobustModel {
         let misfit = |faults: Vec<String>| broken(faults.join("; "));
         let model = weights::with_state(Model::blank(&said.network, device)?, body).map_err(misfit)?;
         let made = match (said.mc, said.cut) {
-            (None, _) => Made::Classifier,
+            (None, _) => said.adapts.map_or(Made::Classifier, Made::Adapting),
             (Some(mc), Some(cut)) => {
                 let heads = weights::with_state(ThreeHeads::new(&model, cut)?, tuned).map_err(misfit)?;
                 Made::ThreeHeads(heads, mc)

@@ -32,6 +32,7 @@
 //! ```
 #![deny(missing_docs)]
 
+mod adapting;
 mod answers;
 mod classifier;
 mod error;
@@ -40,6 +41,7 @@ mod model;
 mod rows;
 mod three_heads;
 
+pub use adapting::{Adaptation, AdaptationStep, SharpnessAware};
 pub use answers::{Answered, Answers, HeadAnswer};
 pub use error::PredictError;
 pub use model::{Made, RobustModel, TrainedOn};
@@ -56,6 +58,12 @@ pub trait Predictor: Send + Sync {
 
     /// Hash of the trunk, the part that it may share with other predictors; none if it has no such part.
     fn trunk(&self) -> Option<&str>;
+
+    /// Whether its answer about an image depends on those beside it: it is then asked about all images of a cell in one go, on one
+    /// thread, and begins anew with every call.
+    fn adapts(&self) -> bool {
+        false
+    }
 
     /// What it says about some images.
     ///

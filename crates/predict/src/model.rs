@@ -5,6 +5,7 @@ use robustify_zoo::weights::{self, State};
 use robustify_zoo::{Model, ModelConfig};
 use serde::{Deserialize, Serialize};
 
+use crate::adapting::{Adaptation, Adapting};
 use crate::classifier::{Body, Classifier, Trunk};
 use crate::three_heads::ThreeHeaded;
 use crate::{PredictError, Predictor};
@@ -47,6 +48,8 @@ pub struct TrainedOn {
 pub enum Made {
     /// The network itself.
     Classifier,
+    /// The network itself, which goes on learning while it answers; without a cut, for nothing of it is shared.
+    Adapting(Adaptation),
     /// Three heads on the network's backbone; needs a cut.
     ThreeHeads(ThreeHeads, McConfig),
 }
@@ -69,10 +72,14 @@ impl RobustModel {
 
     fn identity_of(&self, state: &State) -> String {
         let mc = match &self.made {
-            Made::Classifier => None,
+            Made::Classifier | Made::Adapting(_) => None,
             Made::ThreeHeads(_, mc) => Some(mc),
         };
-        digest_of(&(tensors(state), &self.network, self.seen.to_string(), self.cut, mc))
+        let model = (tensors(state), &self.network, self.seen.to_string(), self.cut, mc);
+        match &self.made {
+            Made::Adapting(adaptation) => digest_of(&(model, adaptation)),
+            Made::Classifier | Made::ThreeHeads(..) => digest_of(&model),
+        }
     }
 
     /// The model as something to ask.
@@ -90,6 +97,10 @@ impl RobustModel {
                 let trunk = self.trunk(split)?;
                 let tail = self.model.segment(trunk.cut, self.model.last_cut());
                 Box::new(Classifier { identity, classes, body: Body::Tail(trunk, tail) })
+            }
+            (Made::Adapting(adaptation), _) => {
+                let seen = self.seen.clone();
+                Box::new(Adapting::new(identity, classes, &self.model, seen, *adaptation)?)
             }
             (Made::ThreeHeads(heads, mc), split) => {
                 let split = split.ok_or_else(|| {

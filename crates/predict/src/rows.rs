@@ -8,7 +8,7 @@ use robustify_zoo::Features;
 
 use crate::PredictError;
 
-type Pixels<'a> = Box<dyn Fn() -> Result<Vec<RgbImage>, PredictError> + 'a>;
+type Pixels<'a> = Box<dyn Fn(&[usize]) -> Result<Vec<RgbImage>, PredictError> + 'a>;
 
 /// Some images, and what predictors computed of them so far.
 ///
@@ -24,7 +24,21 @@ pub struct Rows<'a> {
 impl<'a> Rows<'a> {
     /// Images of one size with their identities, which key the dropout masks; `make` gives the pixels in the same order.
     pub fn new(ids: Vec<u64>, device: &'a Device, make: impl Fn() -> Result<Vec<RgbImage>, PredictError> + 'a) -> Self {
-        Self { ids, device, make: Box::new(make), pixels: OnceCell::new(), trunks: RefCell::default() }
+        let chosen = move |positions: &[usize]| {
+            let all = make()?;
+            Ok(positions.iter().filter_map(|&position| all.get(position).cloned()).collect())
+        };
+        Self { ids, device, make: Box::new(chosen), pixels: OnceCell::new(), trunks: RefCell::default() }
+    }
+
+    /// The same where `make` gives the pixels of one image, by its position, so that some can be had without the others.
+    pub fn single(
+        ids: Vec<u64>,
+        device: &'a Device,
+        make: impl Fn(usize) -> Result<RgbImage, PredictError> + 'a,
+    ) -> Self {
+        let chosen = move |positions: &[usize]| positions.iter().map(|&position| make(position)).collect();
+        Self { ids, device, make: Box::new(chosen), pixels: OnceCell::new(), trunks: RefCell::default() }
     }
 
     /// The same rows with a trunk's features that were computed before.
@@ -50,11 +64,23 @@ impl<'a> Rows<'a> {
     /// Images that cannot be read or corrupted.
     pub fn pixels(&self) -> Result<&[RgbImage], PredictError> {
         if self.pixels.get().is_none() {
-            let made = (self.make)()?;
+            let all: Vec<usize> = (0..self.ids.len()).collect();
+            let made = (self.make)(&all)?;
             // Nobody else can have set it: the cell belongs to one thread.
             let _ = self.pixels.set(made);
         }
         Ok(self.pixels.get().map_or(&[], Vec::as_slice))
+    }
+
+    /// The pixels of the images at some positions, made for this call unless all are there already.
+    ///
+    /// # Errors
+    /// Images that cannot be read or corrupted.
+    pub fn pixels_at(&self, positions: &[usize]) -> Result<Vec<RgbImage>, PredictError> {
+        match self.pixels.get() {
+            Some(pixels) => Ok(positions.iter().filter_map(|&position| pixels.get(position).cloned()).collect()),
+            None => (self.make)(positions),
+        }
     }
 
     /// A trunk's features and the time they took: computed by whoever asks first, and kept for the others.

@@ -54,8 +54,8 @@ fn own(asked: &Asked, device: &Device) -> Result<Model> {
     let read = RobustModel::read(&asked.weights, device)?;
     ensure!(
         matches!(read.made, Made::Classifier),
-        "the model `{}` in it has three heads, and is robust already; `bench-robustness --model` measures it. To start from the model that \
-         it was made of, give the original.safetensors beside it",
+        "the model `{}` in it has three heads, or adapts while it answers, and is robust already; `bench-robustness --model` measures \
+         it. To start from the model that it was made of, give the original.safetensors beside it",
         read.method
     );
     ensure!(asked.image_size.is_none(), "the model in it says its image size itself; leave --image-size out");

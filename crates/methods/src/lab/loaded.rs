@@ -89,8 +89,8 @@ fn robust_model(
     let read = RobustModel::read(file, device)?;
     ensure!(
         matches!(read.made, Made::Classifier),
-        "the model `{}` in it has three heads, and a teacher has one; give the file of a model with one, such as those of APT or \
-         of a teacher",
+        "the model `{}` in it has three heads, or adapts while it answers, and a teacher is a plain classifier; give the file of one, \
+         such as those of APT or of a teacher",
         read.method
     );
     ensure!(
