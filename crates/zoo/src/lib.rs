@@ -33,6 +33,7 @@ pub mod clip;
 mod error;
 pub mod layers;
 mod limits;
+mod macs;
 mod model;
 mod pass;
 pub mod registry;

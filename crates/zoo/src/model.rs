@@ -397,6 +397,15 @@ impl Segment {
         }
     }
 
+    /// Whether a dropout mask can change what the segment gives: residual networks have dropout before the classifier alone.
+    pub fn draws(&self) -> bool {
+        match self {
+            Self::Vit(_) | Self::Swin(_) => !self.is_empty(),
+            Self::ResNet(segment) => segment.ends,
+            Self::ClipResNet(segment) => segment.ends(),
+        }
+    }
+
     /// Features at the segment's start to features at its end (logits, when it ends in the classifier).
     pub fn forward(&self, features: Features, pass: &Pass<'_>) -> Features {
         self.forward_passes(features, 1, pass)
@@ -459,6 +468,16 @@ impl Features {
             Self::Tokens(x) => Self::Tokens(x.autodiff()),
             Self::Map(x) => Self::Map(x.autodiff()),
             Self::Rows(x) => Self::Rows(x.autodiff()),
+        }
+    }
+
+    /// The same features off the autodiff device: no gradient flows into what made them.
+    #[must_use]
+    pub fn constant(self) -> Self {
+        match self {
+            Self::Tokens(x) => Self::Tokens(x.without_autodiff()),
+            Self::Map(x) => Self::Map(x.without_autodiff()),
+            Self::Rows(x) => Self::Rows(x.without_autodiff()),
         }
     }
 

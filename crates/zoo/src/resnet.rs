@@ -135,12 +135,19 @@ impl ResNetConfig {
     /// Multiply-accumulates of a forward of one image, as fvcore 0.1.5 counts them: convolutions, the classifier, two for an
     /// element that BatchNorm puts out, one for an element that the mean pool reads. Other elementwise work counts nothing.
     pub fn macs(&self) -> u64 {
+        self.unit_macs().iter().sum()
+    }
+
+    /// The same by units: stem, every stage, pool with classifier.
+    pub(crate) fn unit_macs(&self) -> Vec<u64> {
         let stem = self.stem();
-        let (mut side, mut sum) = (stem.output_side(self.image_size), stem.macs(self.image_size));
+        let mut side = stem.output_side(self.image_size);
+        let mut units = vec![stem.macs(self.image_size) as u64];
         if self.max_pool {
             side = side.div_ceil(2);
         }
         for (stage, &blocks) in self.layers.iter().enumerate() {
+            let mut sum = 0;
             for block in 0..blocks {
                 let (inputs, planes, stride) = self.block_shape(stage, block);
                 sum += self.block.shortcut(inputs, planes, stride).map_or(0, |conv| conv.macs(side));
@@ -150,8 +157,10 @@ impl ResNetConfig {
                     side = conv.output_side(side);
                 }
             }
+            units.push(sum as u64);
         }
-        (sum + (side * side + self.classes) * self.feature_width()) as u64
+        units.push(((side * side + self.classes) * self.feature_width()) as u64);
+        units
     }
 
     /// Scalars in kernels and in the classifier.
@@ -334,7 +343,7 @@ pub struct ResNetSegment {
     /// How many stages of the model precede the segment.
     first: usize,
     /// Whether the segment ends in the pool and the classifier.
-    ends: bool,
+    pub(crate) ends: bool,
 }
 
 impl ResNetSegment {

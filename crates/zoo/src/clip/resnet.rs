@@ -91,14 +91,20 @@ impl ClipResNetConfig {
     /// products of the attention with a query for every place (of which one is read, and here computed), and two for an
     /// element that BatchNorm puts out.
     pub fn macs(&self) -> u64 {
+        self.unit_macs().iter().sum()
+    }
+
+    /// The same by units: stem, every stage, pool with classifier.
+    pub(crate) fn unit_macs(&self) -> Vec<u64> {
         let conv = |side: usize, inputs: usize, outputs: usize, kernel: usize| {
             side * side * outputs * (inputs * kernel * kernel + BATCH_NORM_MACS)
         };
         let (half, mut side) = (self.width / 2, self.image_size / 2);
-        let mut sum = conv(side, 3, half, 3) + conv(side, half, half, 3) + conv(side, half, self.width, 3);
+        let mut units = vec![conv(side, 3, half, 3) + conv(side, half, half, 3) + conv(side, half, self.width, 3)];
         side /= 2;
         let mut inputs = self.width;
         for (stage, &blocks) in self.layers.iter().enumerate() {
+            let mut sum = 0;
             let planes = self.width << stage;
             let outputs = planes * Bottleneck::EXPANSION;
             for block in 0..blocks {
@@ -110,10 +116,12 @@ impl ClipResNetConfig {
                 }
                 (side, inputs) = (reduced, outputs);
             }
+            units.push(sum);
         }
         let tokens = side * side + 1;
         let attention = tokens * inputs * (3 * inputs + self.embed_dim) + 2 * tokens * tokens * inputs;
-        (sum + attention + self.embed_dim * self.classes) as u64
+        units.push(attention + self.embed_dim * self.classes);
+        units.into_iter().map(|macs| macs as u64).collect()
     }
 }
 
@@ -345,6 +353,11 @@ impl ClipResNetSegment {
             head: model.head.clone().filter(|_| ends),
             first: from + 1,
         }
+    }
+
+    /// Whether the segment ends in the pool and what follows it.
+    pub(crate) fn ends(&self) -> bool {
+        self.attnpool.is_some()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -5,6 +5,8 @@ use crate::swin::windows::Windows;
 
 /// Width of the hidden layer of version 2's network of positions.
 pub(super) const POSITION_HIDDEN: usize = 512;
+/// What a norm counts for an element.
+const NORM_MACS: usize = 5;
 
 /// Which of the two papers a network follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -172,32 +174,36 @@ impl SwinConfig {
     /// Multiplications with addition of one image's forward, as fvcore counts them: five for an element of a norm, none for
     /// softmax and activations, attention included.
     pub fn macs(&self) -> u64 {
-        let mut total = 0;
-        let mut norms = 0;
+        self.unit_macs().iter().sum()
+    }
+
+    /// The same by units: embedding, every block (the first of a layer with the merging before it), norm and classifier.
+    pub(crate) fn unit_macs(&self) -> Vec<u64> {
+        let (mut units, mut last) = (Vec::new(), 0);
         for shape in self.layers() {
             let (width, tokens) = (shape.width, shape.grid * shape.grid);
+            let mut before = 0;
             if shape.index == 0 {
-                total += tokens * width * 3 * self.patch_size * self.patch_size;
-                norms += tokens * width;
+                units.push(tokens * width * 3 * self.patch_size * self.patch_size + NORM_MACS * tokens * width);
             } else {
-                total += tokens * 2 * width * width;
-                norms += if self.version == Version::V1 { tokens * 2 * width } else { tokens * width };
+                let normed = if self.version == Version::V1 { tokens * 2 * width } else { tokens * width };
+                before = tokens * 2 * width * width + NORM_MACS * normed;
             }
             for block in 0..shape.depth {
                 let windows = shape.windows(block);
                 let padded = windows.count() * windows.area();
-                total += padded * (4 * width * width + 2 * windows.area() * width);
-                total += tokens * 2 * width * self.hidden(width);
+                let mut own = padded * (4 * width * width + 2 * windows.area() * width);
+                own += tokens * 2 * width * self.hidden(width);
                 if self.version == Version::V2 {
-                    total += windows.positions() * POSITION_HIDDEN * (2 + shape.heads);
+                    own += windows.positions() * POSITION_HIDDEN * (2 + shape.heads);
                 }
-                norms += tokens * width * (2 + usize::from(self.has_third_norm(block)));
+                own += NORM_MACS * tokens * width * (2 + usize::from(self.has_third_norm(block)));
+                units.push(own + std::mem::take(&mut before));
             }
-            if shape.index + 1 == self.depths.len() {
-                norms += tokens * width;
-            }
+            last = NORM_MACS * tokens * width;
         }
-        (total + 5 * norms + self.features() * self.classes) as u64
+        units.push(last + self.features() * self.classes);
+        units.into_iter().map(|macs| macs as u64).collect()
     }
 
     /// Scalars in matrices and kernels; tables of positions are left out.

@@ -249,17 +249,44 @@ impl VitConfig {
     /// Multiply-accumulates of a forward of one image, as fvcore 0.1.5 counts them: convolutions, linear maps, both products
     /// of every attention, and five for an element that LayerNorm puts out. Other elementwise work counts nothing.
     pub fn macs(&self) -> u64 {
-        let [height, width] = self.grid();
-        let (patches, channels) = (height * width, self.width);
-        let tokens = patches + self.prefix() + self.prompt_tokens();
+        self.unit_macs().iter().sum()
+    }
+
+    /// The same by units: embedding, every block, and all that follows.
+    pub(crate) fn unit_macs(&self) -> Vec<u64> {
+        let (tokens, channels) = (self.tokens(), self.width);
         let linear = tokens * channels * (4 * channels + 2 * self.hidden());
         let attention = 2 * tokens * tokens * channels;
         let norm = LAYER_NORM_MACS * tokens * channels;
-        let blocks = self.depth * (linear + attention + 2 * norm);
-        let norms = norm * usize::from(self.pre_norm) + if self.fc_norm { norm / tokens } else { norm };
         let heads = 1 + usize::from(self.distilled);
-        let projection = channels * self.projection + self.prompt_macs();
-        (self.embedding_macs() + blocks + norms + projection + heads * self.feature_width() * self.classes) as u64
+        let last = if self.fc_norm { norm / tokens } else { norm };
+        let end = last + channels * self.projection + heads * self.feature_width() * self.classes;
+        let begin = self.embedding_macs() + self.prompt_macs() + norm * usize::from(self.pre_norm);
+        let mut units = vec![begin as u64];
+        units.extend(vec![(linear + attention + 2 * norm) as u64; self.depth]);
+        units.push(end as u64);
+        units
+    }
+
+    /// What [`Block::forward_cls`](super::Block::forward_cls) computes for the class token's row with `passes` masks. Every row of
+    /// tokens is normalised and weighed, but only the class token is projected.
+    pub(crate) fn cls_block_macs(&self, passes: usize) -> u64 {
+        let (tokens, channels) = (self.tokens(), self.width);
+        let once = LAYER_NORM_MACS * tokens * channels + channels * (2 * channels + self.heads * tokens);
+        let mlp = 2 * channels * self.hidden() + LAYER_NORM_MACS * channels;
+        let each = channels * (self.heads * tokens + 2 * channels) + mlp;
+        (once + passes * each) as u64
+    }
+
+    /// Whether the classifier reads the class token alone, so that the last block computes no other row.
+    pub(crate) fn reads_cls_alone(&self) -> bool {
+        self.pool == Pool::Cls && !self.distilled
+    }
+
+    /// Tokens of an image.
+    fn tokens(&self) -> usize {
+        let [height, width] = self.grid();
+        height * width + self.prefix() + self.prompt_tokens()
     }
 
     /// Scalars in matrices, kernels and positions.
