@@ -7,6 +7,7 @@ use image::RgbImage;
 use robustify_rng::{Key, Stream};
 
 use crate::outside::Operations;
+use crate::recipes::written_out;
 use crate::step::{Step, name_and_arguments};
 use crate::{AugMix, AugmentError, RandConv, Scratch};
 
@@ -26,6 +27,9 @@ use crate::{AugMix, AugmentError, RandConv, Scratch};
 /// | `flip` | none: half of the images are mirrored left to right |
 /// | `random_resized_crop` | `low=0.08`, `high=1` (range of the area), `ratio=1.333...`, `filter=bilinear` (or `nearest`, `box`, `bicubic`, `lanczos`); the size stays that of the image |
 /// | `colour_jitter` | `brightness=0.4`, `contrast=0.4`, `saturation=0.4`, `hue=0` |
+///
+/// `recipe(NAME)` as a whole policy is a ready-made one of [`RECIPES`](crate::RECIPES): `augmix`, `pixmix`, `deepaugment`, or a
+/// pair of them, as in `recipe(augmix+deepaugment)`.
 ///
 /// `ops=all` and `colour_jitter` contain corruptions of the benchmark; [`Policy::ops`] tells.
 ///
@@ -139,8 +143,9 @@ impl FromStr for Policy {
 
 /// Reads the steps of every alternative, and says in errors which policy it was.
 fn each_step<T>(text: &str, step: impl Fn(&str) -> Result<T, String>) -> Result<Vec<Vec<T>>, AugmentError> {
-    let step =
-        |part: &str| step(part.trim()).map_err(|problem| AugmentError::Policy { policy: text.to_owned(), problem });
+    let fault = |problem| AugmentError::Policy { policy: text.to_owned(), problem };
+    let step = |part: &str| step(part.trim()).map_err(fault);
+    let text = written_out(text).map_err(fault)?;
     let alternative = |part: &str| split(part, '+').into_iter().map(step).collect::<Result<Vec<_>, _>>();
     split(text, '|').into_iter().map(alternative).collect()
 }
