@@ -6,14 +6,14 @@ use robustify_zoo::{BatchStatistics, Pass};
 use crate::DistillError;
 use crate::losses::{cross_entropy, right};
 use crate::optimizer::Group;
-use crate::pairs::{CachedPairs, PairShard};
+use crate::pairs::{PairShard, Pairs, group};
 use crate::trainer::{Batches, Objective, Outcome};
 
 /// Augmentation-based partial tuning: one head on the same layers and views, cross-entropy alone, no teacher. Rates and
 /// dropout are Robustify's.
-pub struct Apt<'a>(pub CachedPairs<'a>);
+pub struct Apt<P>(pub P);
 
-impl Objective for Apt<'_> {
+impl<P: Pairs> Objective for Apt<P> {
     type Model = OneHead;
     type Shard = PairShard;
 
@@ -22,22 +22,20 @@ impl Objective for Apt<'_> {
     }
 
     fn epoch<'a>(&'a self, epoch: usize, first: usize) -> Result<Batches<'a, PairShard>, DistillError> {
-        Ok(self.0.batches(epoch, first))
+        self.0.batches(epoch, first, &[])
     }
 
     fn loss(&self, model: &OneHead, shard: PairShard) -> Result<Outcome, DistillError> {
-        let CachedPairs { cache, device, .. } = &self.0;
-        let rows: Vec<usize> = shard.clean.iter().chain(&shard.augmented).copied().collect();
-        let [_, masks, _] = self.0.masks(&shard);
-        let features = cache.features(&rows, device).autodiff();
+        let [_, masks, _] = shard.masks(self.0.config());
+        let features = self.0.shown(&shard, &[])?.features.autodiff();
         let logits = model.forward(features, &Pass::eval().with_masks(&masks));
-        let labels = self.0.labels(&rows);
+        let labels = shard.all_labels(self.0.device());
         let correct = right(&logits, &labels);
         let loss = cross_entropy(logits, labels) / (2 * shard.batch_pairs) as f64;
-        Ok(Outcome { loss, rows: rows.len(), right: correct, statistics: BatchStatistics::default() })
+        Ok(Outcome { loss, rows: 2 * shard.pairs(), right: correct, statistics: BatchStatistics::default() })
     }
 
     fn group(&self, name: &str, rank: usize) -> Group {
-        self.0.group(name, rank)
+        group(self.0.config(), name, rank)
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 use robustify_augment::Policy;
-use robustify_data::{CleanView, Images, Preprocess, batch};
+use robustify_data::{CleanView, DataError, Images, Preprocess, batch};
 use robustify_device::Workers;
 use robustify_rng::Key;
 use robustify_watch::{Progress, Stopped, Watch};
@@ -54,15 +54,43 @@ impl ViewSpec {
     /// # Errors
     /// An image that cannot be read, or that the preprocessing or the view cannot take.
     pub fn pixels(&self, images: &Images, index: usize, view: usize) -> Result<RgbImage, DistillError> {
+        let (pixels, id) = self.read(images, index)?;
+        let key = |purpose| Key::new(self.seed, purpose).with(id).with(view as u64);
+        Ok(self.view(pixels, view, &key).map_err(|error| error.of_image(images, index))?)
+    }
+
+    /// Two views of one image, by their numbers, as they are in one epoch and in no other.
+    ///
+    /// # Errors
+    /// As [`Self::pixels`].
+    pub(crate) fn fresh(
+        &self,
+        images: &Images,
+        index: usize,
+        numbers: [usize; 2],
+        epoch: usize,
+    ) -> Result<[RgbImage; 2], DataError> {
+        let (pixels, id) = self.read(images, index)?;
+        let view = |number: usize, pixels: RgbImage| {
+            let key = |purpose| Key::new(self.seed, purpose).with(id).with(number as u64).with(epoch as u64);
+            self.view(pixels, number, &key).map_err(|error| error.of_image(images, index))
+        };
+        Ok([view(numbers[0], pixels.clone())?, view(numbers[1], pixels)?])
+    }
+
+    /// The pixels of an image that views are made of, and its identity.
+    fn read(&self, images: &Images, index: usize) -> Result<(RgbImage, u64), DataError> {
         let sample = images.get(index)?;
         let pixels = self.preprocess.pixels(&sample.image).map_err(|error| error.of_image(images, index))?;
+        Ok((pixels, sample.id))
+    }
+
+    fn view(&self, pixels: RgbImage, view: usize, key: &dyn Fn(&'static str) -> Key) -> Result<RgbImage, DataError> {
         if view == 0 {
             return Ok(pixels);
         }
-        let key = |purpose| Key::new(self.seed, purpose).with(sample.id).with(view as u64);
-        let moved =
-            self.clean_view.apply(&pixels, key("view geometry")).map_err(|error| error.of_image(images, index))?;
-        if view < self.clean { Ok(moved) } else { Ok(self.policy.apply(&moved, key("view augmentation"))) }
+        let moved = self.clean_view.apply(&pixels, key("view geometry"))?;
+        Ok(if view < self.clean { moved } else { self.policy.apply(&moved, key("view augmentation")) })
     }
 }
 
@@ -250,7 +278,7 @@ impl ViewJob<'_> {
 }
 
 /// What to do about a value that cannot be stored.
-fn remedy(value: f32) -> &'static str {
+pub(crate) fn remedy(value: f32) -> &'static str {
     if value.is_finite() {
         "16-bit floats end at 65504; store the features of views with views.precision = \"f32\""
     } else {

@@ -13,8 +13,8 @@ use robustify_distill::optimizer::{self, AdamWConfig, DecayTo};
 use robustify_distill::trainer::{self, EpochRecord, Objective, Plan};
 use robustify_distill::views::Report;
 use robustify_distill::{
-    CachedPairs, CombinedTeacher, DistillError, Precision, RobustTeacher, Teacher, TuningConfig, ViewCache, ViewJob,
-    ViewSpec,
+    CachedPairs, CombinedTeacher, DistillError, FreshPairs, Precision, RobustTeacher, Teacher, TuningConfig, ViewCache,
+    ViewJob, ViewSpec,
 };
 use robustify_rng::Key;
 use robustify_select::SplitConfig;
@@ -106,6 +106,11 @@ pub fn tuning() -> TuningConfig {
     }
 }
 
+/// The small robust model that teaches.
+pub fn small_teacher() -> Model {
+    stirred(resnet(9))
+}
+
 /// Cached views of a model cut where `split` says.
 pub struct Cached {
     pub original: Model,
@@ -120,19 +125,24 @@ pub struct Cached {
 }
 
 impl Cached {
-    pub fn new(original: Model, [shared_blocks, head_blocks]: [usize; 2], clean_views: usize) -> Self {
-        let device = flex();
-        let split = SplitConfig { shared_blocks, head_blocks, dropout_from: robustify_select::DropoutFrom::Shared };
-        let images = images(8);
+    pub fn new(original: Model, split: [usize; 2], clean: usize) -> Self {
         let spec = ViewSpec {
             preprocess: "normalize(half)".parse().unwrap(),
             clean_view: "random_crop(16,2)+hflip".parse().unwrap(),
             policy: "rand_conv".parse().unwrap(),
-            clean: clean_views,
+            clean,
             augmented: 2,
             seed: 1,
             precision: Precision::F16,
         };
+        Self::of(original, split, spec)
+    }
+
+    /// The same of other views.
+    pub fn of(original: Model, [shared_blocks, head_blocks]: [usize; 2], spec: ViewSpec) -> Self {
+        let device = flex();
+        let split = SplitConfig { shared_blocks, head_blocks, dropout_from: robustify_select::DropoutFrom::Shared };
+        let images = images(8);
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("features.f16");
         let workers = Workers::new(2).unwrap();
@@ -144,7 +154,7 @@ impl Cached {
         let written = job.features(&original, cut, report).unwrap();
         let (own, dims) = (written.logits.clone(), written.dims.clone());
         written.finish(&path).unwrap();
-        let teacher = stirred(resnet(9));
+        let teacher = small_teacher();
         let report = Report { name: "logits", watch: &Silent, progress: &mut silent };
         let written = job.logits(Teacher::Robust, &teacher, &spec.preprocess, report).unwrap();
         let logits = [own, written.logits.clone()];
@@ -156,6 +166,27 @@ impl Cached {
 
     pub fn pairs<'a>(&'a self, config: &'a TuningConfig, shard_pairs: usize, device: &'a Device) -> CachedPairs<'a> {
         CachedPairs { cache: &self.cache, config, shard_pairs, device }
+    }
+
+    /// The same views made anew in every epoch, with the teacher.
+    pub fn fresh<'a>(
+        &'a self,
+        teacher: &'a Model,
+        config: &'a TuningConfig,
+        shard_pairs: usize,
+        device: &'a Device,
+    ) -> FreshPairs<'a> {
+        FreshPairs {
+            images: &self.images,
+            spec: &self.spec,
+            original: &self.original,
+            cut: self.split.backbone_end(&self.original).unwrap(),
+            teacher: Some((teacher, &self.spec.preprocess)),
+            config,
+            shard_pairs,
+            loader_threads: 2,
+            device,
+        }
     }
 
     /// The cache with other features and teachers' logits for the rows whose view `changed` says.

@@ -2,10 +2,12 @@
 
 mod checkpoints;
 mod common;
+mod fresh;
 mod goldens;
 mod jsd;
 mod methods;
 mod optimizer;
 mod prompts;
+mod reach;
 mod training;
 mod views;
