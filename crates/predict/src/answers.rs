@@ -33,6 +33,17 @@ impl HeadAnswer {
     }
 }
 
+impl HeadAnswer {
+    /// The same with the original's probabilities as the clean head's answer, with and without passes; its uncertainty stays that of
+    /// the passes.
+    pub(crate) fn preserving(self, original: Vec<f32>) -> Self {
+        let [_, combined, robust] = self.passes.probabilities.clone();
+        let passes = self.passes.with_answers([original.clone(), combined, robust]);
+        let [_, combined, robust] = self.deterministic;
+        Self { passes, deterministic: [original, combined, robust] }
+    }
+}
+
 /// Answers, and the time that they took on one thread.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answered {
@@ -103,7 +114,7 @@ impl Answers {
 }
 
 /// Probabilities of one row of logits, computed in 64 bits.
-fn softmax(logits: &[f32]) -> Vec<f32> {
+pub(crate) fn softmax(logits: &[f32]) -> Vec<f32> {
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let powers: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - top).exp()).collect();
     let sum: f64 = powers.iter().sum();

@@ -35,6 +35,9 @@ struct Description {
     /// Present for a network that learns while it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     adapts: Option<Adaptation>,
+    /// Whether the network's own weights answer for the clean head, of which there are no tensors then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    preserve_original: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trained_on: Option<TrainedOn>,
     /// Hash of all tensors.
@@ -65,10 +68,10 @@ fn owned((name, entry): (&String, &Entry)) -> (String, Entry) {
 impl RobustModel {
     /// The bytes of its file: equal models give equal bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let (mc, adapts) = match &self.made {
-            Made::Classifier => (None, None),
-            Made::Adapting(adaptation) => (None, Some(*adaptation)),
-            Made::ThreeHeads(_, mc) => (Some(*mc), None),
+        let (mc, adapts, preserve_original) = match &self.made {
+            Made::Classifier => (None, None, false),
+            Made::Adapting(adaptation) => (None, Some(*adaptation), false),
+            Made::ThreeHeads(heads, mc) => (Some(*mc), None, heads.is_preserving()),
         };
         let state = self.state();
         let description = Description {
@@ -81,6 +84,7 @@ impl RobustModel {
             cut: self.cut,
             mc,
             adapts,
+            preserve_original,
             trained_on: self.trained_on.clone(),
             sha256: digest::of_bytes(&weights::to_bytes(&state)),
         };
@@ -152,7 +156,9 @@ impl RobustModel {
         let made = match (said.mc, said.cut) {
             (None, _) => said.adapts.map_or(Made::Classifier, Made::Adapting),
             (Some(mc), Some(cut)) => {
-                let heads = weights::with_state(ThreeHeads::new(&model, cut)?, tuned).map_err(misfit)?;
+                let blank = ThreeHeads::new(&model, cut)?;
+                let blank = if said.preserve_original { blank.preserving(&model, cut)? } else { blank };
+                let heads = weights::with_state(blank, tuned).map_err(misfit)?;
                 Made::ThreeHeads(heads, mc)
             }
             (Some(_), None) => return Err(broken("three heads without the place of their cut".into())),

@@ -50,7 +50,8 @@ pub enum Made {
     Classifier,
     /// The network itself, which goes on learning while it answers; without a cut, for nothing of it is shared.
     Adapting(Adaptation),
-    /// Three heads on the network's backbone; needs a cut.
+    /// Three heads on the network's backbone; needs a cut. Where they preserve the original, it is the network's that answers for
+    /// the clean head.
     ThreeHeads(ThreeHeads, McConfig),
 }
 

@@ -1,9 +1,9 @@
 use std::time::Instant;
 
 use burn::tensor::activation;
-use robustify_select::{McConfig, ThreeHeads, mc};
-use robustify_zoo::Pass;
+use robustify_select::{Head, McConfig, ThreeHeads, mc};
 
+use crate::answers::softmax;
 use crate::classifier::{Trunk, host};
 use crate::{Answered, Answers, HeadAnswer, PredictError, Predictor, Rows};
 
@@ -35,13 +35,20 @@ impl Predictor for ThreeHeaded {
         let statistics = mc::statistics(&self.heads, features.clone(), rows.ids(), &self.mc, rows.device());
         let time = before + clock.elapsed();
         let clock = Instant::now();
-        let logits = self.heads.forward(features, 1, &Pass::eval());
+        let logits = self.heads.deterministic(features);
+        // As the answers of a one-headed model become probabilities.
+        let original = self.heads.is_preserving().then(|| host(logits[Head::Clean.index()].clone()));
         let probabilities = logits.map(|logits| host(activation::softmax(logits, 1)));
         let deterministic_time = Some(before + clock.elapsed());
         let classes = self.classes.len();
         let answers = statistics.into_iter().enumerate().map(|(row, passes)| {
-            let deterministic = probabilities.each_ref().map(|head| head[row * classes..(row + 1) * classes].to_vec());
-            HeadAnswer { passes, deterministic }
+            let of_row = row * classes..(row + 1) * classes;
+            let deterministic = probabilities.each_ref().map(|head| head[of_row.clone()].to_vec());
+            let answer = HeadAnswer { passes, deterministic };
+            match &original {
+                Some(logits) => answer.preserving(softmax(&logits[of_row])),
+                None => answer,
+            }
         });
         Ok(Answered { answers: Answers::Heads(answers.collect()), time, deterministic_time })
     }

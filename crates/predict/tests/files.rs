@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use image::RgbImage;
 use robustify_predict::{Answers, Made, RobustModel, Rows, TrainedOn};
-use robustify_select::{McConfig, OneHead, SplitConfig, ThreeHeads};
+use robustify_select::{Head, McConfig, OneHead, SplitConfig, ThreeHeads};
 use robustify_zoo::{Model, ModelConfig, weights};
 
 fn flex() -> Device {
@@ -41,6 +41,15 @@ fn three_heads(model: &Model) -> Made {
     Made::ThreeHeads(ThreeHeads::new(model, SPLIT).unwrap(), mc)
 }
 
+/// Heads that were tuned to something else, with the original in the clean head's place.
+fn preserving() -> RobustModel {
+    let other = Model::new(&network(), 2, &flex()).unwrap();
+    model(1, |model| {
+        let mc = McConfig { passes: 3, dropout: 0.2, seed: 5, common_masks: false };
+        Made::ThreeHeads(ThreeHeads::new(&other, SPLIT).unwrap().preserving(model, SPLIT).unwrap(), mc)
+    })
+}
+
 fn answers(model: &RobustModel) -> Answers {
     let device = flex();
     let pixels: Vec<RgbImage> =
@@ -52,7 +61,9 @@ fn answers(model: &RobustModel) -> Answers {
 #[test]
 fn what_is_read_answers_as_what_was_written() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, written) in [("heads", model(1, three_heads)), ("one", model(1, |_| Made::Classifier))] {
+    let cases =
+        [("heads", model(1, three_heads)), ("preserving", preserving()), ("one", model(1, |_| Made::Classifier))];
+    for (name, written) in cases {
         let path = folder.path().join(name);
         written.write(&path).unwrap();
         let read = RobustModel::read(&path, &flex()).unwrap();
@@ -61,6 +72,22 @@ fn what_is_read_answers_as_what_was_written() {
         assert_eq!(read.trained_on, written.trained_on, "{name}");
         assert_eq!(answers(&read), answers(&written), "{name}");
     }
+}
+
+#[test]
+fn a_preserved_original_answers_for_the_clean_head_to_the_bit() {
+    let (original, preserving) = (model(1, |_| Made::Classifier), preserving());
+    let alone = answers(&original).probabilities();
+    let Answers::Heads(heads) = answers(&preserving) else { panic!("three heads") };
+    let clean = Head::Clean.index();
+    for (answer, original) in heads.iter().zip(&alone) {
+        assert_eq!(&answer.deterministic[clean], original);
+        assert_eq!(&answer.passes.probabilities[clean], original, "passes are for the uncertainty alone");
+        assert!(answer.passes.uncertainty[clean][0] > 0.0, "dropout says nothing of the original's uncertainty");
+        assert_ne!(answer.deterministic[Head::Combined.index()], *original, "the other heads are the tuned ones");
+    }
+    assert!(preserving.state().keys().all(|name| !name.starts_with("clean.")), "a head that nobody asks is kept");
+    assert_ne!(preserving.identity(), original.identity());
 }
 
 #[test]

@@ -69,11 +69,23 @@ impl SplitConfig {
 #[derive(Module, Debug)]
 pub struct ThreeHeads {
     shared: Segment,
-    clean: Segment,
+    /// None where the original answers for the clean head.
+    clean: Option<Segment>,
     combined: Segment,
     robust: Segment,
     #[module(skip)]
+    original: Option<Untouched>,
+    #[module(skip)]
     dropout_from: DropoutFrom,
+}
+
+/// The original model behind the frozen backbone, as no tuning has touched it. Its tensors are the original's own.
+#[derive(Clone, Debug)]
+struct Untouched {
+    shared: Segment,
+    head: Segment,
+    /// Both in one, as the original is asked by itself: in two parts, rounding may differ.
+    whole: Segment,
 }
 
 impl ThreeHeads {
@@ -87,14 +99,52 @@ impl ThreeHeads {
         let shared = model.segment(split.backbone_end(model)?, model.cut_before_last(split.head_blocks)?);
         Ok(Self {
             shared: owned(shared),
-            clean: head(())?,
+            clean: Some(head(())?),
             combined: head(())?,
             robust: head(())?,
+            original: None,
             dropout_from: split.dropout_from,
         })
     }
 
-    /// Logits of the clean, the combined and the robust head.
+    /// The same heads with the original in the clean head's place: its own untouched shared part and its own head. What was tuned
+    /// as the clean head is left out, of the parameters as well.
+    ///
+    /// # Errors
+    /// More tunable blocks than the model has.
+    pub fn preserving(self, model: &Model, split: SplitConfig) -> Result<Self, ZooError> {
+        let (start, head, end) =
+            (split.backbone_end(model)?, model.cut_before_last(split.head_blocks)?, model.last_cut());
+        let original = Untouched {
+            shared: model.segment(start, head),
+            head: model.segment(head, end),
+            whole: model.segment(start, end),
+        };
+        Ok(Self { clean: None, original: Some(original), ..self })
+    }
+
+    /// Whether the original answers for the clean head.
+    pub fn is_preserving(&self) -> bool {
+        self.original.is_some()
+    }
+
+    /// Logits of the three heads without dropout, in the order of [`Head::ALL`]. Where the original answers for the clean head, they
+    /// are those that it gives by itself, to the bit.
+    ///
+    /// # Shapes
+    /// - features: at the backbone's end
+    /// - output: `[rows, classes]` each
+    pub fn deterministic(&self, features: Features) -> [Tensor<2>; 3] {
+        let pass = Pass::eval();
+        let Some(original) = &self.original else { return self.forward(features, 1, &pass) };
+        let clean = original.whole.forward(features.clone(), &pass).logits();
+        let (state, _) = through(&self.shared, self.dropout_from, features, 1, &pass);
+        let [combined, robust] = [&self.combined, &self.robust].map(|head| head.forward(state.clone(), &pass).logits());
+        [clean, combined, robust]
+    }
+
+    /// Logits of the clean, the combined and the robust head; of the original in the clean head's place too, with the masks of a
+    /// clean head.
     ///
     /// Masks of the heads are keyed apart. What no mask can change is computed once for all passes.
     ///
@@ -111,10 +161,16 @@ impl ThreeHeads {
     }
 
     fn forward_scoped(&self, features: Features, passes: usize, pass: &Pass<'_>, scopes: [&str; 3]) -> [Tensor<2>; 3] {
-        let (state, passes) = through(&self.shared, self.dropout_from, features, passes, pass);
+        let behind = |shared: &Segment, features: Features| through(shared, self.dropout_from, features, passes, pass);
+        let untouched = self.original.as_ref().map(|original| behind(&original.shared, features.clone()));
+        let tuned = behind(&self.shared, features);
         Head::ALL.map(|head| {
+            let (state, passes) = match (&untouched, head) {
+                (Some(untouched), Head::Clean) => untouched.clone(),
+                _ => tuned.clone(),
+            };
             let pass = pass.scoped(scopes[head.index()]);
-            self.head(head).forward_passes(state.clone(), passes, &pass).logits()
+            self.head(head).forward_passes(state, passes, &pass).logits()
         })
     }
 
@@ -143,7 +199,11 @@ impl ThreeHeads {
 
     fn head(&self, head: Head) -> &Segment {
         match head {
-            Head::Clean => &self.clean,
+            Head::Clean => match (&self.clean, &self.original) {
+                (Some(clean), _) => clean,
+                (None, Some(original)) => &original.head,
+                (None, None) => unreachable!("a clean head is left out where the original takes its place"),
+            },
             Head::Combined => &self.combined,
             Head::Robust => &self.robust,
         }
@@ -213,7 +273,7 @@ fn through(
     if shared.is_empty() {
         return (features, passes);
     }
-    if dropout_from == DropoutFrom::Heads {
+    if dropout_from == DropoutFrom::Heads || !shared.draws() {
         return (shared.forward(features, &Pass::eval()), passes);
     }
     (shared.forward_passes(features, passes, &pass.scoped("shared")), 1)
