@@ -2,6 +2,7 @@
 
 mod caches;
 mod faults;
+mod modes;
 mod own;
 mod trust;
 

@@ -44,7 +44,7 @@ pub(crate) fn tell(lab: &Lab<'_>, methods: &[&'static dyn Method]) -> Result<()>
     if bytes > free.saturating_add(there) {
         bail!(
             "the features of {} views of {} images take {}, and {} has {} left; fewer views (views.augmented={}, views.clean={}), or \
-             another disk (--cache-dir DIR)",
+             another disk (--cache-dir DIR), or none of them stored (views.cached=false)",
             views_each(config),
             grouped(lab.images().len()),
             size(bytes),

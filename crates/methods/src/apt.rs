@@ -7,7 +7,6 @@ use anyhow::Result;
 use robustify_distill::Apt as Objective;
 use robustify_select::OneHead;
 
-use crate::lab::STEP;
 use crate::{Fitted, Lab, Method, Work};
 
 /// One tuned head.
@@ -27,17 +26,16 @@ impl Method for Apt {
     }
 
     fn work(&self, lab: &Lab<'_>) -> Result<Work> {
-        let tail = lab.tail();
-        Ok(Work { forwards: STEP * tail * lab.tuned_rows(), views: true, answer: tail, ..Work::default() })
+        Ok(Work { answer: lab.tail(), ..lab.tuning_work(1.0, 1.0, false) })
     }
 
     fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {
         let split = lab.config.split;
-        let (original, views) = (lab.original()?, lab.views()?);
+        let (original, source) = (lab.original()?, lab.pair_source(false)?);
         let head = OneHead::new(&original.model, split)?;
-        let tuned = lab.tune(self.name(), &views.untaught, &Objective(lab.pairs(&views)), head)?;
+        let tuned = lab.tune(self.name(), &source.hash, &Objective(source.pairs(lab, &lab.config.tuning)?), head)?;
         let model = tuned.model.into_model(original.model.clone(), split)?;
-        let cost = views.untaught_cost + tuned.cost;
+        let cost = source.cost + tuned.cost;
         Ok(vec![lab.fitted(self.name(), original, model, tuned.hash, cost)?])
     }
 }

@@ -4,13 +4,14 @@
 //! Source: Jain et al. 2023, arXiv:2309.07499.
 
 use anyhow::Result;
-use robustify_distill::{CachedPairs, Robustify as Objective, TuningConfig};
+use robustify_distill::{Robustify as Objective, TuningConfig};
 use robustify_predict::Made;
+use robustify_report::digest;
 use robustify_select::ThreeHeads;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use crate::lab::{STEP, Views};
+use crate::lab::PairSource;
 use crate::{Config, Fitted, Lab, Method, Work};
 
 /// Three tuned heads.
@@ -23,6 +24,9 @@ pub(crate) struct Robustify;
 struct Settings {
     /// Whether to tune the heads once more by cross-entropy alone, as `robustify-without_kd`: the ablation of the teachers.
     without_distillation: bool,
+    /// Whether an untouched copy of the shared part and the original's own head answer for the clean head, so that clean answers are
+    /// the original's to the bit. The others are tuned as without it.
+    preserve_original: bool,
 }
 
 impl Method for Robustify {
@@ -45,9 +49,7 @@ impl Method for Robustify {
     fn work(&self, lab: &Lab<'_>) -> Result<Work> {
         let settings: Settings = lab.settings(self.name())?;
         let (heads, models) = (3.0, if settings.without_distillation { 2.0 } else { 1.0 });
-        let tail = lab.tail();
-        let forwards = models * heads * STEP * tail * lab.tuned_rows();
-        Ok(Work { forwards, views: true, answer: models * heads * tail, ..Work::default() })
+        Ok(Work { answer: models * heads * lab.tail(), ..lab.tuning_work(models, heads, true) })
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Option<Schema> {
@@ -56,25 +58,36 @@ impl Method for Robustify {
 
     fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {
         let settings: Settings = lab.settings(self.name())?;
-        let views = lab.views()?;
-        let (fitted, heads) = tuned(lab, &views, self.name(), &lab.config.tuning)?;
+        let source = lab.pair_source(true)?;
+        let (fitted, heads) = tuned(lab, &source, self.name(), &lab.config.tuning, &settings)?;
         lab.warn_of_weak_teacher(&heads)?;
         let mut all = vec![fitted];
         if settings.without_distillation {
             let tuning = TuningConfig { kd_weight: 0.0, ..lab.config.tuning.clone() };
-            all.push(tuned(lab, &views, "robustify-without_kd", &tuning)?.0);
+            all.push(tuned(lab, &source, "robustify-without_kd", &tuning, &settings)?.0);
         }
         Ok(all)
     }
 }
 
 /// Three heads under a row's name, tuned with some settings.
-fn tuned(lab: &Lab<'_>, views: &Views, name: &str, tuning: &TuningConfig) -> Result<(Fitted, ThreeHeads)> {
-    let original = lab.original()?;
-    let heads = ThreeHeads::new(&original.model, lab.config.split)?;
-    let objective = Objective(CachedPairs { config: tuning, ..lab.pairs(views) });
-    let tuned = lab.tune(name, &views.hash, &objective, heads)?;
-    let mut fitted = lab.fitted(name, original, original.model.clone(), tuned.hash, views.cost + tuned.cost)?;
-    fitted.model.made = Made::ThreeHeads(tuned.model.clone(), lab.config.monte_carlo());
-    Ok((fitted, tuned.model))
+fn tuned(
+    lab: &Lab<'_>,
+    source: &PairSource,
+    name: &str,
+    tuning: &TuningConfig,
+    settings: &Settings,
+) -> Result<(Fitted, ThreeHeads)> {
+    let (original, split) = (lab.original()?, lab.config.split);
+    let objective = Objective(source.pairs(lab, tuning)?);
+    let tuned = lab.tune(name, &source.hash, &objective, ThreeHeads::new(&original.model, split)?)?;
+    let mut heads = tuned.model;
+    let mut hash = tuned.hash;
+    if settings.preserve_original {
+        heads = heads.preserving(&original.model, split)?;
+        hash = digest::of(&("preserve_original", hash))?;
+    }
+    let mut fitted = lab.fitted(name, original, original.model.clone(), hash, source.cost + tuned.cost)?;
+    fitted.model.made = Made::ThreeHeads(heads.clone(), lab.config.monte_carlo());
+    Ok((fitted, heads))
 }

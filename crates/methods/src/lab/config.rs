@@ -199,6 +199,15 @@ pub struct ViewsConfig {
     /// How the backbone's features of the views are stored: `f16`, or `f32` where a feature is beyond 65504.
     #[serde(default)]
     pub precision: Precision,
+    /// Whether the features of the views are stored, and read in every epoch. With `false`, every epoch makes views anew, as many of
+    /// them, and computes the backbone for each: for data whose features do not fit on the disk. An epoch of tuning has
+    /// `augmented` pairs of every image either way.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub cached: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// How a head is chosen at test time.

@@ -16,12 +16,13 @@ pub fn policy(text: &str, device: &Device) -> Result<Policy> {
     Ok(Policy::parse_with(text, &operations(device))?)
 }
 
-/// What stands for a policy in the hash of a stage: its text, and what the files hold that the text names.
+/// What stands for a policy in the hash of a stage: its text, a recipe's written out, and what the files hold that the text names.
 ///
 /// # Errors
 /// As [`policy`].
 pub fn policy_identity(text: &str, device: &Device) -> Result<String> {
     let identities = policy(text, device)?.identities();
+    let text = robustify_augment::written_out(text).map_err(anyhow::Error::msg)?;
     Ok(if identities.is_empty() { text.to_owned() } else { format!("{text} [{}]", identities.join(", ")) })
 }
 

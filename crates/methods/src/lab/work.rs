@@ -32,7 +32,20 @@ impl Lab<'_> {
         teacher.map_or(0.0, |teacher| macs(teacher) / macs(&self.config.original.network).max(1.0))
     }
 
-    /// Rows of all epochs of tuning on the cached views: pairs of a clean and an augmented one.
+    /// Tuning `models` models of `heads` heads on pairs of views, each head on the part that is not frozen; `taught` by the teacher.
+    /// Views that are not cached are computed again in every epoch.
+    pub fn tuning_work(&self, models: f64, heads: f64, taught: bool) -> Work {
+        let rows = self.tuned_rows();
+        let forwards = models * heads * STEP * self.tail() * rows;
+        if self.config.views.cached {
+            return Work { forwards, views: true, ..Work::default() };
+        }
+        let teacher = if taught { self.teacher_share() / 2.0 } else { 0.0 };
+        let views = models * rows * (1.0 - self.tail() + teacher);
+        Work { forwards: forwards + views, pictures: models * rows, ..Work::default() }
+    }
+
+    /// Rows of all epochs of tuning: pairs of a clean and an augmented one.
     pub fn tuned_rows(&self) -> f64 {
         let (config, images) = (&self.config, self.images().len());
         2.0 * (config.tuning.epochs as f64) * (config.views.augmented * images) as f64
