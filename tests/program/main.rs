@@ -254,6 +254,7 @@ fn every_method_is_a_row_of_the_table() {
         "tent",
         "sar",
         "apt",
+        "lora",
         "robustify",
     ]
     .map(str::to_owned);

@@ -19,6 +19,7 @@ mod ensemble;
 mod finetune;
 pub mod lab;
 mod linear_probe;
+mod lora;
 mod lp_ft;
 mod model_stock;
 mod original;
@@ -102,6 +103,7 @@ pub static METHODS: &[&dyn Method] = &[
     &tent::Tent,
     &sar::Sar,
     &apt::Apt,
+    &lora::Lora,
     &robustify::Robustify,
 ];
 

@@ -5,6 +5,7 @@ mod common;
 mod fresh;
 mod goldens;
 mod jsd;
+mod lora;
 mod methods;
 mod optimizer;
 mod prompts;
