@@ -42,6 +42,7 @@
 #![deny(missing_docs)]
 
 mod atomic;
+pub mod chart;
 mod csv;
 pub mod digest;
 mod error;
