@@ -4,6 +4,7 @@ mod caches;
 mod faults;
 mod modes;
 mod own;
+mod shifts;
 mod trust;
 
 use std::fs;

@@ -23,6 +23,7 @@ mod error;
 pub mod evaluate;
 pub mod measure;
 pub mod metrics;
+mod probe;
 pub mod robustness;
 mod routes;
 pub mod segmentation;
@@ -36,6 +37,7 @@ pub use class_map::{ClassMap, ClassMapError};
 pub use error::BenchError;
 pub use measure::{Entrant, Measured, Timing, Timings};
 pub use metrics::{Judged, Judging, Outcome};
+pub use probe::Probed;
 pub use routes::{Blend, Calibrations, HeadRoute};
 pub use statistics::{
     Bootstrap, Comparison, Interval, Scored, StatisticsError, mcnemar_exact, mcnemar_mid, paired_bootstrap, paired_on,

@@ -16,11 +16,11 @@ use crate::store::{AnswerStore, Stored, TrunkFeatures};
 use crate::{BenchError, Cell, Suite};
 
 /// A predictor under its name in tables and records.
-pub struct Entrant {
+pub struct Entrant<'a> {
     /// As in `original`, `apt` or `wise_ft-0.5`.
     pub name: String,
     /// What is asked.
-    pub predictor: Box<dyn Predictor>,
+    pub predictor: Box<dyn Predictor + 'a>,
 }
 
 /// Time that an entrant took for a number of images on one thread, with and without Monte Carlo passes.
@@ -66,7 +66,7 @@ pub struct Measured {
 /// interruption.
 pub fn measure(
     suite: &dyn Suite,
-    entrants: &[Entrant],
+    entrants: &[Entrant<'_>],
     store: &AnswerStore,
     machine: &Machine,
     watch: &dyn Watch,
@@ -87,7 +87,7 @@ pub fn measure(
     Ok(run.timings)
 }
 
-fn expect_classes(suite: &dyn Suite, Entrant { name, predictor }: &Entrant) -> Result<(), BenchError> {
+fn expect_classes(suite: &dyn Suite, Entrant { name, predictor }: &Entrant<'_>) -> Result<(), BenchError> {
     let (wanted, found) = (suite.classes(), predictor.classes());
     if wanted == found {
         return Ok(());
@@ -105,7 +105,7 @@ fn expect_classes(suite: &dyn Suite, Entrant { name, predictor }: &Entrant) -> R
 
 struct Run<'a> {
     suite: &'a dyn Suite,
-    entrants: &'a [Entrant],
+    entrants: &'a [Entrant<'a>],
     store: &'a AnswerStore,
     machine: &'a Machine,
     watch: &'a dyn Watch,
@@ -138,7 +138,7 @@ impl Run<'_> {
     }
 
     /// Answers that were kept before; damaged ones are computed again, with a warning.
-    fn stored(&self, cell: &Cell, entrant: &Entrant) -> Result<Option<Stored>, BenchError> {
+    fn stored(&self, cell: &Cell, entrant: &Entrant<'_>) -> Result<Option<Stored>, BenchError> {
         self.or_again(self.store.answers(self.suite, cell, entrant.predictor.identity()))
     }
 
@@ -155,7 +155,7 @@ impl Run<'_> {
     /// Asks the entrants at `missing`, and keeps what they say.
     fn compute(&mut self, cell: &Cell, missing: &[usize]) -> Result<Vec<Stored>, BenchError> {
         let images = self.suite.images(cell);
-        let asked: Vec<&Entrant> = missing.iter().map(|&index| &self.entrants[index]).collect();
+        let asked: Vec<&Entrant<'_>> = missing.iter().map(|&index| &self.entrants[index]).collect();
         let mut known = BTreeMap::new();
         for trunk in asked.iter().filter_map(|entrant| entrant.predictor.trunk()) {
             if !known.contains_key(trunk)
@@ -220,7 +220,7 @@ impl Run<'_> {
     fn ask(
         &self,
         cell: &Cell,
-        asked: &[&Entrant],
+        asked: &[&Entrant<'_>],
         range: std::ops::Range<usize>,
         known: &BTreeMap<String, TrunkFeatures>,
     ) -> Result<Part, BenchError> {
@@ -233,7 +233,7 @@ impl Run<'_> {
         for (trunk, features) in known {
             rows = rows.with_trunk(trunk, features.rows(range.clone(), device)?);
         }
-        let no_numbers = |entrant: &Entrant, what, position: usize| {
+        let no_numbers = |entrant: &Entrant<'_>, what, position: usize| {
             let (model, image) = (entrant.name.clone(), self.suite.image(indices[position]));
             BenchError::NoNumbers { model, what, image, cell: cell.name.clone() }
         };

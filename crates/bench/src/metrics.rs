@@ -84,6 +84,7 @@ impl Judge<'_> {
         let (corruption, severity) = match self.measured.cell.shift {
             Shift::Clean => (None, None),
             Shift::Corrupted(corruption, severity) => (Some(corruption.to_string()), Some(severity.level())),
+            Shift::Changed(_) | Shift::Transfer => (Some(self.measured.cell.name.clone()), None),
         };
         self.judged.rows.push(Row {
             model: model.into(),
@@ -163,11 +164,14 @@ pub struct Summary {
     pub mean: f64,
     /// Over all images of all cells, clean and shifted, each image weighing the same.
     pub pooled: f64,
-    /// Over all images of shifted cells.
+    /// Over all images of corrupted cells.
     pub pooled_shifted: f64,
+    /// Under each other shift, by its name: of backgrounds, renditions, another task.
+    pub shifts: Vec<(String, f64)>,
 }
 
-/// Summaries of a metric of all models and routes, in the order of the records.
+/// Summaries of a metric of all models and routes, in the order of the records. Means are over corruptions; other shifts stand by
+/// themselves.
 pub fn summaries(rows: &[Row], metric: &str) -> Vec<Summary> {
     let mut keys: Vec<(&str, &str)> = Vec::new();
     for row in rows.iter().filter(|row| row.metric == metric) {
@@ -185,6 +189,9 @@ pub fn summaries(rows: &[Row], metric: &str) -> Vec<Summary> {
                     .and_then(|name| name.parse::<robustify_augment::Corruption>().ok())
                     .map(|c| c.group())
             };
+            let (other, own): (Vec<&Row>, Vec<&Row>) =
+                own.into_iter().partition(|row| row.corruption.is_some() && group_of(row).is_none());
+            let shift = |row: &Row| Some((row.corruption.clone()?, row.value));
             let over = |keep: &dyn Fn(&Row) -> bool| mean_of_corruptions(own.iter().copied().filter(|row| keep(row)));
             Summary {
                 model: model.into(),
@@ -194,6 +201,7 @@ pub fn summaries(rows: &[Row], metric: &str) -> Vec<Summary> {
                 mean: over(&|row| row.corruption.is_some()),
                 pooled: pooled(own.iter().copied()),
                 pooled_shifted: pooled(own.iter().copied().filter(|row| row.corruption.is_some())),
+                shifts: other.into_iter().filter_map(shift).collect(),
             }
         })
         .collect()
@@ -303,6 +311,7 @@ mod tests {
             row(Some("fog"), Some(5), 0.4),
             row(Some("frost"), Some(1), 0.5),
             row(Some("pixelate"), Some(1), 1.0),
+            row(Some("edge_drawing"), None, 0.0),
         ];
         let found = summaries(&rows, "accuracy");
         let [summary] = &found[..] else { panic!("{found:?}") };
@@ -313,5 +322,6 @@ mod tests {
         near(of(Group::Weather), 0.4);
         near(of(Group::Digital), 1.0);
         assert!(of(Group::Noise).is_nan(), "a group without a cell has no mean");
+        assert_eq!(summary.shifts, [("edge_drawing".to_owned(), 0.0)]);
     }
 }

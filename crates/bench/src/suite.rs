@@ -5,6 +5,8 @@ use robustify_augment::{Corruption, Severity};
 use robustify_data::DataError;
 use robustify_rng::Key;
 
+use crate::suites::{Change, TRANSFER};
+
 /// What was done to the images of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shift {
@@ -12,12 +14,16 @@ pub enum Shift {
     Clean,
     /// A corruption at a severity.
     Corrupted(Corruption, Severity),
+    /// Another background, or another rendition.
+    Changed(Change),
+    /// Another task, with labels of its own.
+    Transfer,
 }
 
 /// One part of a suite that is measured by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cell {
-    /// `clean`, or corruption and severity as in `fog-3`: a name for files and progress.
+    /// `clean`, corruption and severity as in `fog-3`, or another shift: a name for files and progress.
     pub name: String,
     /// What was done to the images.
     pub shift: Shift,
@@ -29,8 +35,24 @@ impl Cell {
         let name = match shift {
             Shift::Clean => "clean".to_owned(),
             Shift::Corrupted(corruption, severity) => format!("{corruption}-{}", severity.level()),
+            Shift::Changed(change) => change.name().to_owned(),
+            Shift::Transfer => TRANSFER.to_owned(),
         };
         Self { name, shift }
+    }
+
+    /// The cell of a name, as [`Cell::new`] gives it.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let other = [Shift::Clean, Shift::Transfer].into_iter().chain(Change::ALL.map(Shift::Changed));
+        let corrupted = || {
+            let (corruption, level) = name.rsplit_once('-')?;
+            Some(Self::new(Shift::Corrupted(
+                corruption.parse().ok()?,
+                Severity::try_from(level.parse::<u8>().ok()?).ok()?,
+            )))
+        };
+        other.map(Self::new).find(|cell| cell.name == name).or_else(corrupted)
     }
 
     /// The identity of an image in this cell, for random draws that another cell must not repeat.
@@ -38,17 +60,24 @@ impl Cell {
         Key::new(id, "cell").with_str(&self.name).digest()
     }
 
-    /// Name of the corruption, for means in which every corruption weighs the same; `clean` for none.
+    /// Name of the corruption or other shift, for means in which every one weighs the same; `clean` for none.
     pub fn corruption(&self) -> &'static str {
         match self.shift {
             Shift::Clean => "clean",
             Shift::Corrupted(corruption, _) => corruption.name(),
+            Shift::Changed(change) => change.name(),
+            Shift::Transfer => TRANSFER,
         }
     }
 
     /// Whether the images are other than those that models were trained on.
     pub fn is_shifted(&self) -> bool {
         self.shift != Shift::Clean
+    }
+
+    /// Whether the images are corrupted: what the mean over corruptions is of.
+    pub fn is_corrupted(&self) -> bool {
+        matches!(self.shift, Shift::Corrupted(..))
     }
 }
 
@@ -75,7 +104,7 @@ pub trait Suite: Sync {
     /// Where the pixels come from.
     fn origin(&self) -> Origin;
 
-    /// All cells, the clean one first.
+    /// All cells, the clean one first where there is one.
     fn cells(&self) -> &[Cell];
 
     /// The images of a cell, as indices for the other methods.
@@ -97,4 +126,19 @@ pub trait Suite: Sync {
     /// # Errors
     /// An image that cannot be read, or that does not fit the suite's geometry.
     fn pixels(&self, cell: &Cell, index: usize) -> Result<RgbImage, DataError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_found_by_its_name() {
+        let fog = Shift::Corrupted(Corruption::Fog, Severity::try_from(3).unwrap());
+        let shifts = [Shift::Clean, Shift::Transfer, fog].into_iter().chain(Change::ALL.map(Shift::Changed));
+        for cell in shifts.map(Cell::new) {
+            assert_eq!(Cell::named(&cell.name), Some(cell));
+        }
+        assert_eq!(Cell::named("fog-9"), None);
+    }
 }

@@ -128,7 +128,7 @@ impl Predictor for Masked {
     }
 }
 
-fn entrant(name: &str, factor: f32, asked: &Arc<Asked>) -> Entrant {
+fn entrant(name: &str, factor: f32, asked: &Arc<Asked>) -> Entrant<'static> {
     let (classes, asked) = (vec!["cat".into(), "dog".into()], Arc::clone(asked));
     let identity = format!("{factor} and what else determines a predictor");
     Entrant { name: name.into(), predictor: Box::new(Scaled { identity, classes, factor, asked }) }

@@ -81,9 +81,10 @@ fn sentence(seeds: &[&Outcomes], other: (&str, &str), name: &str) -> Result<Stri
     Ok(format!("robustify {is} {name}: {}; clean {}", text(shifted), text(clean)))
 }
 
-/// What one row got right in the clean cell, or in all shifted ones.
+/// What one row got right in the clean cell, or in all corrupted ones.
 fn scored<'a>(outcomes: &'a Outcomes, (model, route): (&str, &str), shifted: bool) -> Vec<Scored<'a>> {
-    let cells = outcomes.iter().filter(|(cell, _)| cell.is_shifted() == shifted);
+    let is_wanted = |cell: &Cell| if shifted { cell.is_corrupted() } else { !cell.is_shifted() };
+    let cells = outcomes.iter().filter(|(cell, _)| is_wanted(cell));
     let rows = cells.filter_map(|(cell, rows)| {
         let row = rows.iter().find(|row| row.model == model && row.route == route)?;
         Some(Scored { corruption: cell.corruption(), right: row.right.clone() })

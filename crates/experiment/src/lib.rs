@@ -22,6 +22,7 @@
 pub mod benchmark;
 pub mod compare;
 pub mod cost;
+mod counts;
 pub mod outcome;
 pub mod own;
 mod plan;

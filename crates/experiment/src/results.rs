@@ -5,18 +5,21 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use robustify_augment::Corruption;
-use robustify_bench::suites::{Corrupted, CorruptedConfig};
-use robustify_bench::{AnswerStore, Blend, Calibrations, Entrant, Judging, Shift, Suite, Timings, measure, metrics};
+use robustify_bench::suites::{Corrupted, CorruptedConfig, Shifted, TRANSFER, Turned};
+use robustify_bench::{
+    AnswerStore, Blend, Calibrations, Entrant, Judging, Measured, Probed, Shift, Suite, Timings, measure, metrics,
+};
 use robustify_data::{Images, Preprocess, Split, Splits};
 use robustify_device::Machine;
 use robustify_methods::{Config, wanted};
-use robustify_predict::RobustModel;
+use robustify_predict::{Made, RobustModel};
 use robustify_report::{Results, Row, Spread, write_atomic, write_csv, write_json};
 use robustify_watch::Watch;
-use robustify_zoo::{ModelConfig, weights};
+use robustify_zoo::weights::{self, Entry, State};
 use serde::{Deserialize, Serialize};
 
 use crate::compare::Outcomes;
+use crate::counts::{self, architecture};
 use crate::summary::Runs;
 
 /// What measuring gave.
@@ -34,7 +37,7 @@ pub struct Measurement {
 }
 
 /// What was measured, and how, as far as the table says it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
     /// The part of the data.
     pub part: String,
@@ -55,7 +58,7 @@ pub struct Facts {
     /// Architecture and parameters of the networks that the others are made from.
     pub sizes: Vec<(String, String)>,
     /// Where the pictures of frost come from.
-    pub frost: &'static str,
+    pub frost: String,
     /// How many seeds were run.
     pub seeds: usize,
 }
@@ -93,18 +96,9 @@ impl Facts {
             deterministic: config.select.rule.deterministic,
             passes: config.select.passes,
             sizes: models.iter().filter(named).map(size).collect(),
-            frost: suite.frost(),
+            frost: suite.frost().to_owned(),
             seeds: 1,
         }
-    }
-}
-
-fn architecture(network: &ModelConfig) -> &'static str {
-    match network {
-        ModelConfig::Vit(_) => "ViT",
-        ModelConfig::ResNet(_) => "ResNet",
-        ModelConfig::Swin(_) => "Swin",
-        ModelConfig::ClipResNet(_) => "CLIP's ResNet",
     }
 }
 
@@ -123,27 +117,37 @@ pub fn measure(
         watch.warn(&warning);
     }
     let geometry = config.original.preprocess.parse::<Preprocess>()?.geometry();
-    let suite = Corrupted::new(&suite_name(&config.data.path), benchmark, splits.test.clone(), geometry)?;
+    let suite = Corrupted::new(&part_name(&config.data.path, "c"), benchmark, splits.test.clone(), geometry.clone())?;
     let facts = Facts::new(config, models, &suite);
     let entrants = models.iter().map(|model| {
         let predictor = model.predictor().with_context(|| model.method.clone())?;
         Ok(Entrant { name: model.method.clone(), predictor })
     });
-    let entrants: Vec<Entrant> = entrants.collect::<anyhow::Result<_>>()?;
+    let entrants: Vec<Entrant<'_>> = entrants.collect::<anyhow::Result<_>>()?;
     let store = AnswerStore::new(store, robustify_device::backend_of(&machine.device));
     let blends = blends(config, models)?;
     let select = &config.select.rule;
     let calibrations = calibrations(config, &entrants, &blends, &splits.validation, &store, machine, watch)?;
     let judging = Judging { suite: suite.name(), select, calibrations: &calibrations, blends: &blends };
-    let (mut rows, mut outcomes) = (Vec::new(), Vec::new());
-    let timings = measure::measure(&suite, &entrants, &store, machine, watch, |measured| {
-        let judged = metrics::judge(&judging, &measured);
-        rows.extend(judged.rows);
-        outcomes.push((measured.cell, judged.outcomes));
+    let mut found = Found::default();
+    let timings =
+        measure::measure(&suite, &entrants, &store, machine, watch, |measured| found.take(&judging, measured))?;
+    if !benchmark.shifts.is_empty() {
+        let name = part_name(&config.data.path, "shifts");
+        let suite = Shifted::new(&name, benchmark, splits.test.clone(), geometry.clone())?;
+        let judging = Judging { suite: suite.name(), ..judging };
+        measure::measure(&suite, &entrants, &store, machine, watch, |measured| found.take(&judging, measured))?;
+    }
+    transfer(benchmark, models, splits, &geometry, &store, (machine, watch), |suite, measured| {
+        found.take(&Judging { suite, blends: &[], ..judging }, measured);
     })?;
+    let Found { rows, outcomes } = found;
+    let original = models.iter().find(|model| model.method == "original").map(RobustModel::state);
+    let cost = |model: &RobustModel| {
+        (model.method.clone(), counted(model, original.as_ref()).or(inference(&timings, &model.method)))
+    };
+    let costs = models.iter().map(cost).collect();
     let models = entrants.iter().map(|entrant| (entrant.name.clone(), entrant.predictor.identity().to_owned()));
-    let costs = entrants.iter().map(|entrant| (entrant.name.clone(), inference(&timings, &entrant.name)));
-    let costs = costs.collect();
     Ok(Measurement { rows, outcomes, costs, facts, models: models.collect() })
 }
 
@@ -169,7 +173,7 @@ fn blends(config: &Config, models: &[RobustModel]) -> anyhow::Result<Vec<Blend>>
 /// What rules and mixtures need to know of clean images: fitted on the validation images, never on those that are reported.
 fn calibrations(
     config: &Config,
-    entrants: &[Entrant],
+    entrants: &[Entrant<'_>],
     blends: &[Blend],
     validation: &Images,
     store: &AnswerStore,
@@ -184,10 +188,50 @@ fn calibrations(
     Ok(Calibrations::fit(&answers, blends, &config.select.rule))
 }
 
-/// The data set's folder and `-c`, as in ImageNet-C.
-fn suite_name(path: &Path) -> String {
+/// The data set's folder with what a suite makes of it, as in ImageNet-C.
+fn part_name(path: &Path, suite: &str) -> String {
     let folder = path.file_name().unwrap_or(path.as_os_str());
-    format!("{}-c", folder.to_string_lossy())
+    format!("{}-{suite}", folder.to_string_lossy())
+}
+
+/// What measuring gave so far.
+#[derive(Default)]
+struct Found {
+    rows: Vec<Row>,
+    outcomes: Outcomes,
+}
+
+impl Found {
+    fn take(&mut self, judging: &Judging<'_>, measured: Measured) {
+        let judged = metrics::judge(judging, &measured);
+        self.rows.extend(judged.rows);
+        self.outcomes.push((measured.cell, judged.outcomes));
+    }
+}
+
+/// How well another task can be read off every model's features, if that is asked for: a probe learns on training pictures, and is
+/// measured on test pictures.
+fn transfer(
+    benchmark: &CorruptedConfig,
+    models: &[RobustModel],
+    splits: &Splits,
+    geometry: &Preprocess,
+    store: &AnswerStore,
+    (machine, watch): (&Machine, &dyn Watch),
+    mut take: impl FnMut(&str, Measured),
+) -> anyhow::Result<()> {
+    if benchmark.transfer == 0 {
+        return Ok(());
+    }
+    let part = |images: &Images, count| Turned::new(TRANSFER, images.clone(), count, geometry.clone(), benchmark.seed);
+    let (train, test) = (part(&splits.train, benchmark.transfer)?, part(&splits.test, benchmark.images)?);
+    let probed = |model: &RobustModel| {
+        let predictor = Box::new(Probed::new(model, &train).with_context(|| model.method.clone())?);
+        Ok(Entrant { name: model.method.clone(), predictor })
+    };
+    let entrants: Vec<Entrant<'_>> = models.iter().map(probed).collect::<anyhow::Result<_>>()?;
+    measure::measure(&test, &entrants, store, machine, watch, |measured| take(TRANSFER, measured))?;
+    Ok(())
 }
 
 impl Measurement {
@@ -203,7 +247,7 @@ impl Measurement {
             ("part", config.data.test.clone()),
             ("profile", config.benchmark.profile.clone()),
             ("images", "corrupted in memory, not official files".to_owned()),
-            ("frost", self.facts.frost.to_owned()),
+            ("frost", self.facts.frost.clone()),
             ("rule", config.select.rule.rule.name().to_owned()),
             ("passes", config.select.passes.to_string()),
             ("seed", config.seed.to_string()),
@@ -258,6 +302,12 @@ pub struct Costs {
     pub inference: Option<f64>,
     /// Milliseconds an image on one thread without Monte Carlo passes, of a model that makes them.
     pub inference_one_pass: Option<f64>,
+    /// Multiply-accumulates for an image in one pass, counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macs: Option<u64>,
+    /// Parameters that are not the original's, counted tensor by tensor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuned: Option<u64>,
 }
 
 impl Costs {
@@ -267,6 +317,8 @@ impl Costs {
             training: self.training.or(others.training),
             inference: self.inference.or(others.inference),
             inference_one_pass: self.inference_one_pass.or(others.inference_one_pass),
+            macs: self.macs.or(others.macs),
+            tuned: self.tuned.or(others.tuned),
         }
     }
 
@@ -278,8 +330,24 @@ impl Costs {
             training: mean(&|costs| costs.training),
             inference: mean(&|costs| costs.inference),
             inference_one_pass: mean(&|costs| costs.inference_one_pass),
+            macs: seeds.iter().find_map(|costs| costs.macs),
+            tuned: seeds.iter().find_map(|costs| costs.tuned),
         }
     }
+}
+
+/// What is counted of a model: multiply-accumulates of a pass, and parameters that are not the original's.
+fn counted(model: &RobustModel, original: Option<&State>) -> Costs {
+    let whole = model.network.macs();
+    let behind = |blocks: usize| counts::tail_macs(&model.network, blocks);
+    let macs = match (&model.made, model.cut) {
+        // A shared part once, and two heads more than the network has.
+        (Made::ThreeHeads(..), Some(split)) => whole + 2 * behind(split.head_blocks),
+        _ => whole,
+    };
+    let is_own = |(name, entry): &(&String, &Entry)| original.and_then(|original| original.get(*name)) != Some(*entry);
+    let tuned = model.state().iter().filter(is_own).map(|(_, entry)| entry.values.len() as u64).sum();
+    Costs { macs: Some(macs), tuned: original.is_some().then_some(tuned), ..Costs::default() }
 }
 
 /// Inference times of the cells that were computed.
@@ -287,8 +355,8 @@ fn inference(timings: &Timings, model: &str) -> Costs {
     let Some(timing) = timings.get(model) else { return Costs::default() };
     let per_image = |time: std::time::Duration| 1e3 * time.as_secs_f64() / timing.images.max(1) as f64;
     Costs {
-        training: None,
         inference: Some(per_image(timing.time)),
         inference_one_pass: timing.deterministic.map(per_image),
+        ..Costs::default()
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use robustify_augment::Group;
 use robustify_bench::metrics::{self, SELECTED, SINGLE, Summary};
+use robustify_bench::suites::{Change, TRANSFER};
 use robustify_report::{Row, Spread, write_atomic};
 use serde_json::{Map, Value, json};
 
@@ -101,6 +102,32 @@ fn lines(accuracy: &[Summary]) -> Vec<(String, String, bool)> {
     lines
 }
 
+/// Values under shifts that are no corruptions, and their means by family, as far as they were measured. A probe for another task is of a
+/// model, however that chooses its answers.
+fn shift_columns(accuracy: &[Summary], model: &str, route: &str) -> Vec<(&'static str, Option<Spread>)> {
+    let own: Vec<&Summary> = accuracy.iter().filter(|summary| summary.model == model).collect();
+    let mean = |wanted: &dyn Fn(&str) -> bool, summary: &&Summary| {
+        Spread::of(summary.shifts.iter().filter(|(name, _)| wanted(name)).map(|(_, value)| *value))
+            .map(|spread| spread.mean)
+    };
+    let mut columns = Vec::new();
+    let mut push = |name: &'static str, route: Option<&str>, wanted: &dyn Fn(&str) -> bool| {
+        let of_route = own.iter().filter(|summary| route.is_none_or(|route| summary.route == route));
+        let value = Spread::of(of_route.filter_map(|summary| mean(wanted, summary)));
+        columns.extend(value.map(|value| (name, Some(value))));
+    };
+    let of = |name: &str| Change::ALL.into_iter().find(|change| change.name() == name);
+    push("shifts", Some(route), &|name| of(name).is_some());
+    for family in ["background", "rendition"] {
+        push(family, Some(route), &|name| of(name).is_some_and(|change| change.family() == family));
+    }
+    for change in Change::ALL {
+        push(change.name(), Some(route), &|name| name == change.name());
+    }
+    push(TRANSFER, None, &|name| name == TRANSFER);
+    columns
+}
+
 /// What several runs of the same models, or one, came to.
 pub struct Runs(Vec<Line>);
 
@@ -125,6 +152,7 @@ impl Runs {
             columns.push(("f_correct_clean", spread(&f_correct, &|summary| summary.clean)));
             columns.push(("f_correct_shifted", spread(&f_correct, &|summary| summary.pooled_shifted)));
             columns.push(("right_choice", spread(&right_choice, &|summary| summary.pooled)));
+            columns.extend(shift_columns(&accuracy, &model, &route));
             Some(Line { model, route, main, columns })
         });
         Self(lines.collect())

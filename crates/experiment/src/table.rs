@@ -66,6 +66,16 @@ const WITHOUT_PRICE: [&str; 4] = ["clean", "robust", "random", "oracle"];
 /// Rules and mixtures that read an uncertainty, which only T passes have.
 const WITH_UNCERTAINTY: [&str; 5] = ["product", "uncertainty", "sum", "inverse_uncertainty", "product_deterministic"];
 
+/// Columns of shifts that are no corruptions, with what they are.
+const OTHER_SHIFTS: [(&str, &str); 3] = [
+    ("background", "before drawn landscapes and patterns"),
+    ("rendition", "as edge drawings and halftone prints"),
+    (
+        "transfer",
+        "another task, how a picture is turned and tinted, read off the features of the clean answer by a linear probe",
+    ),
+];
+
 /// What the table is made of.
 pub(crate) struct Shown<'a> {
     pub runs: &'a Runs,
@@ -116,14 +126,18 @@ impl Shown<'_> {
 
     /// Columns that anything has a number for.
     fn columns(&self) -> Columns {
-        let has = |name: &str| self.runs.lines().iter().any(|line| line.value(name).is_some());
         let mut columns = vec![("clean", "clean".to_owned())];
         columns.extend(Group::TEST.iter().map(|group| (group.name(), group.name().to_owned())));
         columns.push(("mean", self.mean()));
-        columns.retain(|(name, _)| has(name));
+        columns.extend(OTHER_SHIFTS.iter().map(|(name, _)| (*name, (*name).to_owned())));
+        columns.retain(|(name, _)| self.has(name));
         columns.push(("training", "training".into()));
         columns.push(("inference", "inference".into()));
         columns
+    }
+
+    fn has(&self, column: &str) -> bool {
+        self.runs.lines().iter().any(|line| line.value(column).is_some())
     }
 
     /// The heading of the mean: that of a benchmark is over its fifteen corruptions and no others.
@@ -251,6 +265,9 @@ impl Shown<'_> {
             );
             text += &wrapped(&what, "", width);
         }
+        for (name, what) in OTHER_SHIFTS.iter().filter(|(name, _)| self.has(name)) {
+            text += &wrapped(&format!("{name}: {what}; made in memory, no part of a mean."), "", width);
+        }
         text += &wrapped(
             "training: milliseconds of processor time for each training image, everything from the pre-trained model on (of methods \
              with a teacher without the teacher's own training). inference: time of one image on one thread over the original's. –: not \
@@ -375,13 +392,14 @@ mod tests {
             deterministic: true,
             passes: 10,
             sizes: vec![("original".into(), "ResNet, 1.62 M".into())],
-            frost: "frost-procedural",
+            frost: "frost-procedural".into(),
             seeds: 2,
         };
         let costs = |training, inference, inference_one_pass| Costs {
             training,
             inference: Some(inference),
             inference_one_pass,
+            ..Costs::default()
         };
         let costs = [
             ("original".into(), costs(None, 2.0, None)),

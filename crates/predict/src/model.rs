@@ -1,8 +1,9 @@
+use burn::module::Module as _;
 use robustify_data::Preprocess;
 use robustify_report::digest;
-use robustify_select::{McConfig, SplitConfig, ThreeHeads};
+use robustify_select::{Head, McConfig, SplitConfig, ThreeHeads};
 use robustify_zoo::weights::{self, State};
-use robustify_zoo::{Model, ModelConfig};
+use robustify_zoo::{Model, ModelConfig, ZooError};
 use serde::{Deserialize, Serialize};
 
 use crate::adapting::{Adaptation, Adapting};
@@ -105,15 +106,32 @@ impl RobustModel {
             }
             (Made::ThreeHeads(heads, mc), split) => {
                 let split = split.ok_or_else(|| {
-                    robustify_zoo::ZooError::Config(format!(
-                        "{}: three heads without the place of their cut",
-                        self.method
-                    ))
+                    ZooError::Config(format!("{}: three heads without the place of their cut", self.method))
                 })?;
                 let trunk = self.trunk(split)?;
                 Box::new(ThreeHeaded { identity, classes, trunk, heads: heads.clone(), mc: *mc })
             }
         })
+    }
+
+    /// The network that answers for clean images, without its classifier: what it gives for an image are the pooled features. Of three
+    /// heads it is the clean one.
+    ///
+    /// # Errors
+    /// A cut that the network does not have, or weights that do not fit it.
+    pub fn features(&self) -> Result<Model, PredictError> {
+        let whole = match (&self.made, self.cut) {
+            (Made::ThreeHeads(heads, _), Some(split)) => {
+                heads.one(Head::Clean).into_model(self.model.clone(), split)?
+            }
+            _ => self.model.clone(),
+        };
+        let device = whole.devices().into_iter().next().unwrap_or_default();
+        let bare = Model::blank(&self.network.with_classes(0), &device)?;
+        let (mut state, wanted) = (weights::state(&whole), weights::shapes(&bare));
+        state.retain(|name, _| wanted.contains_key(name));
+        let misfit = |faults: Vec<String>| ZooError::Config(faults.join("; "));
+        Ok(weights::with_state(bare, state).map_err(misfit)?)
     }
 
     /// The part before the cut. Its identity is of its own weights alone, so that models which tuned different things behind

@@ -12,9 +12,9 @@ pub struct Row {
     pub model: String,
     /// Which benchmark: a data set and a family of corruptions.
     pub suite: String,
-    /// Which corruption, or which group of them; `None` for clean images.
+    /// Which corruption or other shift, or which group of them; `None` for clean images.
     pub corruption: Option<String>,
-    /// How strong it is, 1 to 5; `None` for clean images and for means over severities.
+    /// How strong it is, 1 to 5; `None` for clean images, for means over severities, and for shifts that have none.
     pub severity: Option<u8>,
     /// How the answer was chosen: `selected`, `clean`, `robust`, `combined`, `oracle`, …, or `single` for one-headed models.
     pub route: String,

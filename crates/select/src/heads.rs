@@ -197,6 +197,12 @@ impl ThreeHeads {
         [clean, head(Head::Combined, state, pass), robust]
     }
 
+    /// The shared part with one of the heads alone.
+    #[must_use]
+    pub fn one(&self, head: Head) -> OneHead {
+        OneHead { shared: self.shared.clone(), tail: self.head(head).clone(), dropout_from: self.dropout_from }
+    }
+
     fn head(&self, head: Head) -> &Segment {
         match head {
             Head::Clean => match (&self.clean, &self.original) {

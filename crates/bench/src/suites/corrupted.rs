@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::BenchError;
 use crate::suite::{Cell, Origin, Shift, Suite};
+use crate::suites::Change;
 
 /// What is measured of a data set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +40,17 @@ pub struct CorruptedConfig {
     /// Seed of the corruptions and of the choice of images.
     #[serde(default)]
     pub seed: u64,
+    /// Generated shifts that are measured besides, on the images of a corrupted cell; no mean over corruptions counts them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shifts: Vec<Change>,
+    /// Training pictures of a linear probe of every model's features, for another task on as many test pictures as a corrupted
+    /// cell has: by which quarter each is turned, and how it is tinted. 0: not measured.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub transfer: usize,
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 fn profile_schema(_: &mut SchemaGenerator) -> Schema {
@@ -108,6 +120,9 @@ impl CorruptedConfig {
         }
         if self.severities.is_empty() {
             faults.push("severities is empty".into());
+        }
+        if let Some(twice) = repeated(&self.shifts) {
+            faults.push(format!("shifts: {} is named twice", twice.name()));
         }
         faults
     }
@@ -202,11 +217,11 @@ impl Corrupted {
 
     fn corrupt(&self, clean: &RgbImage, shift: Shift, index: usize) -> Result<RgbImage, DataError> {
         match shift {
-            Shift::Clean => Ok(clean.clone()),
             Shift::Corrupted(corruption, severity) => {
                 let key = Key::new(self.seed, "corruption").with(self.images.id(index)?);
                 Ok(self.corruptor.apply(clean, corruption, severity, key))
             }
+            _ => Ok(clean.clone()),
         }
     }
 }
@@ -282,6 +297,8 @@ mod tests {
             images,
             clean_images: 0,
             seed: 5,
+            shifts: Vec::new(),
+            transfer: 0,
         };
         let chosen = |suite: CorruptedConfig| suite.choose(&images).unwrap();
         let [clean, few] = chosen(suite(40));

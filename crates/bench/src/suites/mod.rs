@@ -1,5 +1,13 @@
 //! The benchmark data sets, one file each.
 
 mod corrupted;
+mod drawn;
+mod shifted;
+mod transfer;
 
 pub use corrupted::{Corrupted, CorruptedConfig};
+pub use shifted::{Change, Shifted};
+pub use transfer::Turned;
+
+/// The name in records of what a linear probe of a model's features says in another task.
+pub const TRANSFER: &str = "transfer";
