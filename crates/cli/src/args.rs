@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use robustify_device::Machine;
+use robustify_experiment::grid::Shard;
 use robustify_pictures::{DeepMethod, Files};
 use robustify_zoo::weights::Naming;
 
@@ -22,6 +23,8 @@ pub enum Command {
     Train(Train),
     /// Write the configuration that `train --data DIR --model MODEL` would run, with comments, to be changed by hand.
     Init(Init),
+    /// Run a grid of settings and seeds over shared stages, and draw the tables and figures that its file asks for.
+    Experiment(Experiment),
     /// Measure the models of a finished run again: model x corruption x severity, every selection rule.
     BenchRobustness(BenchRobustness),
     /// Measure what the method costs: cached against full training steps, T passes against the original model.
@@ -45,7 +48,10 @@ pub enum Command {
 impl Command {
     /// Whether it computes for long enough that people want to know how long it was.
     pub fn takes_long(&self) -> bool {
-        matches!(self, Self::Train(_) | Self::BenchRobustness(_) | Self::BenchCost(_) | Self::Pretrain(_))
+        matches!(
+            self,
+            Self::Train(_) | Self::Experiment(_) | Self::BenchRobustness(_) | Self::BenchCost(_) | Self::Pretrain(_)
+        )
     }
 
     /// Whether nothing but results, warnings and errors is to be printed.
@@ -53,6 +59,7 @@ impl Command {
         match self {
             Self::Train(options) => options.common.quiet,
             Self::Init(_) => false,
+            Self::Experiment(options) => options.common.quiet,
             Self::BenchRobustness(options) => options.common.quiet,
             Self::BenchCost(options) => options.common.quiet,
             Self::BenchModels(options) => options.common.quiet,
@@ -170,6 +177,58 @@ pub struct Train {
     pub overrides: Vec<String>,
 }
 
+/// Options of `experiment`.
+#[derive(Debug, Args)]
+#[command(after_help = EXPERIMENT_HELP)]
+pub struct Experiment {
+    /// The experiment's file, as those in configs/experiments.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Which of its sizes.
+    #[arg(long, value_enum, default_value_t = ExperimentSize::Mini, value_name = "SIZE")]
+    pub size: ExperimentSize,
+    /// Seeds of every run. Default: as many as the file says.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: Option<u64>,
+    /// Print what would be computed: stages and whether they are there, parameters, multiply-accumulates, disk and hours. No weights are
+    /// needed for it.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Run one part of the cells, as in 1/4, for programs that work side by side; without it the results are drawn.
+    #[arg(long, value_name = "I/N", conflicts_with = "dry_run")]
+    pub shard: Option<Shard>,
+    /// Folder of the experiment. Default: runs/experiment-NAME.
+    #[arg(long, visible_alias = "out", value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// Folder for the stages, which runs and experiments share.
+    #[arg(long, default_value = "runs/cache", value_name = "DIR")]
+    pub cache_dir: PathBuf,
+    /// Write the results to docs/results as well, or to DIR.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "docs/results")]
+    pub docs: Option<PathBuf>,
+    /// Replace cells that were run with other settings or images.
+    #[arg(long)]
+    pub overwrite: bool,
+    #[command(flatten)]
+    pub common: Common,
+    /// Settings of `train` that are laid over those of every run, as in `data.path=DIR`.
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+const EXPERIMENT_HELP: &str = "\
+Finished cells, a run with a seed each, are passed over: the same command goes on where it was interrupted, or only draws. `config reference --of
+experiment` has the keys of a file.";
+
+/// A size of an experiment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExperimentSize {
+    /// For two cores.
+    Mini,
+    /// That of the paper.
+    Imagenet,
+}
+
 /// Options of `bench-robustness`.
 #[derive(Debug, Args)]
 pub struct BenchRobustness {
@@ -267,6 +326,8 @@ pub enum ConfigOf {
     Train,
     /// A model from scratch.
     Pretrain,
+    /// The file of an experiment.
+    Experiment,
 }
 
 /// What to do with models.

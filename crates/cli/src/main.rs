@@ -45,6 +45,7 @@ fn run(command: Command, console: &Console) -> anyhow::Result<()> {
     match command {
         Command::Train(options) => commands::train::run(&options, console),
         Command::Init(options) => commands::init::run(&options, console),
+        Command::Experiment(options) => commands::experiment::run(&options, console),
         Command::BenchRobustness(options) => commands::bench_robustness::run(&options, console),
         Command::BenchCost(options) => commands::bench_cost::run(&options, console),
         Command::BenchModels(options) => commands::bench_models::run(&options),

@@ -4,6 +4,7 @@
 use anyhow::anyhow;
 use clap::Parser as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use robustify_experiment::grid::ExperimentConfig;
 use robustify_experiment::pretrain::PretrainConfig;
 use robustify_experiment::reference::{Reference, with_value};
 
@@ -20,12 +21,14 @@ pub fn reference(of: ConfigOf) -> Reference {
     match of {
         ConfigOf::Train => Reference::of::<robustify_methods::Config>(),
         ConfigOf::Pretrain => Reference::of::<PretrainConfig>(),
+        ConfigOf::Experiment => Reference::of::<ExperimentConfig>(),
     }
 }
 
 /// Commands that take settings.
-const CONFIGURED: [(&str, ConfigOf); 4] = [
+const CONFIGURED: [(&str, ConfigOf); 5] = [
     ("train", ConfigOf::Train),
+    ("experiment", ConfigOf::Train),
     ("bench-robustness", ConfigOf::Train),
     ("bench-cost", ConfigOf::Train),
     ("pretrain", ConfigOf::Pretrain),

@@ -23,6 +23,7 @@ pub mod benchmark;
 pub mod compare;
 pub mod cost;
 mod counts;
+pub mod grid;
 pub mod outcome;
 pub mod own;
 mod plan;

@@ -138,14 +138,14 @@ fn features_there(cache: &Path) -> u64 {
 }
 
 /// A count with its thousands apart.
-fn grouped(count: usize) -> String {
+pub(crate) fn grouped(count: usize) -> String {
     let digits = count.to_string();
     let parts: Vec<&[u8]> = digits.as_bytes().rchunks(3).rev().collect();
     parts.iter().map(|part| String::from_utf8_lossy(part)).collect::<Vec<_>>().join(",")
 }
 
 /// A time for people, who will not hold us to it.
-fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     let (minutes, hours) = (seconds / 60.0, seconds / 3600.0);
     match seconds {
         ..90.0 => format!("{:.0} seconds", seconds.max(1.0)),
@@ -156,7 +156,7 @@ fn duration(seconds: f64) -> String {
 }
 
 /// Bytes for people.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     match bytes as f64 {
         bytes @ ..1e6 => format!("{:.0} kB", bytes / 1e3),
         bytes @ ..1e9 => format!("{:.0} MB", bytes / 1e6),

@@ -8,13 +8,13 @@ use robustify_device::Machine;
 use robustify_methods::lab::{LoadedTeacher, Pretrained, policy, read_original, read_teacher, sizes};
 use robustify_methods::{Config, Fitted, Lab, is_wanted, wanted};
 use robustify_predict::RobustModel;
-use robustify_report::lock_folder;
+use robustify_report::{Row, lock_folder};
 use robustify_watch::Watch;
 
 pub use crate::outcome::Report;
 use crate::results::{self, Measurement};
 use crate::run::{self, Started, UsedData};
-use crate::summary;
+use crate::summary::{self, Runs};
 use crate::{plan, validation};
 
 /// What to train, and where.
@@ -46,7 +46,12 @@ const SKIPPED: &str = "skipped.txt";
 ///
 /// # Errors
 /// Whatever keeps a stage from being computed: images, weights, settings, files, another program at work, an interruption.
-pub fn train(mut job: Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<Report> {
+pub fn train(job: Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<Report> {
+    Report::new(&measured(job, machine, watch)?)
+}
+
+/// The same without the table: what was measured of each seed.
+pub(crate) fn measured(mut job: Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<Vec<Measurement>> {
     anyhow::ensure!(
         job.seeds <= 1 || !job.config.vary.is_empty(),
         "vary is empty, so {} seeds would all be the same run; name what they vary: teacher, views, heads, masks",
@@ -84,11 +89,11 @@ pub fn train(mut job: Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Resu
         let measurement = one.run(&splits, opened.clone(), machine, watch);
         all.push(measurement.with_context(|| format!("run {}", folder.display()))?);
     }
-    let report = Report::new(&all)?;
     if job.seeds > 1 {
-        report.runs.write(&job.folder.join(summary::SEEDS))?;
+        let rows: Vec<&[Row]> = all.iter().map(|seed| seed.rows.as_slice()).collect();
+        Runs::new(&rows).write(&job.folder.join(summary::SEEDS))?;
     }
-    Ok(report)
+    Ok(all)
 }
 
 /// An error if a run's folder lies among the images, where its files would be taken for more of them.

@@ -34,7 +34,7 @@ use anyhow::Result;
 use robustify_bench::Blend;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-pub use lab::config::{self, Config};
+pub use lab::config::{self, Config, Varied};
 pub use lab::{Fitted, Lab, Work};
 
 /// A way to make a model robust: a row of every table, or several.

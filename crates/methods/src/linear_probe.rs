@@ -24,7 +24,9 @@ impl Method for LinearProbe {
 
     fn work(&self, lab: &Lab<'_>) -> Result<Work> {
         let views = (lab.images().len() * lab.config.views.clean) as f64;
-        Ok(Work { forwards: views, pictures: views, ..Work::default() })
+        let network = &lab.config.original.network;
+        let tuned = Some((network.feature_width() + 1) * lab.classes().len());
+        Ok(Work { forwards: views, pictures: views, tuned, ..Work::default() })
     }
 
     fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {

@@ -25,7 +25,10 @@ impl Method for Teacher {
         let (answer, images) = (lab.teacher_share(), lab.images().len() as f64);
         let Some(training) = &lab.config.teacher.training else { return Ok(Work { answer, ..Work::default() }) };
         let rows = images * training.epochs as f64 * if training.policy.is_some() { 2.0 } else { 1.0 };
-        Ok(Work { forwards: STEP * answer * rows, pictures: rows, answer, ..Work::default() })
+        let network = lab.config.teacher.network.as_ref();
+        let blank = network.and_then(|network| Model::blank(network, &lab.machine.device).ok());
+        let tuned = blank.map(|model| robustify_zoo::weights::parameters(&model));
+        Ok(Work { forwards: STEP * answer * rows, pictures: rows, answer, tuned, ..Work::default() })
     }
 
     fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {

@@ -45,6 +45,8 @@ pub enum Kind {
         /// How many it must have.
         length: Option<u64>,
     },
+    /// A table of keys that are checked elsewhere.
+    Free,
     /// A table of keys.
     Table(Vec<Key>),
     /// A table of one of several forms.
@@ -116,7 +118,7 @@ impl Kind {
                 Self::Choice(choices) if choices.len() > 8 => "a list of names".into(),
                 of => format!("a list, each {}", of.words()),
             },
-            Self::Table(_) | Self::Tables(_) => "a table".into(),
+            Self::Free | Self::Table(_) | Self::Tables(_) => "a table".into(),
         }
     }
 }
@@ -153,6 +155,7 @@ pub(super) fn of(schema: &Value) -> Kind {
             let of = schema.get("items").map_or(Kind::Text, of);
             Kind::List { of: Box::new(of), length: length.and_then(Value::as_u64) }
         }
+        Some("object") if schema.get("additionalProperties") == Some(&Value::Bool(true)) => Kind::Free,
         Some("object") => Kind::Table(keys(schema)),
         _ => Kind::Text,
     }
@@ -194,7 +197,7 @@ fn keys(schema: &Value) -> Vec<Key> {
     };
     let mut keys: Vec<Key> = properties.iter().map(key).collect();
     // Plain settings first, then tables, as a TOML file has to have them.
-    keys.sort_by_key(|key| matches!(key.kind, Kind::Table(_) | Kind::Tables(_)));
+    keys.sort_by_key(|key| matches!(key.kind, Kind::Free | Kind::Table(_) | Kind::Tables(_)));
     keys
 }
 

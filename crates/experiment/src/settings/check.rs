@@ -69,7 +69,7 @@ fn check(path: &str, kind: &Kind, value: &Value, faults: &mut Vec<String>) {
             }
             false
         }
-        (Kind::Text, Value::String(_)) | (Kind::Flag, Value::Boolean(_)) => true,
+        (Kind::Text, Value::String(_)) | (Kind::Flag, Value::Boolean(_)) | (Kind::Free, Value::Table(_)) => true,
         (Kind::Choice(choices), Value::String(text)) => {
             if choices.iter().any(|choice| choice.name == *text || choice.also.contains(text)) {
                 return;

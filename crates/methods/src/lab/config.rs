@@ -284,7 +284,9 @@ pub enum Varied {
 }
 
 impl Varied {
-    fn all() -> Vec<Self> {
+    /// Everything that seeds can vary.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
         vec![Self::Teacher, Self::Views, Self::Heads, Self::Masks]
     }
 }

@@ -36,7 +36,7 @@ pub use loaded::{LoadedTeacher, read_teacher};
 pub use policy::{policy, policy_identity};
 pub use pretrained::{Pretrained, read_original};
 pub use source::PairSource;
-pub use stage::{Cost, PROGRAM, Stage};
+pub use stage::{Cost, PROGRAM, Stage, Unfinished};
 pub use taught::TrainedTeacher;
 pub use views::Views;
 pub use work::{STEP, Work};
@@ -55,6 +55,8 @@ pub struct Lab<'a> {
     pub cache: PathBuf,
     /// Whether to start unfinished stages over instead of continuing them.
     pub fresh: bool,
+    /// Whether nothing may be computed, see [`Lab::peeking`].
+    peeks: bool,
     /// The large model as its file has it.
     opened: Pretrained,
     /// The teacher as its file has it, if that was read already.
@@ -99,7 +101,14 @@ impl<'a> Lab<'a> {
     ) -> Self {
         let (original, teacher, views) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
         let fits = RefCell::default();
-        Self { config, splits, machine, watch, cache, fresh, opened, loaded: None, original, teacher, views, fits }
+        let (peeks, loaded) = (false, None);
+        Self { config, splits, machine, watch, cache, fresh, peeks, opened, loaded, original, teacher, views, fits }
+    }
+
+    /// The same, but a stage that is not finished is an error, [`Unfinished`], and neither made nor waited for.
+    #[must_use]
+    pub fn peeking(self) -> Self {
+        Self { peeks: true, ..self }
     }
 
     /// The same with a teacher that was read before, see [`read_teacher`]; without it, `teacher.weights` is read as a path when a

@@ -13,6 +13,8 @@ pub struct Work {
     pub views: bool,
     /// Asking its models, in forwards of the original model for each image, without a trunk that they share with it.
     pub answer: f64,
+    /// Parameters that it trains; none if it does not say it.
+    pub tuned: Option<usize>,
 }
 
 /// Forwards that a step of training is worth, for each row: one forward, and twice as much backwards.
@@ -23,6 +25,15 @@ impl Lab<'_> {
     pub fn tail(&self) -> f64 {
         let (split, network) = (&self.config.split, &self.config.original.network);
         (split.shared_blocks + split.head_blocks) as f64 / network.blocks().max(1) as f64
+    }
+
+    /// Parameters of the part that is tuned behind the frozen backbone, with so many heads.
+    pub fn tuned(&self, heads: usize) -> Option<usize> {
+        let (split, model) = (self.config.split, &self.opened().model);
+        let (start, head, end) =
+            (split.backbone_end(model).ok()?, model.cut_before_last(split.head_blocks).ok()?, model.last_cut());
+        let of = |from, to| robustify_zoo::weights::parameters(&model.segment(from, to));
+        Some(of(start, head) + heads * of(head, end))
     }
 
     /// A forward of the teacher over one of the original model; nothing where only a file says what the teacher is.
