@@ -288,7 +288,20 @@ fn every_method_is_a_row_of_the_table() {
 fn every_objective_trains() {
     let fixture = Fixture::new();
     // Settings that suit the tiny images, and what is measured.
-    let objectives = [("supervised", "", "test accuracy")].as_slice();
+    let objectives = [
+        ("supervised", "", "test accuracy"),
+        (
+            "dino",
+            "network.classes=0 training.policy=rand_conv settings.dino.hidden=8 settings.dino.outputs=16",
+            "test accuracy of the nearest neighbour",
+        ),
+        (
+            "mae",
+            "network.classes=0 settings.mae.width=8 settings.mae.heads=2 settings.mae.depth=1",
+            "test accuracy of the nearest neighbour",
+        ),
+    ]
+    .as_slice();
     for &(objective, settings, measure) in objectives {
         let file = format!("{objective}.safetensors");
         let base = ["pretrain", "--config", "pretrain.toml", "--quiet", "--objective", objective, "--output", &file];

@@ -4,11 +4,13 @@
 pub mod apt;
 pub mod cache;
 pub mod checkpoint;
+pub mod dino;
 mod error;
 pub mod fresh;
 mod growing;
 pub mod lora;
 pub mod losses;
+pub mod mae;
 pub mod mixing;
 pub mod optimizer;
 pub mod pairs;

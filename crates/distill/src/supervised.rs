@@ -76,6 +76,11 @@ impl ImageShard {
         &self.labels
     }
 
+    /// What the loss is divided by: rows of the whole batch.
+    pub(crate) fn batch_terms(&self) -> usize {
+        self.batch_terms
+    }
+
     /// A key of every row, for what is drawn for it: of seed, epoch, image and number of the view.
     pub fn keys(&self) -> &[Key] {
         &self.keys

@@ -22,7 +22,8 @@ pub trait Masks: Sync {
 pub struct BatchStatistics(Mutex<Vec<(Tensor<1>, Tensor<1>)>>);
 
 impl BatchStatistics {
-    pub(crate) fn push(&self, mean: Tensor<1>, unbiased_variance: Tensor<1>) {
+    /// Takes what a further layer saw, or what is averaged over the shards of a batch in the same way.
+    pub fn push(&self, mean: Tensor<1>, unbiased_variance: Tensor<1>) {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((mean, unbiased_variance));
     }
 

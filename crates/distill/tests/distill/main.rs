@@ -11,4 +11,5 @@ mod optimizer;
 mod prompts;
 mod reach;
 mod training;
+mod unlabelled;
 mod views;

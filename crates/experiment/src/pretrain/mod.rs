@@ -3,8 +3,11 @@
 //! What is learned is a [`Pretraining`], one file each; [`OBJECTIVES`] is the one list of them. An objective with settings of its
 //! own reads them from `[settings.NAME]`.
 
+mod dino;
+mod mae;
 mod session;
 mod supervised;
+mod unlabelled;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -57,7 +60,8 @@ pub trait Pretraining: Sync {
 }
 
 /// Every objective.
-pub static OBJECTIVES: &[&dyn Pretraining] = &[&supervised::Supervised];
+pub static OBJECTIVES: &[&dyn Pretraining] =
+    &[&supervised::Supervised, &dino::SelfDistillation, &mae::MaskedAutoencoding];
 
 /// The objective of a name.
 ///
@@ -219,6 +223,10 @@ mod tests {
         assert_eq!(faults(&[]), None);
         let said = faults(&["objective=superwised"]).unwrap();
         assert!(said.contains("objective") && said.contains("supervised"), "{said}");
+        let said = faults(&["objective=mae", "settings.mae.masked=1.0"]).unwrap();
+        assert!(said.contains("network.classes is 2") && said.contains("settings.mae.masked"), "{said}");
+        let said = faults(&["objective=dino", "network.classes=0"]).unwrap();
+        assert!(said.contains("training.policy") && !said.contains("network"), "{said}");
         let said = faults(&["settings.supervised={a=1}"]).unwrap();
         assert!(said.contains("settings.supervised"), "{said}");
     }

@@ -6,6 +6,7 @@
 mod block;
 mod config;
 mod embed;
+mod mae;
 mod prompts;
 mod segment;
 
@@ -15,6 +16,7 @@ use burn::tensor::Tensor;
 pub use block::{Attention, Block, ClsInput, LayerScale, Mlp};
 pub use config::{Pool, StemConv, VitConfig};
 pub use embed::PatchEmbed;
+pub use mae::{MaeDecoder, MaskedAutoencoder, Visible};
 pub use prompts::PromptConfig;
 pub use segment::VitSegment;
 pub(crate) use segment::{VitState, repeat};
