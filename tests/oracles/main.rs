@@ -7,10 +7,12 @@
 //! Ends with exit code 1 if an output is off by more than its tolerance, if one was not compared, or if a file cannot be read.
 //! Files of methods that the library does not have are named.
 
+mod adamspd;
 mod losses;
 mod metrics;
 mod oracle;
 mod schedules;
+mod vpt;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -24,8 +26,13 @@ use oracle::Oracle;
 type Check = fn(&mut Oracle) -> Result<()>;
 
 /// What is compared, by the name of the file without its ending.
-const CHECKS: &[(&str, Check)] =
-    &[("losses", losses::check), ("lr_schedules", schedules::check), ("metrics", metrics::check)];
+const CHECKS: &[(&str, Check)] = &[
+    ("adamspd", adamspd::check),
+    ("losses", losses::check),
+    ("lr_schedules", schedules::check),
+    ("metrics", metrics::check),
+    ("vpt", vpt::check),
+];
 
 fn main() -> ExitCode {
     let folder = match std::env::args_os().skip(1).collect::<Vec<_>>().as_slice() {
