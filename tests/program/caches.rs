@@ -55,3 +55,20 @@ fn two_trainings_on_one_cache_wait_for_each_other() {
         assert!(bytes(&fixture.path("one").join(file)) == bytes(&fixture.path("two").join(file)), "{file}");
     }
 }
+
+#[test]
+fn rows_that_adapt_while_they_answer_are_the_same_on_any_number_of_threads() {
+    let fixture = Fixture::new();
+    let run = |folder: &str, threads: &str| {
+        let methods = r#"methods=["adam_spd","tent","sar"]"#;
+        let more = ["method.tent.of=original,finetune", "method.tent.learning_rate=0.5", "method.sar.margin=1.0"];
+        let base = ["train", "--config", "main.toml", "--run-dir", folder, "--threads", threads, "--quiet", methods];
+        let output = fixture.run(&[&base[..], &more, &["method.finetune.epochs=1"]].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let folder = fixture.path(folder);
+        ["models/adam_spd.safetensors", "results.csv"].map(|file| bytes(&folder.join(file)))
+    };
+    let one = run("one", "1");
+    assert!(text(&one[1]).contains("tent-finetune,"), "{}", text(&one[1]));
+    assert!(run("two", "2") == one, "threads changed an answer or a weight");
+}

@@ -194,6 +194,50 @@ fn nothing_is_asked_twice() {
     assert_eq!((counts(), suite.made()), ([200, 400], 200));
 }
 
+/// Answers the sum of the first pixels of all images that it was asked about before in the same call.
+struct Remembering(Vec<String>);
+
+impl Predictor for Remembering {
+    fn identity(&self) -> &str {
+        "one that remembers"
+    }
+    fn classes(&self) -> &[String] {
+        &self.0
+    }
+    fn trunk(&self) -> Option<&str> {
+        None
+    }
+    fn adapts(&self) -> bool {
+        true
+    }
+    fn answer(&self, rows: &Rows<'_>) -> Result<Answered, PredictError> {
+        let (mut sum, mut values) = (0.0, Vec::new());
+        for position in 0..rows.ids().len() {
+            sum += f32::from(rows.pixels_at(&[position])?[0].as_raw()[0]);
+            values.extend([sum, 1.0]);
+        }
+        let answers = Answers::Logits { classes: 2, values };
+        Ok(Answered { answers, time: std::time::Duration::ZERO, deterministic_time: None })
+    }
+}
+
+#[test]
+fn a_predictor_that_adapts_is_asked_about_a_whole_cell_in_one_go_beside_others() {
+    let (suite, folder, asked) = (Counted::new(), tempfile::tempdir().unwrap(), Arc::new(Asked::default()));
+    let adapting = || Entrant { name: "adapting".into(), predictor: Box::new(Remembering(suite.classes.clone())) };
+    let found = run(&suite, &[adapting(), entrant("one", 2.0, &asked)], folder.path(), &Silent).unwrap();
+    for cell in &found {
+        let [(_, adapting), (_, one)] = &cell.answers[..] else { panic!("two entrants") };
+        let Answers::Logits { values, .. } = &adapting.answers else { panic!("one head") };
+        // Begun anew with each cell, and across what others are asked about at once.
+        assert_eq!((values[0], values[2], values[2 * 99]), (0.0, 1.0, 4950.0));
+        let Answers::Logits { values, .. } = &one.answers else { panic!("one head") };
+        assert_eq!(values[2 * 70], 140.0);
+    }
+    let again = run(&suite, &[entrant("one", 2.0, &asked), adapting()], folder.path(), &Silent).unwrap();
+    assert_eq!(again[1].answers[1], found[1].answers[0]);
+}
+
 #[test]
 fn damage_is_named_and_computed_again() {
     let (suite, folder, asked) = (Counted::new(), tempfile::tempdir().unwrap(), Arc::new(Asked::default()));
