@@ -284,12 +284,19 @@ fn every_method_is_a_row_of_the_table() {
     }
 }
 
+/// A small image tower of CLIP, and the settings of a text tower for it.
+const TOWER: &str =
+    "{architecture=\"vit\",image_size=16,patch_size=8,width=8,depth=2,heads=2,pre_norm=true,projects=true,classes=6}";
+const TEXT_TOWER: &str = "settings.clip={width=8,depth=1,heads=2,group_rows=8}";
+
 #[test]
 fn every_objective_trains() {
     let fixture = Fixture::new();
     // Settings that suit the tiny images, and what is measured.
+    let clip = format!("network={TOWER} {TEXT_TOWER}");
     let objectives = [
         ("supervised", "", "test accuracy"),
+        ("clip", clip.as_str(), "zero-shot test accuracy"),
         (
             "dino",
             "network.classes=0 training.policy=rand_conv settings.dino.hidden=8 settings.dino.outputs=16",
@@ -300,9 +307,8 @@ fn every_objective_trains() {
             "network.classes=0 settings.mae.width=8 settings.mae.heads=2 settings.mae.depth=1",
             "test accuracy of the nearest neighbour",
         ),
-    ]
-    .as_slice();
-    for &(objective, settings, measure) in objectives {
+    ];
+    for (objective, settings, measure) in objectives {
         let file = format!("{objective}.safetensors");
         let base = ["pretrain", "--config", "pretrain.toml", "--quiet", "--objective", objective, "--output", &file];
         let output = fixture.run(&[&base[..], &settings.split_whitespace().collect::<Vec<_>>()].concat());

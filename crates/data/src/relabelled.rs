@@ -1,10 +1,12 @@
 //! A data set under the classes of a model.
 
+use std::sync::Arc;
+
 use burn_dataset::Dataset;
 use sha2::{Digest, Sha256};
 
 use crate::error::{DataError, Result};
-use crate::set::{ImageSet, Images, Sample, Skipped, hex};
+use crate::set::{ImageSet, Images, Sample, Skipped, Subset, hex};
 
 /// The images of a data set with the classes of a model, whose order may be another and of which the data may have some alone.
 /// Images and identities stay.
@@ -26,8 +28,32 @@ impl Relabelled {
             let (own, given, all) = (whole.classes().len(), places.len(), classes.len());
             return Err(DataError::Settings(format!("{}: {given} places among {all} for {own} classes", whole.name())));
         }
+        Ok(Self::placed(whole, classes, places))
+    }
+
+    /// The images of `whole` that are of `classes`, which are its own names, in that order.
+    ///
+    /// # Errors
+    /// [`DataError::Settings`] for a class that `whole` does not have, or one that is named twice.
+    pub fn only(whole: Images, classes: &[String]) -> Result<Self> {
+        let place = |name: &String| classes.iter().position(|class| class == name);
+        let own = whole.classes().to_vec();
+        let unknown = classes.iter().find(|class| !own.contains(class));
+        let twice = classes.iter().enumerate().find(|(index, class)| classes[..*index].contains(class));
+        if let Some(class) = unknown.or(twice.map(|(_, class)| class)) {
+            let fault = if unknown.is_some() { "is none of its classes" } else { "is named twice" };
+            return Err(DataError::Settings(format!("{}: `{class}` {fault}: {}", whole.name(), own.join(", "))));
+        }
+        let chosen: Vec<usize> =
+            (0..whole.len()).filter(|&index| place(&own[whole.labels()[index]]).is_some()).collect();
+        // Of the classes that are left out there is no image.
+        let places = own.iter().map(|name| place(name).unwrap_or(0)).collect();
+        Ok(Self::placed(Arc::new(Subset::new(whole, chosen)?), classes.to_vec(), places))
+    }
+
+    fn placed(whole: Images, classes: Vec<String>, places: Vec<usize>) -> Self {
         let labels = whole.labels().iter().map(|&label| places[label]).collect();
-        Ok(Self { whole, classes, labels, places })
+        Self { whole, classes, labels, places }
     }
 }
 
@@ -80,8 +106,6 @@ impl ImageSet for Relabelled {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use image::RgbImage;
 
     use super::*;

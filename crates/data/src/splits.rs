@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{DataError, Result};
 use crate::folder::{OnBad, Options};
 use crate::layout::{Layout, Source};
-use crate::{ImageFolder, Images, Skipped, Subset, cifar, idx, left_out, split};
+use crate::{ImageFolder, Images, Relabelled, Skipped, Subset, cifar, idx, left_out, split};
 
 /// Where images come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,6 +34,9 @@ pub struct DataConfig {
     /// Names of the classes, in the order of their labels. Default: the folders' names, or numbers.
     #[serde(default)]
     pub classes: Option<Vec<String>>,
+    /// The classes whose images are used, in the order of their labels; the images of others are passed over. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Vec<String>>,
     /// File with indices of training images to leave out, one a line.
     #[serde(default)]
     pub leave_out: Option<PathBuf>,
@@ -135,6 +138,7 @@ impl Splits {
             (source, _) => open_source(source, config, layout.format, Some(&train))?,
         };
         let skipped = left_out::of([&opened, &validation, &test]);
+        let [train, validation, test] = of_classes([train, validation, test], config)?;
         let splits = Self { train, validation, test, layout, skipped };
         watch.say(&splits.understood(config));
         left_out::tell(&splits.skipped, list, watch)?;
@@ -198,7 +202,15 @@ pub fn train_and_test(config: &DataConfig, watch: &dyn Watch) -> Result<[Images;
     let train = open_train(config, &layout)?;
     let test = open_source(source, config, layout.format, Some(&train))?;
     left_out::tell(&left_out::of([&train, &test]), None, watch)?;
-    Ok([train, test])
+    of_classes([train, test], config)
+}
+
+/// The parts with the images of [`DataConfig::only`] alone.
+fn of_classes<const N: usize>(parts: [Images; N], config: &DataConfig) -> Result<[Images; N]> {
+    let Some(only) = &config.only else { return Ok(parts) };
+    let chosen = parts.into_iter().map(|part| Ok(Arc::new(Relabelled::only(part, only)?) as Images));
+    let chosen: Vec<Images> = chosen.collect::<Result<_>>()?;
+    Ok(chosen.try_into().unwrap_or_else(|_| unreachable!("as many as there were")))
 }
 
 /// All but one in `parts` images, and that one, chosen by identity.

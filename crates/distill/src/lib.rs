@@ -3,7 +3,9 @@
 
 pub mod apt;
 pub mod cache;
+pub mod captions;
 pub mod checkpoint;
+pub mod contrastive;
 pub mod dino;
 mod error;
 pub mod fresh;
@@ -25,6 +27,7 @@ pub mod views;
 
 pub use apt::Apt;
 pub use cache::{Precision, Teacher, ViewCache};
+pub use captions::{CaptionBatches, CaptionTraining, Captioned};
 pub use error::DistillError;
 pub use fresh::FreshPairs;
 pub use lora::{Lora, LoraConfig, LoraHeads};

@@ -9,7 +9,7 @@ use robustify_bench::suites::{Corrupted, CorruptedConfig, Shifted, TRANSFER, Tur
 use robustify_bench::{
     AnswerStore, Blend, Calibrations, Entrant, Judging, Measured, Probed, Shift, Suite, Timings, measure, metrics,
 };
-use robustify_data::{Images, Preprocess, Split, Splits};
+use robustify_data::{DataConfig, Images, Preprocess, Split, Splits};
 use robustify_device::Machine;
 use robustify_methods::{Config, wanted};
 use robustify_predict::{Made, RobustModel};
@@ -87,7 +87,7 @@ impl Facts {
             (model.method.clone(), format!("{}, {millions:.2} M", architecture(&model.network)))
         };
         Self {
-            part: config.data.test.clone(),
+            part: part(config),
             clean_images,
             images,
             corruptions,
@@ -102,6 +102,14 @@ impl Facts {
     }
 }
 
+/// The part of the data, and its classes where they are not those that were tuned.
+fn part(config: &Config) -> String {
+    match &config.benchmark.classes {
+        Some(classes) => format!("{} ({})", config.data.test, classes.join(", ")),
+        None => config.data.test.clone(),
+    }
+}
+
 /// Measures `models` on the test images, as the configuration's benchmark says; answers are kept in, and read from, `store`.
 pub fn measure(
     config: &Config,
@@ -111,6 +119,13 @@ pub fn measure(
     machine: &Machine,
     watch: &dyn Watch,
 ) -> anyhow::Result<Measurement> {
+    let others =
+        config.benchmark.classes.as_ref().map(|classes| other_classes(config, models, classes, machine, watch));
+    let others = others.transpose()?;
+    let (models, splits) = match &others {
+        Some((models, splits)) => (models.as_slice(), splits),
+        None => (models, splits),
+    };
     let benchmark = &benchmark(config, watch);
     let side = config.original.network.image_size() as u32;
     if let Some(warning) = benchmark.profile()?.misfit("the model's input", (side, side), "benchmark.profile=scaled") {
@@ -149,6 +164,30 @@ pub fn measure(
     let costs = models.iter().map(cost).collect();
     let models = entrants.iter().map(|entrant| (entrant.name.clone(), entrant.predictor.identity().to_owned()));
     Ok(Measurement { rows, outcomes, costs, facts, models: models.collect() })
+}
+
+/// The images of other classes than those that were tuned, and the models that know them by a text.
+fn other_classes(
+    config: &Config,
+    models: &[RobustModel],
+    classes: &[String],
+    machine: &Machine,
+    watch: &dyn Watch,
+) -> anyhow::Result<(Vec<RobustModel>, Splits)> {
+    let data = DataConfig { only: Some(classes.to_vec()), ..config.data.clone() };
+    let splits = Splits::open(&data, watch).context("benchmark.classes")?;
+    let (known, unknown): (Vec<_>, Vec<_>) = models.iter().partition(|model| model.label_set.is_some());
+    let names = unknown.iter().map(|model| model.method.as_str()).collect::<Vec<_>>().join(", ");
+    anyhow::ensure!(
+        !known.is_empty(),
+        "benchmark.classes: {names} can tell no other classes apart than they were tuned on; set original.zero_shot, with the weights \
+         of a whole CLIP, or leave benchmark.classes out"
+    );
+    if !unknown.is_empty() {
+        watch.say(&format!("benchmark.classes: not measured, since they know no other classes: {names}"));
+    }
+    let models = known.into_iter().map(|model| model.clone().with_classes(classes, &machine.device));
+    Ok((models.collect::<Result<_, _>>().context("benchmark.classes")?, splits))
 }
 
 /// What is measured: on the validation part under the validation corruptions, unless others are named, so that settings are never
@@ -244,7 +283,7 @@ impl Measurement {
             ("models", serde_json::to_string(&self.models)?),
             ("backend", robustify_device::backend_of(&machine.device)),
             ("data", config.data.path.display().to_string()),
-            ("part", config.data.test.clone()),
+            ("part", part(config)),
             ("profile", config.benchmark.profile.clone()),
             ("images", "corrupted in memory, not official files".to_owned()),
             ("frost", self.facts.frost.clone()),

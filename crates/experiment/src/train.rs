@@ -1,5 +1,6 @@
 //! The main job: fit methods, measure what they made, compare.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -179,10 +180,12 @@ impl One<'_> {
             fitted.extend(lab.fits(method.name())?.iter().cloned());
         }
         run::write_models(folder, &started, &fitted)?;
-        let seconds: Vec<f64> = fitted.iter().map(|fitted| fitted.cost.cpu_seconds).collect();
+        let seconds: BTreeMap<String, f64> =
+            fitted.iter().map(|fitted| (fitted.model.method.clone(), fitted.cost.cpu_seconds)).collect();
         let models: Vec<RobustModel> = fitted.into_iter().map(|fitted| fitted.model).collect();
         let mut measurement = results::measure(&lab.config, &models, splits, &answers(&job.cache), machine, watch)?;
-        for ((_, costs), seconds) in measurement.costs.iter_mut().zip(seconds) {
+        for (model, costs) in &mut measurement.costs {
+            let seconds = seconds.get(model).copied().unwrap_or_default();
             costs.training = (seconds > 0.0).then(|| 1e3 * seconds / splits.train.len().max(1) as f64);
         }
         measurement.write(folder, &lab.config, machine)?;

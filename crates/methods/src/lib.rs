@@ -55,6 +55,11 @@ pub trait Method: Sync {
         &[]
     }
 
+    /// Whether it needs the text tower of a CLIP, `original.zero_shot`.
+    fn needs_texts(&self) -> bool {
+        false
+    }
+
     /// Faults of its settings, each with the key it is under. A method that overrides this has settings; any other refuses them,
     /// since a setting without effect would stand beside results that it has no part in.
     fn faults(&self, config: &Config) -> Vec<String> {
@@ -185,6 +190,13 @@ pub(crate) fn faults(config: &Config) -> Vec<String> {
     // Those of methods that are not asked for as well: whoever writes settings wants to know that they are wrong. And those of methods
     // that are asked for without settings, which may not go with the network.
     let asked = wanted(&config.methods).unwrap_or_default();
+    for method in asked.iter().filter(|method| method.needs_texts() && config.original.zero_shot.is_none()) {
+        let name = method.name();
+        faults.push(format!(
+            "methods: {name} works with texts as classes; set original.zero_shot={{}}, with the weights of a whole CLIP in \
+             original.weights, or leave {name} out"
+        ));
+    }
     let asked = asked.iter().map(|method| method.name()).filter(|&name| !config.method.contains_key(name));
     for name in config.method.keys().map(String::as_str).chain(asked) {
         match find(name) {

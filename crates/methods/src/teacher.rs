@@ -45,6 +45,7 @@ impl Method for Teacher {
             cut: None,
             made: Made::Classifier,
             trained_on: Some(lab.trained_on()),
+            label_set: None,
         };
         Ok(vec![Fitted { model, hash: hash.clone(), cost: *cost }])
     }

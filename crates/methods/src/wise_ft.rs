@@ -57,6 +57,10 @@ impl Method for WiseFt {
         let mut faults = Vec::new();
         let within = settings.alphas.iter().all(|alpha| (0.0..=1.0).contains(alpha)) && !settings.alphas.is_empty();
         check(&mut faults, within, || format!("method.wise_ft.alphas {:?} are not in [0, 1]", settings.alphas));
+        check(&mut faults, !settings.head_only || config.original.zero_shot.is_none(), || {
+            "method.wise_ft.head_only mixes the classifiers of two models, and with original.zero_shot the classes are texts; leave it out"
+                .into()
+        });
         faults
     }
 

@@ -7,11 +7,12 @@ use burn::tensor::Device;
 use robustify_data::Preprocess;
 use robustify_report::{digest, write_atomic};
 use robustify_select::{McConfig, SplitConfig, ThreeHeads};
+use robustify_zoo::clip::TextMatrix;
 use robustify_zoo::weights::{self, Checkpoint, Entry, State};
 use robustify_zoo::{Model, ModelConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{Adaptation, Made, PredictError, RobustModel, TrainedOn};
+use crate::{Adaptation, LabelSet, Made, PredictError, Prompts, RobustModel, TrainedOn};
 
 /// The key of the description in the metadata.
 const KEY: &str = "robustify";
@@ -40,9 +41,22 @@ struct Description {
     preserve_original: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trained_on: Option<TrainedOn>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    texts: Option<Texts>,
     /// Hash of all tensors.
     sha256: String,
 }
+
+/// What the rows of [`TEXTS`] are.
+#[derive(Serialize, Deserialize)]
+struct Texts {
+    names: Vec<String>,
+    logit_scale: f32,
+    prompts: Prompts,
+}
+
+/// The tensor of a label set.
+const TEXTS: &str = "texts.weight";
 
 /// What stands at the end of a description, before its own checksum.
 const SEALED: &str = r#","described":""#;
@@ -73,7 +87,11 @@ impl RobustModel {
             Made::Adapting(adaptation) => (None, Some(*adaptation), false),
             Made::ThreeHeads(heads, mc) => (Some(*mc), None, heads.is_preserving()),
         };
-        let state = self.state();
+        let mut state = self.state();
+        let texts = self.label_set.as_ref().map(|set| {
+            state.insert(TEXTS.into(), set.texts.rows.clone());
+            Texts { names: set.names.clone(), logit_scale: set.texts.logit_scale, prompts: set.prompts.clone() }
+        });
         let description = Description {
             format: FORMAT,
             method: self.method.clone(),
@@ -86,6 +104,7 @@ impl RobustModel {
             adapts,
             preserve_original,
             trained_on: self.trained_on.clone(),
+            texts,
             sha256: digest::of_bytes(&weights::to_bytes(&state)),
         };
         let text = serde_json::to_string(&description).expect("settings and strings have a JSON form");
@@ -151,6 +170,14 @@ impl RobustModel {
         if said.mc.is_none() && !tuned.is_empty() {
             return Err(broken("tensors of three heads, but nothing that says how they are sampled".into()));
         }
+        let rows = body.remove(TEXTS);
+        let label_set = match (said.texts, rows) {
+            (None, None) => None,
+            (Some(Texts { names, logit_scale, prompts }), Some(rows)) if rows.shape.first() == Some(&names.len()) => {
+                Some(LabelSet { names, texts: TextMatrix { rows, logit_scale }, prompts })
+            }
+            _ => return Err(broken("its texts are not those that it names".into())),
+        };
         let misfit = |faults: Vec<String>| broken(faults.join("; "));
         let model = weights::with_state(Model::blank(&said.network, device)?, body).map_err(misfit)?;
         let made = match (said.mc, said.cut) {
@@ -173,6 +200,7 @@ impl RobustModel {
             cut: said.cut,
             made,
             trained_on: said.trained_on,
+            label_set,
         })
     }
 }

@@ -23,6 +23,7 @@
 //!     cut: None,
 //!     made: Made::Classifier,
 //!     trained_on: None,
+//!     label_set: None,
 //! };
 //! let pixels = vec![image::RgbImage::new(16, 16); 3];
 //! let rows = Rows::new(vec![1, 2, 3], &device, || Ok(pixels.clone()));
@@ -44,7 +45,7 @@ mod three_heads;
 pub use adapting::{Adaptation, AdaptationStep, SharpnessAware};
 pub use answers::{Answered, Answers, HeadAnswer};
 pub use error::PredictError;
-pub use model::{Made, RobustModel, TrainedOn};
+pub use model::{LabelSet, Made, Prompts, RobustModel, TrainedOn};
 pub use rows::Rows;
 
 /// What can be asked about images.

@@ -1,8 +1,10 @@
 use burn::module::Module as _;
+use burn::tensor::Device;
 use robustify_data::Preprocess;
 use robustify_report::digest;
 use robustify_select::{Head, McConfig, SplitConfig, ThreeHeads};
-use robustify_zoo::weights::{self, State};
+use robustify_zoo::clip::TextMatrix;
+use robustify_zoo::weights::{self, Entry, State};
 use robustify_zoo::{Model, ModelConfig, ZooError};
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +34,8 @@ pub struct RobustModel {
     pub made: Made,
     /// The images that it was made with, if somebody wrote it down.
     pub trained_on: Option<TrainedOn>,
+    /// The texts that it can be asked about, if its classes are texts.
+    pub label_set: Option<LabelSet>,
 }
 
 /// The images that a model was made with.
@@ -41,6 +45,49 @@ pub struct TrainedOn {
     pub images: usize,
     /// Their fingerprint, see `robustify_data::ImageSet::fingerprint`.
     pub fingerprint: String,
+}
+
+/// Classes that a model can be asked about, whether it was tuned on them or not: each is a row in the space of images and texts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LabelSet {
+    /// Their names.
+    pub names: Vec<String>,
+    /// A row for each, by the text tower that goes with the model.
+    pub texts: TextMatrix,
+    /// What made them.
+    pub prompts: Prompts,
+}
+
+/// What made the texts of classes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prompts {
+    /// Sentences, with `{}` for the class; the features of all of them were averaged.
+    pub templates: Vec<String>,
+    /// Classes that are called something else in them than in the data, with both names.
+    pub called: Vec<[String; 2]>,
+    /// SHA-256 of the file of the CLIP; a method may have tuned its text tower further.
+    pub clip: String,
+}
+
+impl LabelSet {
+    /// The rows of some classes.
+    ///
+    /// # Errors
+    /// A class that is not among them; the message lists all.
+    pub fn of(&self, classes: &[String]) -> Result<TextMatrix, String> {
+        let width = self.texts.rows.shape[1];
+        let mut values = Vec::with_capacity(classes.len() * width);
+        for class in classes {
+            let place = self.names.iter().position(|name| name == class).ok_or_else(|| {
+                format!(
+                    "there is no text for the class `{class}`, only for {}; name it in original.zero_shot.classes and train again",
+                    self.names.join(", ")
+                )
+            })?;
+            values.extend(&self.texts.rows.values[place * width..(place + 1) * width]);
+        }
+        Ok(TextMatrix { rows: Entry { shape: vec![classes.len(), width], values }, ..self.texts })
+    }
 }
 
 /// What answers behind the trunk.
@@ -65,6 +112,30 @@ impl RobustModel {
             state.extend(weights::state(heads));
         }
         state
+    }
+
+    /// The same model for other classes of its label set: their texts take the place of its own, and all else stays.
+    ///
+    /// # Errors
+    /// A model without a label set, and a class that is not in it.
+    pub fn with_classes(self, classes: &[String], device: &Device) -> Result<Self, PredictError> {
+        let misfit = |reason: String| ZooError::Config(format!("{}: {reason}", self.method));
+        let Some(set) = &self.label_set else {
+            return Err(misfit("its classes are no texts, so it cannot tell others apart".into()).into());
+        };
+        let texts = set.of(classes).map_err(misfit)?;
+        let made = match self.made {
+            made @ (Made::Classifier | Made::Adapting(_)) => made,
+            Made::ThreeHeads(heads, mc) => Made::ThreeHeads(heads.with_texts(&texts, device)?, mc),
+        };
+        let network = self.network.with_classes(classes.len());
+        Ok(Self {
+            network,
+            model: self.model.with_texts(Some(&texts), device)?,
+            made,
+            classes: classes.to_vec(),
+            ..self
+        })
     }
 
     /// Hash of everything that determines its answers.

@@ -4,9 +4,11 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use image::RgbImage;
-use robustify_predict::{Answers, Made, RobustModel, Rows, TrainedOn};
+use robustify_predict::{Answers, LabelSet, Made, Prompts, RobustModel, Rows, TrainedOn};
 use robustify_select::{Head, McConfig, OneHead, SplitConfig, ThreeHeads};
-use robustify_zoo::{Model, ModelConfig, weights};
+use robustify_zoo::clip::TextMatrix;
+use robustify_zoo::weights::{self, Entry};
+use robustify_zoo::{Model, ModelConfig};
 
 fn flex() -> Device {
     robustify_device::open(Some("flex")).unwrap()
@@ -33,6 +35,7 @@ fn model(seed: u64, made: impl Fn(&Model) -> Made) -> RobustModel {
         made: made(&model),
         model,
         trained_on: Some(TrainedOn { images: 3, fingerprint: "f0".into() }),
+        label_set: None,
     }
 }
 
@@ -105,6 +108,50 @@ fn models_share_a_trunk_if_their_weights_before_the_cut_are_the_same() {
     let (whole, parts) = (weights::state(&tuned.model), weights::state(&original.model));
     assert_ne!(whole["layer2.0.conv1.weight"], parts["layer2.0.conv1.weight"]);
     assert_eq!(whole["layer1.0.conv1.weight"], parts["layer1.0.conv1.weight"]);
+}
+
+/// A tower whose classes are the texts `names` of three that it knows, as classifier or with three heads.
+fn zero_shot(names: &[&str], heads: bool) -> RobustModel {
+    let network: ModelConfig = serde_json::from_str(
+        r#"{"architecture": "vit", "image_size": 16, "patch_size": 8, "width": 8, "depth": 1, "heads": 2, "pre_norm": true,
+            "projects": true, "head_bias": false, "classes": 2}"#,
+    )
+    .unwrap();
+    let rows = Entry { shape: vec![3, 2], values: vec![1.0, 0.0, 0.6, 0.8, 0.0, -1.0] };
+    let set = LabelSet {
+        names: ["a", "b", "c"].map(str::to_owned).to_vec(),
+        texts: TextMatrix { rows, logit_scale: 2.0 },
+        prompts: Prompts { templates: vec!["a {}".into()], called: Default::default(), clip: "f0".into() },
+    };
+    let classes: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let tower = Model::new(&network, 1, &flex()).unwrap();
+    let model = tower.with_texts(Some(&set.of(&classes).unwrap()), &flex()).unwrap();
+    let made = if heads { three_heads(&model) } else { Made::Classifier };
+    let network = network.with_texts(names.len()).unwrap();
+    RobustModel { network, model, made, classes, label_set: Some(set), ..self::model(1, |_| Made::Classifier) }
+}
+
+#[test]
+fn other_classes_are_other_texts_and_all_else_stays() {
+    let names = ["c", "b"].map(str::to_owned);
+    for heads in [false, true] {
+        let (built, swapped) = (zero_shot(&["c", "b"], heads), zero_shot(&["a", "b"], heads));
+        assert_ne!(answers(&swapped), answers(&built));
+        let swapped = swapped.with_classes(&names, &flex()).unwrap();
+        assert_eq!(swapped.to_bytes(), built.to_bytes());
+        assert_eq!(answers(&swapped), answers(&built));
+        // Behind the same frozen tower, whatever the classes: its features are computed once.
+        let trunk = |model: &RobustModel| model.predictor().unwrap().trunk().map(str::to_owned);
+        assert_eq!(trunk(&zero_shot(&["a"], heads)), trunk(&built));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        built.write(&path).unwrap();
+        assert_eq!(RobustModel::read(&path, &flex()).unwrap().label_set, built.label_set);
+        let said = built.with_classes(&["d".to_owned()], &flex()).unwrap_err().to_string();
+        assert!(said.contains("`d`") && said.contains("a, b, c"), "{said}");
+    }
+    let said = model(1, |_| Made::Classifier).with_classes(&names, &flex()).unwrap_err().to_string();
+    assert!(said.contains("its classes are no texts"), "{said}");
 }
 
 #[test]

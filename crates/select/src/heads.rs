@@ -1,5 +1,6 @@
 use burn::module::{Module, ModuleMapper, Param, ParamId};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
+use robustify_zoo::clip::TextMatrix;
 use robustify_zoo::{CutPoint, Features, Model, Pass, Segment, ZooError, weights};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -201,6 +202,22 @@ impl ThreeHeads {
     #[must_use]
     pub fn one(&self, head: Head) -> OneHead {
         OneHead { shared: self.shared.clone(), tail: self.head(head).clone(), dropout_from: self.dropout_from }
+    }
+
+    /// The heads with these texts as their classes, in place of the texts that they have.
+    ///
+    /// # Errors
+    /// Heads whose classes are no texts, or texts of another width.
+    pub fn with_texts(self, texts: &TextMatrix, device: &Device) -> Result<Self, ZooError> {
+        let clean = self.clean.map(|clean| clean.with_texts(texts, device)).transpose()?;
+        let untouched = |original: Untouched| -> Result<Untouched, ZooError> {
+            let (head, whole) = (original.head.with_texts(texts, device)?, original.whole.with_texts(texts, device)?);
+            Ok(Untouched { head, whole, ..original })
+        };
+        let original = self.original.map(untouched).transpose()?;
+        let combined = self.combined.with_texts(texts, device)?;
+        let robust = self.robust.with_texts(texts, device)?;
+        Ok(Self { clean, original, combined, robust, ..self })
     }
 
     fn head(&self, head: Head) -> &Segment {

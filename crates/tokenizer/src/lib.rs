@@ -2,6 +2,7 @@
 //! behaviour of open_clip 3.3.0's `SimpleTokenizer`, whose ids are equal to ours (`goldens/`).
 //!
 //! [`Tokenizer::tokenize`] gives one row for the tower; [`Tokenizer::encode`] the ids without markers and padding;
+//! [`Vocabulary`] is a part of the ids, for a small tower; [`prompts`] has the templates of zero-shot classes;
 //! [`clean`] is the text that is really read: repaired, unescaped, in lower case, with single spaces.
 //!
 //! ```
@@ -16,6 +17,8 @@
 
 mod clean;
 mod mojibake;
+pub mod prompts;
+mod vocabulary;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -23,6 +26,7 @@ use std::collections::{BinaryHeap, HashMap};
 use regex::Regex;
 
 pub use clean::clean;
+pub use vocabulary::{UnknownWord, Vocabulary};
 
 /// Ids a row of every published CLIP.
 pub const CONTEXT_LENGTH: usize = 77;

@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 
+use crate::clip::TextMatrix;
 use crate::weights::{self, Entry};
 use crate::{Model, ZooError};
 
@@ -27,6 +28,11 @@ impl Model {
         let classes = self.classes();
         if let Some(past) = chosen.iter().find(|&&class| class >= classes) {
             return Err(ZooError::Config(format!("class {past} of a model of {classes} classes")));
+        }
+        if let Some(readout) = self.readout() {
+            let texts = readout.texts();
+            let texts = TextMatrix { rows: rows(&texts.rows, chosen), ..texts };
+            return self.with_texts(Some(&texts), device);
         }
         let mut state = weights::state(&self);
         let mut found = false;

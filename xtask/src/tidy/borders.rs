@@ -10,9 +10,9 @@ use crate::args::BACKENDS;
 ///
 /// Packages are named `robustify-<folder>`; `cli` reaches everything.
 const BUILT_ON: [(&str, &[&str]); 19] = [
-    ("cli", &["experiment", "pictures", "tokenizer"]),
+    ("cli", &["experiment", "pictures"]),
     ("experiment", &["methods", "bench", "predict", "distill", "hub", "device", "report", "watch"]),
-    ("methods", &["distill", "bench", "predict", "deepaugment", "hub", "device", "report", "watch"]),
+    ("methods", &["distill", "bench", "predict", "deepaugment", "hub", "device", "report", "tokenizer", "watch"]),
     ("pictures", &["data", "deepaugment", "device", "augment", "report", "watch", "rng"]),
     ("distill", &["select", "data", "zoo", "device", "report", "watch"]),
     ("bench", &["predict", "select", "data", "zoo", "device", "report", "watch"]),

@@ -31,6 +31,10 @@ pub struct CorruptedConfig {
     #[serde(default)]
     #[schemars(schema_with = "corruptions_schema")]
     pub corruptions: Option<Vec<String>>,
+    /// Classes of the data whose test images are measured, for models whose classes are texts (`original.zero_shot`): others than
+    /// those of `data.only`, on which they were tuned. Default: those that they were tuned on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<String>>,
     /// Test images of a corrupted cell; 0 for all.
     #[serde(default)]
     pub images: usize,
@@ -294,6 +298,7 @@ mod tests {
             profile: "cifar-c".into(),
             severities: vec![3],
             corruptions: None,
+            classes: None,
             images,
             clean_images: 0,
             seed: 5,

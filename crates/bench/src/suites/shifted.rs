@@ -156,6 +156,7 @@ mod tests {
         let config = CorruptedConfig {
             profile: "cifar-c".into(),
             severities: vec![3],
+            classes: None,
             corruptions: None,
             images: 0,
             clean_images: 0,

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
+use robustify_distill::contrastive::{Duplicates, contrastive, contrastive_of_unit};
 use robustify_distill::losses;
 use robustify_distill::optimizer::{self, AdamW, AdamWConfig, DecayTo, Gradients, Group};
+use robustify_zoo::clip::normalised;
 use robustify_zoo::layers::{Init, Linear};
 use robustify_zoo::weights::{self, Entry, State};
 
@@ -163,6 +165,46 @@ fn jensen_shannon_is_augmixs() {
         let gradient = view.grad(&backward).unwrap().into_data().try_to_vec::<f32>().unwrap();
         for (got, want) in gradient.iter().zip(&golden[&format!("out.grad.jsd.total.{index}")].values) {
             assert!((got - want).abs() <= 1e-6 + 1e-4 * want.abs(), "view {index}: {got}, AugMix has {want}");
+        }
+    }
+}
+
+#[test]
+fn the_contrastive_loss_is_flyps_however_duplicates_are_treated() {
+    let golden = golden("contrastive");
+    let meanings: Vec<u64> = golden["in.labels"].values.iter().map(|&label| label as u64).collect();
+    let leaf = |name: &str| tensor::<2>(&golden[&format!("in.{name}_raw")]);
+    let scale = Tensor::<1>::from_data([golden["in.logit_scale_log"].values[0]], &flex());
+    let treatments = [
+        ("as_trained", Duplicates::Negatives),
+        ("soft_labels", Duplicates::Shared),
+        ("ignore_duplicates", Duplicates::Ignored),
+        ("google_sup", Duplicates::EachAgainstRest),
+    ];
+    for (name, duplicates) in treatments {
+        for kind in ["raw", "unit"] {
+            let features = ["image", "text"].map(|side| match kind {
+                "raw" => leaf(side).autodiff().require_grad(),
+                _ => normalised(leaf(side)).autodiff().require_grad(),
+            });
+            let [images, texts] = features.clone();
+            let scale = scale.clone().autodiff().require_grad();
+            let of = if kind == "raw" { contrastive } else { contrastive_of_unit };
+            let loss = of(images, texts, scale.clone(), &meanings, duplicates);
+            let gradients = loss.backward();
+            assert_close(name, &[loss.into_scalar::<f32>()], &golden[&format!("out.{name}")].values, 1e-5);
+            let check = |leaf: &str, got: Vec<f32>| {
+                let Some(want) = golden.get(&format!("out.grad.{name}.{leaf}")) else { return name == "google_sup" };
+                for (got, want) in got.iter().zip(&want.values) {
+                    assert!((got - want).abs() <= 1e-5 + 1e-4 * want.abs(), "{name}, {leaf}: {got}, FLYP has {want}");
+                }
+                true
+            };
+            for (side, leaf) in ["image", "text"].iter().zip(&features) {
+                let gradient = leaf.grad(&gradients).unwrap().into_data().try_to_vec().unwrap();
+                assert!(check(&format!("{side}_{kind}"), gradient), "{name}: no gradient is stored");
+            }
+            assert!(check("logit_scale_log", scale.grad(&gradients).unwrap().into_data().try_to_vec().unwrap()));
         }
     }
 }

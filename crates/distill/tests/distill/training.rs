@@ -212,7 +212,7 @@ fn the_bodys_rate_is_a_factor() {
 }
 
 /// Trainings that break off, with other numbers of threads, against one that does not.
-fn assert_same_bits<O: Objective>(name: &str, objective: &O, fresh: &O::Model) {
+pub fn assert_same_bits<O: Objective>(name: &str, objective: &O, fresh: &O::Model) {
     let whole = train(objective, fresh, 1, &[]);
     assert_ne!(whole.state, weights::state(fresh), "{name} learns nothing");
     let epoch = objective.steps();

@@ -147,7 +147,8 @@ impl<'a> Dry<'a> {
         let network = run.config.original.network.clone();
         // Estimates need the sizes of the model alone.
         let model = Model::blank(&network, &machine.device)?;
-        let blank = Pretrained { model, network, hash: String::new(), cost: Default::default(), classes: None };
+        let (hash, cost) = (String::new(), Default::default());
+        let blank = Pretrained { model, network, hash, cost, classes: None, towers: None, label_set: None };
         let lab = Lab::new(run.config.clone(), &looked.splits, machine, &Silent, job.cache.clone(), false, blank);
         Ok(Self { run, looked, seeds: grid.seeds, images: (looked.splits.train.len(), looked.splits.test.len()), lab })
     }

@@ -3,6 +3,7 @@
 //! What is learned is a [`Pretraining`], one file each; [`OBJECTIVES`] is the one list of them. An objective with settings of its
 //! own reads them from `[settings.NAME]`.
 
+mod clip;
 mod dino;
 mod mae;
 mod session;
@@ -61,7 +62,7 @@ pub trait Pretraining: Sync {
 
 /// Every objective.
 pub static OBJECTIVES: &[&dyn Pretraining] =
-    &[&supervised::Supervised, &dino::SelfDistillation, &mae::MaskedAutoencoding];
+    &[&supervised::Supervised, &clip::Clip, &dino::SelfDistillation, &mae::MaskedAutoencoding];
 
 /// The objective of a name.
 ///

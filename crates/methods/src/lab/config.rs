@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::sizes;
+use super::texts::ZeroShotConfig;
 
 /// How a whole model is trained on images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -106,6 +107,10 @@ pub struct OriginalConfig {
     /// data with another number of classes does.
     #[serde(default)]
     pub classes: Option<Vec<String>>,
+    /// Texts as classes: the weights are those of a whole CLIP, `network` is its image tower, and the names of the data's classes in
+    /// sentences take the place of a classifier. Default: a classifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zero_shot: Option<ZeroShotConfig>,
     /// Passes of a linear probe, which replaces the classifier when the data has other classes than the weights.
     #[serde(default = "probe_epochs")]
     #[schemars(range(min = 1, max = TuningConfig::MOST_EPOCHS))]
@@ -362,6 +367,17 @@ impl Config {
                     "original.classes lists {named} names, but original.network has {classes} classes; \
                      original.network.classes says how many the weights have"
                 )
+            });
+        }
+        if let Some(zero_shot) = &self.original.zero_shot {
+            faults.extend(zero_shot.faults("original.zero_shot"));
+            check(&mut faults, self.original.network.with_texts(0).is_some(), || {
+                "original.zero_shot needs an image tower of CLIP as original.network: a vit with projects = true, or a clip_resnet with \
+                 classes = 0"
+                    .into()
+            });
+            check(&mut faults, self.original.classes.is_none() && !self.original.partial, || {
+                "original.zero_shot takes the names of the data's classes; leave original.classes and original.partial out".into()
             });
         }
         check(&mut faults, self.tuning.head_weights != [0.0; 3], || "tuning.head_weights are all 0".into());

@@ -10,6 +10,7 @@ pub mod sizes;
 mod source;
 mod stage;
 mod taught;
+pub mod texts;
 mod views;
 mod work;
 
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use robustify_data::{Images, Preprocess, Splits};
 use robustify_device::Machine;
 use robustify_distill::trainer::Objective;
@@ -26,6 +27,7 @@ use robustify_distill::{CachedPairs, ImageTraining, ViewSpec};
 use robustify_predict::{Made, RobustModel, TrainedOn};
 use robustify_select::McConfig;
 use robustify_watch::Watch;
+use robustify_zoo::clip::Clip;
 use robustify_zoo::{Model, ModelConfig};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -38,6 +40,7 @@ pub use pretrained::{Pretrained, read_original};
 pub use source::PairSource;
 pub use stage::{Cost, PROGRAM, Stage, Unfinished};
 pub use taught::TrainedTeacher;
+pub use texts::Towers;
 pub use views::Views;
 pub use work::{STEP, Work};
 
@@ -136,6 +139,43 @@ impl<'a> Lab<'a> {
     /// Names of the classes.
     pub fn classes(&self) -> &[String] {
         self.splits.train.classes()
+    }
+
+    /// The CLIP whose image tower the large model is.
+    ///
+    /// # Errors
+    /// Weights that were opened without their text tower.
+    pub fn towers(&self) -> Result<&Towers> {
+        let without = || {
+            anyhow!("the large model has no text tower; set original.zero_shot={{}} with the weights of a whole CLIP")
+        };
+        self.opened.towers.as_deref().ok_or_else(without)
+    }
+
+    /// Every class that models with texts shall know: those of the data, those that are measured, and those that are asked for.
+    pub fn texts(&self) -> Vec<String> {
+        let zero_shot = self.config.original.zero_shot.iter().flat_map(|zero_shot| &zero_shot.classes);
+        let measured = self.config.benchmark.classes.iter().flatten();
+        let mut texts = Vec::new();
+        for class in self.classes().iter().chain(measured).chain(zero_shot) {
+            if !texts.contains(class) {
+                texts.push(class.clone());
+            }
+        }
+        texts
+    }
+
+    /// The row of a CLIP of which both towers were tuned: the texts of the classes come from its own text tower.
+    ///
+    /// # Errors
+    /// As for [`Self::towers`] and [`Self::fitted`].
+    pub fn fitted_towers(&self, name: &str, clip: Clip, hash: String, cost: Cost) -> Result<Fitted> {
+        let label_set = self.towers()?.label_set(&clip, &self.texts(), &self.machine.workers)?;
+        let tuned = pretrained::zero_shot(self, &self.opened, clip.visual, label_set, &hash)?;
+        let mut fitted = self.fitted(name, &tuned, tuned.model.clone(), tuned.hash.clone(), cost)?;
+        // Nothing of it is as it was, so it shares no trunk.
+        fitted.model.cut = None;
+        Ok(fitted)
     }
 
     /// The large model, with a probed classifier if the data has other classes than the weights.
@@ -265,6 +305,7 @@ impl<'a> Lab<'a> {
             cut: Some(self.config.split),
             made: Made::Classifier,
             trained_on: Some(self.trained_on()),
+            label_set: of.label_set.as_deref().filter(|_| of.network.texts() > 0).cloned(),
         };
         Ok(Fitted { model, hash, cost })
     }

@@ -1,13 +1,14 @@
 //! The large model: its weights, and the classifier that a linear probe makes when the data has other classes.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use burn::tensor::Device;
 use robustify_distill::optimizer::AdamWConfig;
 use robustify_distill::views::Report;
 use robustify_distill::{Probe, ViewCache, ViewJob, ViewSpec};
-use robustify_predict::RobustModel;
+use robustify_predict::{LabelSet, RobustModel};
 use robustify_report::digest;
 use robustify_select::{DropoutFrom, OneHead, SplitConfig};
 use robustify_watch::Watch;
@@ -17,6 +18,7 @@ use robustify_zoo::{Model, ModelConfig};
 use super::classes::{self, KnownClasses, Use};
 use super::config::{Config, OriginalConfig};
 use super::seal::{is_sealed, write_sealed};
+use super::texts::{Towers, ZeroShotConfig};
 use super::{Cost, Lab, Stage};
 
 /// The large model, and a hash of what determines it.
@@ -32,6 +34,10 @@ pub struct Pretrained {
     pub cost: Cost,
     /// What its classes are called, as far as something says it.
     pub classes: Option<KnownClasses>,
+    /// The CLIP whose image tower it is, if its classes are texts.
+    pub towers: Option<Arc<Towers>>,
+    /// The texts that it can be asked about, if its classes are texts.
+    pub label_set: Option<Arc<LabelSet>>,
 }
 
 /// Reads the large model from `file`, which is what `original.weights` names. What the file has for another size of the input
@@ -42,6 +48,9 @@ pub struct Pretrained {
 pub fn read_original(config: &Config, file: &Path, device: &Device, watch: &dyn Watch) -> Result<Pretrained> {
     let (original, seed) = (&config.original, config.seed);
     let setting = || format!("original.weights `{}`", original.weights.display());
+    if let Some(zero_shot) = &original.zero_shot {
+        return zero_shot_original(original, zero_shot, file, device).with_context(setting);
+    }
     let checkpoint = Checkpoint::open(file).with_context(setting)?;
     let classes = known_classes(original, file, device, watch).with_context(setting)?;
     let (network, partial) = match original.partial {
@@ -62,7 +71,21 @@ pub fn read_original(config: &Config, file: &Path, device: &Device, watch: &dyn 
     let sha256 = digest::of_file(file).with_context(setting)?;
     let drawn = original.partial.then_some(seed);
     let hash = digest::of(&(sha256, &original.from, drawn, &original.network, &original.preprocess))?;
-    Ok(Pretrained { model, network, hash, cost: Cost::default(), classes })
+    Ok(Pretrained { model, network, hash, cost: Cost::default(), classes, towers: None, label_set: None })
+}
+
+/// Both towers of a CLIP; its classes are those of the data, which are not known yet.
+fn zero_shot_original(
+    original: &OriginalConfig,
+    zero_shot: &ZeroShotConfig,
+    file: &Path,
+    device: &Device,
+) -> Result<Pretrained> {
+    let network = original.network.clone();
+    let towers = Towers::read(&network, zero_shot, file, original.from.as_deref(), device)?;
+    let hash = digest::of(&("zero-shot", towers.prompts(), &original.from, &network, &original.preprocess))?;
+    let (model, towers) = (towers.clip.visual.clone(), Some(Arc::new(towers)));
+    Ok(Pretrained { model, network, hash, cost: Cost::default(), classes: None, towers, label_set: None })
 }
 
 /// What the classes of the weights are called: as the configuration says, else as the weights themselves do, where they are a
@@ -131,6 +154,12 @@ fn without_guesses(
 /// linear probe replaces it otherwise.
 pub(super) fn with_classes(lab: &Lab<'_>) -> Result<Pretrained> {
     let opened = &lab.opened;
+    if let Some(towers) = &opened.towers {
+        let (classes, sentences) = (lab.classes(), towers.zero_shot.templates().len());
+        lab.watch.say(&format!("classes: texts, {sentences} sentences for each of {}", classes::list(classes)));
+        let label_set = towers.label_set(&towers.clip, &lab.texts(), &lab.machine.workers)?;
+        return zero_shot(lab, opened, opened.model.clone(), label_set, &opened.hash);
+    }
     match classes::usage(opened.network.classifier(), opened.classes.as_ref(), lab.classes())? {
         Use::Whole(why) => {
             lab.watch.say(&format!("classes: {why}"));
@@ -154,6 +183,26 @@ pub(super) fn with_classes(lab: &Lab<'_>) -> Result<Pretrained> {
             probe(lab)
         }
     }
+}
+
+/// A CLIP's image tower with the data's classes of a label set in place of a classifier.
+pub(super) fn zero_shot(
+    lab: &Lab<'_>,
+    of: &Pretrained,
+    tower: Model,
+    label_set: LabelSet,
+    hash: &str,
+) -> Result<Pretrained> {
+    let classes = lab.classes();
+    let texts = label_set.of(classes).map_err(anyhow::Error::msg)?;
+    Ok(Pretrained {
+        model: tower.with_texts(Some(&texts), &lab.machine.device)?,
+        network: of.network.with_texts(classes.len()).context("original.network is no image tower of CLIP's")?,
+        hash: digest::of(&("classes", hash, classes))?,
+        classes: Some(KnownClasses::new(classes, "the data")),
+        label_set: Some(Arc::new(label_set)),
+        ..of.clone()
+    })
 }
 
 /// The model with its probed classifier.
@@ -198,5 +247,7 @@ pub(super) fn probe(lab: &Lab<'_>) -> Result<Pretrained> {
 /// A model with a classifier that was probed in a stage.
 fn made(lab: &Lab<'_>, stage: &Stage, model: Model, network: ModelConfig) -> Result<Pretrained> {
     let classes = Some(KnownClasses::new(lab.classes(), "the data"));
-    Ok(Pretrained { model, network, cost: stage.cost(), hash: stage.result(&[CLASSIFIER])?, classes })
+    let hash = stage.result(&[CLASSIFIER])?;
+    let towers = lab.opened.towers.clone();
+    Ok(Pretrained { model, network, cost: stage.cost(), hash, classes, towers, label_set: None })
 }

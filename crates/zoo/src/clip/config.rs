@@ -126,7 +126,7 @@ impl Shape {
 }
 
 fn resnet_tower(image_size: usize, layers: [usize; 4], width: usize, head: usize, embed_dim: usize) -> ModelConfig {
-    let mut config = ClipResNetConfig { image_size, width, layers, heads: 1, embed_dim, classes: 0 };
+    let mut config = ClipResNetConfig { image_size, width, layers, heads: 1, embed_dim, classes: 0, texts: 0 };
     config.heads = config.channels() / head.max(1);
     ModelConfig::ClipResNet(config)
 }

@@ -22,6 +22,7 @@
 
 mod config;
 pub mod names;
+mod readout;
 mod resnet;
 mod text;
 
@@ -31,6 +32,7 @@ use burn::tensor::{Device, Tensor};
 pub use config::ClipConfig;
 pub(crate) use config::vit_tower;
 
+pub use readout::{Readout, TextMatrix, text_matrix, zero_shot_logits};
 pub use resnet::{AttentionPool, Bottleneck, ClipResNet, ClipResNetConfig, ClipResNetSegment};
 pub use text::{TextConfig, TextTower};
 
@@ -97,6 +99,17 @@ impl Clip {
     /// Ids that the tower cannot read.
     pub fn encode_text(&self, rows: &[Vec<u32>]) -> Result<Tensor<2>, ZooError> {
         self.text.forward(rows)
+    }
+
+    /// The matrices that end both towers, `[width, embed_dim]` of the image tower's and of the text tower's width; of CLIP's residual
+    /// network that of its attention pool. None for an image tower that ends otherwise.
+    pub fn projections(&self) -> Option<[Tensor<2>; 2]> {
+        let image = match &self.visual {
+            Model::Vit(vit) => vit.head.as_ref()?.weight.val(),
+            Model::ClipResNet(resnet) => resnet.attnpool.c_proj.weight.val(),
+            Model::ResNet(_) | Model::Swin(_) => return None,
+        };
+        Some([image.transpose(), self.text.text_projection.val()])
     }
 
     /// The cosines of images and texts times the factor that was learned: the logits of images over texts as classes.

@@ -9,6 +9,7 @@ use robustify_kernels::Then;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Readout;
 use crate::layers::{BATCH_NORM_MACS, BatchNorm2d, Conv2d, Init, Linear};
 use crate::resnet::moved;
 use crate::vit::repeat;
@@ -30,6 +31,14 @@ pub struct ClipResNetConfig {
     pub embed_dim: usize,
     /// Number of classes of a linear classifier behind the features; 0 for none, the outputs then being the features.
     pub classes: usize,
+    /// Number of texts that the features are compared with, which are the classes then; 0 for none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    #[schemars(!skip_serializing_if)]
+    pub texts: usize,
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 impl ClipResNetConfig {
@@ -47,6 +56,10 @@ impl ClipResNetConfig {
         let Self { image_size, width, layers, heads, embed_dim, .. } = self;
         check(!layers.contains(&0), format!("layers {layers:?} must be four numbers of at least 1"));
         check(![*image_size, *heads, *embed_dim].contains(&0), "image_size, heads and embed_dim are at least 1".into());
+        check(
+            self.texts == 0 || self.classes == 0,
+            "texts stand in place of a classifier: they need classes = 0".into(),
+        );
         check(*width > 0 && width.is_multiple_of(2), format!("width {width} is not an even number of at least 2"));
         let reduction = Self::REDUCTION;
         check(
@@ -120,7 +133,7 @@ impl ClipResNetConfig {
         }
         let tokens = side * side + 1;
         let attention = tokens * inputs * (3 * inputs + self.embed_dim) + 2 * tokens * tokens * inputs;
-        units.push(attention + self.embed_dim * self.classes);
+        units.push(attention + self.embed_dim * (self.classes + self.texts));
         units.into_iter().map(|macs| macs as u64).collect()
     }
 }
@@ -138,8 +151,9 @@ pub struct ClipResNet {
     layer2: Vec<Bottleneck>,
     layer3: Vec<Bottleneck>,
     layer4: Vec<Bottleneck>,
-    attnpool: AttentionPool,
+    pub(crate) attnpool: AttentionPool,
     head: Option<Linear>,
+    pub(crate) readout: Option<Readout>,
     #[module(skip)]
     pub(crate) config: ClipResNetConfig,
 }
@@ -180,6 +194,7 @@ impl ClipResNet {
             layer4,
             attnpool: AttentionPool::new(config, init),
             head: (config.classes > 0).then(|| Linear::new(init, config.embed_dim, config.classes, true)),
+            readout: (config.texts > 0).then(|| Readout::new(config.texts, config.embed_dim, init)),
             config: config.clone(),
         })
     }
@@ -221,7 +236,8 @@ impl ClipResNet {
     /// `[classes, embed_dim]`.
     pub(crate) fn with_head(mut self, classes: usize, fresh: impl FnOnce([usize; 2]) -> Linear) -> Self {
         self.head = Some(fresh([classes, self.config.embed_dim]));
-        self.config.classes = classes;
+        self.readout = None;
+        (self.config.classes, self.config.texts) = (classes, 0);
         self
     }
 }
@@ -296,7 +312,7 @@ pub struct AttentionPool {
     q_proj: Linear,
     k_proj: Linear,
     v_proj: Linear,
-    c_proj: Linear,
+    pub(crate) c_proj: Linear,
     heads: usize,
 }
 
@@ -337,6 +353,7 @@ pub struct ClipResNetSegment {
     stages: Vec<Vec<Bottleneck>>,
     attnpool: Option<AttentionPool>,
     head: Option<Linear>,
+    pub(crate) readout: Option<Readout>,
     /// The number of the first stage.
     first: usize,
 }
@@ -351,6 +368,7 @@ impl ClipResNetSegment {
             stages: stages[from.min(end)..end].iter().map(|&stage| stage.clone()).collect(),
             attnpool: ends.then(|| model.attnpool.clone()),
             head: model.head.clone().filter(|_| ends),
+            readout: model.readout.clone().filter(|_| ends),
             first: from + 1,
         }
     }
@@ -375,9 +393,10 @@ impl ClipResNetSegment {
         let pooled = attnpool.forward(x);
         pass.saw(|| "attnpool".into(), || Features::Rows(pooled.clone()));
         let pooled = pass.dropout(repeat(pooled, passes), "head_drop");
-        Features::Rows(match &self.head {
-            Some(head) => head.forward(pooled),
-            None => pooled,
+        Features::Rows(match (&self.readout, &self.head) {
+            (Some(readout), _) => readout.forward(pooled),
+            (None, Some(head)) => head.forward(pooled),
+            (None, None) => pooled,
         })
     }
 }

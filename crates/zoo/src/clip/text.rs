@@ -61,7 +61,7 @@ pub struct TextTower {
     transformer: Transformer,
     ln_final: LayerNorm,
     /// `[width, embed_dim]`.
-    text_projection: Param<Tensor<2>>,
+    pub(crate) text_projection: Param<Tensor<2>>,
     #[module(skip)]
     config: TextConfig,
 }

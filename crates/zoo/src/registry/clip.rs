@@ -143,7 +143,7 @@ fn named(name: &str) -> ClipConfig {
 }
 
 const TINY_RESNET: ClipResNetConfig =
-    ClipResNetConfig { image_size: 64, width: 16, layers: [1; 4], heads: 16, embed_dim: 32, classes: 0 };
+    ClipResNetConfig { image_size: 64, width: 16, layers: [1; 4], heads: 16, embed_dim: 32, classes: 0, texts: 0 };
 
 fn tiny(image: ModelConfig) -> ClipConfig {
     let (context_length, vocabulary, activation) = (77, 49_408, Activation::QuickGelu);

@@ -103,6 +103,10 @@ pub struct VitConfig {
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(!skip_serializing_if)]
     pub projects: bool,
+    /// Number of texts that the projection is compared with, which are the classes then; 0 for the projection itself.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(!skip_serializing_if)]
+    pub texts: usize,
     /// Width of a projection between the pooled features and the classifier; 0 without one.
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(!skip_serializing_if)]
@@ -166,6 +170,7 @@ impl VitConfig {
             fc_norm: false,
             head_bias: true,
             projects: false,
+            texts: 0,
             projection: 0,
             prompts: None,
         }
@@ -175,7 +180,7 @@ impl VitConfig {
     #[must_use]
     pub fn with_classifier(&self, classes: usize) -> Self {
         let projection = if self.projects { self.classes } else { self.projection };
-        Self { classes, projection, projects: false, head_bias: true, ..self.clone() }
+        Self { classes, projection, projects: false, texts: 0, head_bias: true, ..self.clone() }
     }
 
     /// Width of what the classifier reads.
@@ -205,6 +210,7 @@ impl VitConfig {
         check(positive(self.norm_eps), &format!("norm_eps {} is not positive", self.norm_eps));
         check(self.layer_scale.is_none_or(f64::is_finite), "layer_scale is not a finite number");
         check(!self.projects || (self.classes > 0 && self.projection == 0), "projects needs classes and no projection");
+        check(self.texts == 0 || self.projects, "texts are compared with a projection: they need projects = true");
         check(!self.distilled || (!self.projects && self.projection == 0), "distilled goes with no projection");
         check(self.class_token || self.pool == Pool::Mean, "pool = \"cls\" needs class_token = true");
         if self.distilled {
@@ -260,7 +266,8 @@ impl VitConfig {
         let norm = LAYER_NORM_MACS * tokens * channels;
         let heads = 1 + usize::from(self.distilled);
         let last = if self.fc_norm { norm / tokens } else { norm };
-        let end = last + channels * self.projection + heads * self.feature_width() * self.classes;
+        let end =
+            last + channels * self.projection + self.classes * self.texts + heads * self.feature_width() * self.classes;
         let begin = self.embedding_macs() + self.prompt_macs() + norm * usize::from(self.pre_norm);
         let mut units = vec![begin as u64];
         units.extend(vec![(linear + attention + 2 * norm) as u64; self.depth]);

@@ -21,6 +21,7 @@ pub use prompts::PromptConfig;
 pub use segment::VitSegment;
 pub(crate) use segment::{VitState, repeat};
 
+use crate::clip::Readout;
 use crate::layers::{Init, LayerNorm, Linear};
 use crate::{Features, Pass, ZooError};
 
@@ -44,6 +45,7 @@ pub struct Vit {
     /// Of the others, `[blocks - 1, tokens, width]`.
     pub(crate) deep_prompt_embeddings: Option<Param<Tensor<3>>>,
     pub(crate) prompt_proj: Option<Linear>,
+    pub(crate) readout: Option<Readout>,
     #[module(skip)]
     pub(crate) config: VitConfig,
 }
@@ -80,6 +82,7 @@ impl Vit {
             prompt_embeddings: None,
             deep_prompt_embeddings: None,
             prompt_proj: None,
+            readout: (config.texts > 0).then(|| Readout::new(config.texts, classes, init)),
             config: config.clone(),
         };
         // Drawn last, so that a network has the same other weights with and without them.
@@ -122,8 +125,9 @@ impl Vit {
 
     /// The network with a classifier for `classes` classes whose weights are those that `fresh` makes from
     /// `[classes, width]`. A last layer that projects stays, with a bias of zeros if it has none, and the classifier stands
-    /// behind it.
+    /// behind it, where texts stood before.
     pub(crate) fn with_heads(mut self, classes: usize, mut fresh: impl FnMut([usize; 2]) -> Linear) -> Self {
+        self.readout = None;
         if self.config.projects {
             let no_bias = fresh([self.config.classes, 1]).bias;
             self.proj = self.head.take().map(|head| Linear { bias: head.bias.or(no_bias), ..head });

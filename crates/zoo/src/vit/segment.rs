@@ -3,6 +3,7 @@ use burn::tensor::Tensor;
 
 use super::prompts::Prompts;
 use super::{Block, ClsInput, Pool, Vit};
+use crate::clip::Readout;
 use crate::layers::{LayerNorm, Linear};
 use crate::{Features, Pass};
 
@@ -15,6 +16,7 @@ pub struct VitSegment {
     proj: Option<Linear>,
     head: Option<Linear>,
     head_dist: Option<Linear>,
+    pub(crate) readout: Option<Readout>,
     /// Whether the segment ends in the pool and the classifier.
     pub(crate) ends: bool,
     /// The prompts before each of the blocks, as constants where the segment is tuned by itself: they are the whole network's.
@@ -60,6 +62,7 @@ impl VitSegment {
             proj: model.proj.clone().filter(|_| ends),
             head: model.head.clone().filter(|_| ends),
             head_dist: model.head_dist.clone().filter(|_| ends),
+            readout: model.readout.clone().filter(|_| ends),
             ends,
             // Those of the first block are there when its input is made.
             prompts: (from..to.min(depth)).map(|block| model.prompts(block).filter(|_| block > 0)).collect(),
@@ -114,6 +117,12 @@ impl VitSegment {
         let dist = dist.map(|dist| pass.dropout(dist, "head_dist_drop"));
         if dist.is_none() {
             pass.saw(|| "fc_norm".into(), || Features::Rows(pooled.clone()));
+        }
+        if let Some(readout) = &self.readout {
+            // Texts are the classifier here, and what it reads is dropped.
+            let projected = pass.dropout(headed(self.head.as_ref(), pooled), "head_drop");
+            pass.saw(|| "pre_logits".into(), || Features::Rows(projected.clone()));
+            return VitState::Cls(readout.forward(projected));
         }
         let pooled = pass.dropout(headed(self.proj.as_ref(), pooled), "head_drop");
         let both = |first: Tensor<2>, second: Option<Tensor<2>>| match second {

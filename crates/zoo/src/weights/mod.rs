@@ -29,7 +29,7 @@ mod torchscript;
 mod training;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use ::safetensors::tensor::{SafeTensors, View};
@@ -125,6 +125,17 @@ impl View for Half<'_> {
     fn data_len(&self) -> usize {
         self.0.values.len() * 2
     }
+}
+
+/// The bytes of a safetensors file whose header says more under `key`: of 16-bit floats if `half`, else of 32-bit ones.
+pub fn to_described_bytes(state: &State, half: bool, key: &str, description: String) -> Vec<u8> {
+    let metadata = Some(HashMap::from([(key.to_owned(), description)]));
+    let bytes = if half {
+        ::safetensors::serialize(state.iter().map(|(name, entry)| (name.as_str(), Half(entry))), metadata)
+    } else {
+        ::safetensors::serialize(state, metadata)
+    };
+    bytes.expect("names are unique and sizes match the shapes")
 }
 
 /// The bytes of a safetensors file of 16-bit floats: half the size, three significant digits.

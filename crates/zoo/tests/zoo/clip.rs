@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use robustify_zoo::clip::names::open_clip_step;
-use robustify_zoo::clip::{Clip, ClipConfig};
+use robustify_zoo::clip::{Clip, ClipConfig, TextMatrix, text_matrix, zero_shot_logits};
 use robustify_zoo::weights::{self, Checkpoint, Entry, Existing, LoadOptions, Naming, State};
 use robustify_zoo::{Features, Model, Pass, Trace, ZooError, registry};
 
@@ -362,4 +362,72 @@ fn descriptions_of_open_clip_are_read_or_refused() {
     }
     let error = ClipConfig::named("ViT-B-31").unwrap_err().to_string();
     assert!(error.contains("ViT-B-32-quickgelu"), "{error}");
+}
+
+#[test]
+fn text_matrices_and_zero_shot_logits_are_those_of_open_clip() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens/zero_shot/golden.safetensors");
+    let stored = weights::read(&file).unwrap();
+    let tensor = |name: &str, shape: &[usize]| {
+        Tensor::<1>::from_data(stored[name].values.as_slice(), &flex()).reshape::<3, _>([shape[0], shape[1], shape[2]])
+    };
+    let flat = |name: &str| {
+        Tensor::<2>::from_data(TensorData::new(stored[name].values.clone(), stored[name].shape.clone()), &flex())
+    };
+    let scale = Tensor::<1>::from_data([stored["out.scale"].values[0].ln()], &flex());
+    let close = |name: &str, got: Tensor<2>| {
+        for (got, want) in entry(got).values.iter().zip(&stored[name].values) {
+            assert!((got - want).abs() <= 1e-5 + 1e-4 * want.abs(), "{name}: {got}, open_clip has {want}");
+        }
+    };
+    for set in ["a", "b"] {
+        let name = format!("out.template_embeddings.{set}");
+        let matrix = text_matrix(tensor(&name, &stored[&name].shape));
+        close(&format!("out.text_matrix.{set}"), matrix.clone());
+        close(&format!("out.logits.{set}"), zero_shot_logits(flat("out.image_features"), matrix, scale.clone()));
+    }
+}
+
+/// Both image towers of the goldens, with texts: the logits are those of the features, for the whole tower and behind any cut, and
+/// neither the texts nor the scale take a gradient.
+#[test]
+fn an_image_tower_with_texts_compares_its_features_with_them_and_swaps_them() {
+    for golden in Golden::all() {
+        let (clip, device) = (golden.clip(), flex());
+        let texts = clip.encode_text(&golden.ids).unwrap();
+        let [rows, width] = texts.dims();
+        let matrix = |texts: Tensor<2>| {
+            TextMatrix::new(texts.reshape([-1, 1, width as i32]), clip.logit_scale.val().into_scalar())
+        };
+        let expected = entry(clip.logits_per_image(clip.encode_image(golden.images(), &Pass::eval()), texts.clone()));
+        let model = clip.visual.clone().with_texts(Some(&matrix(texts.clone())), &device).unwrap();
+        assert_eq!(model.classes(), rows);
+        let close = |got: Tensor<2>, expected: &Entry| {
+            for (got, want) in entry(got).values.iter().zip(&expected.values) {
+                assert!((got - want).abs() <= 1e-5 + 1e-4 * want.abs(), "{}: {got} is not {want}", golden.name);
+            }
+        };
+        close(model.forward(golden.images(), &Pass::eval()), &expected);
+        for cut in model.cut_points() {
+            let behind = model.segment(cut, model.last_cut());
+            if cut != model.last_cut() {
+                close(behind.forward(model.features(golden.images(), cut), &Pass::eval()).logits(), &expected);
+            }
+        }
+        let trained = model.clone().train();
+        let gradients = trained.forward(golden.images().autodiff(), &Pass::eval()).sum().backward();
+        let reached = gradients_of(&trained, &gradients);
+        assert!(!reached.is_empty() && reached.keys().all(|name| !name.starts_with("readout")), "{:?}", reached.keys());
+        let first = model.clone().with_chosen_classes(&[1], &device).unwrap();
+        let swapped = model.with_texts(Some(&matrix(texts.narrow(0, 1, 1))), &device).unwrap();
+        assert_eq!(weights::state(&first), weights::state(&swapped));
+        assert!(
+            first
+                .with_texts(
+                    Some(&TextMatrix { rows: Entry { shape: vec![1, 2], values: vec![0.0; 2] }, logit_scale: 0.0 }),
+                    &device
+                )
+                .is_err()
+        );
+    }
 }
