@@ -290,6 +290,53 @@ const TOWER: &str =
 const TEXT_TOWER: &str = "settings.clip={width=8,depth=1,heads=2,group_rows=8}";
 
 #[test]
+fn every_method_with_texts_is_a_row_also_for_classes_that_were_not_tuned() {
+    let methods = ["zero_shot", "flyp", "carot", "lipsum_ft", "teacher", "apt", "robustify"].map(str::to_owned);
+    let fixture = Fixture::new();
+    let network = format!("network={TOWER}");
+    let pretrain =
+        ["pretrain", "--config", "pretrain.toml", "--quiet", "--objective", "clip", "--output", "clip.safetensors"];
+    let output = fixture.run(&[&pretrain[..], &[&network, TEXT_TOWER]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let asked = format!("methods={methods:?}");
+    // Without texts as classes they are refused before anything is computed.
+    let said = fixture.error(&["train", "--config", "main.toml", "--quiet", &asked]);
+    assert!(said.contains("flyp works with texts") && said.contains("original.zero_shot={}"), "{said}");
+    let (original, settings) = (format!("original.{network}"), "{epochs=1,batch_size=16,group_rows=8}");
+    let (flyp, carot) = (format!("method.flyp={settings}"), format!("method.carot={settings}"));
+    let unseen = ["7", "8", "9"].map(str::to_owned);
+    let output = fixture.run(&[
+        "train",
+        "--config",
+        "main.toml",
+        "--run-dir",
+        "texts",
+        "--quiet",
+        &asked,
+        "original.weights=clip.safetensors",
+        &original,
+        "original.zero_shot={classes=[\"7\",\"8\",\"9\"]}",
+        "data.only=[\"0\",\"1\",\"2\",\"3\"]",
+        &flyp,
+        &carot,
+        "method.lipsum_ft={epochs=1,batch_size=16,texts=3}",
+    ]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let measured =
+        fixture.run(&["bench-robustness", "--run", "texts", "--quiet", &format!("benchmark.classes={unseen:?}")]);
+    assert!(measured.status.success(), "{}", text(&measured.stderr));
+    for (folder, knows_unseen) in [("texts", false), ("texts/bench", true)] {
+        let results = text(&bytes(&fixture.path(folder).join("results.csv")));
+        let models: Vec<&str> = results.lines().filter_map(|row| row.split(',').next()).collect();
+        for method in &methods {
+            // The teacher has a classifier for the classes that it was taught.
+            let is_there = !(knows_unseen && method == "teacher");
+            assert_eq!(models.contains(&method.as_str()), is_there, "{method} in {folder}\n{results}");
+        }
+    }
+}
+
+#[test]
 fn every_objective_trains() {
     let fixture = Fixture::new();
     // Settings that suit the tiny images, and what is measured.

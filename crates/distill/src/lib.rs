@@ -4,12 +4,14 @@
 pub mod apt;
 pub mod cache;
 pub mod captions;
+pub mod carot;
 pub mod checkpoint;
 pub mod contrastive;
 pub mod dino;
 mod error;
 pub mod fresh;
 mod growing;
+pub mod lipsum;
 pub mod lora;
 pub mod losses;
 pub mod mae;

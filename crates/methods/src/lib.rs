@@ -15,10 +15,13 @@
 
 mod adam_spd;
 mod apt;
+mod carot;
 mod ensemble;
 mod finetune;
+mod flyp;
 pub mod lab;
 mod linear_probe;
+mod lipsum_ft;
 mod lora;
 mod lp_ft;
 mod model_stock;
@@ -29,6 +32,7 @@ mod teacher;
 mod tent;
 mod vpt;
 mod wise_ft;
+mod zero_shot;
 
 use anyhow::Result;
 use robustify_bench::Blend;
@@ -96,6 +100,7 @@ pub trait Method: Sync {
 /// Every method, in the order of tables.
 pub static METHODS: &[&dyn Method] = &[
     &original::Original,
+    &zero_shot::ZeroShot,
     &teacher::Teacher,
     &ensemble::Ensemble,
     &linear_probe::LinearProbe,
@@ -103,6 +108,9 @@ pub static METHODS: &[&dyn Method] = &[
     &adam_spd::AdamSpd,
     &lp_ft::LpFt,
     &wise_ft::WiseFt,
+    &flyp::Flyp,
+    &carot::Carot,
+    &lipsum_ft::LipsumFt,
     &model_stock::ModelStock,
     &vpt::Vpt,
     &tent::Tent,

@@ -10,6 +10,7 @@ mod methods;
 mod optimizer;
 mod prompts;
 mod reach;
+mod towers;
 mod training;
 mod unlabelled;
 mod views;

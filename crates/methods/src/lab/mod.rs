@@ -1,5 +1,6 @@
 //! What methods work with: data, machine, the pre-trained model, the teacher, cached views, and stages that keep results.
 
+pub(crate) mod captions;
 pub mod classes;
 pub mod config;
 mod loaded;
