@@ -22,7 +22,6 @@
 pub mod benchmark;
 pub mod compare;
 pub mod cost;
-mod counts;
 pub mod grid;
 pub mod outcome;
 pub mod own;

@@ -15,11 +15,11 @@ use robustify_methods::{Config, wanted};
 use robustify_predict::{Made, RobustModel};
 use robustify_report::{Results, Row, Spread, write_atomic, write_csv, write_json};
 use robustify_watch::Watch;
+use robustify_zoo::ModelConfig;
 use robustify_zoo::weights::{self, Entry, State};
 use serde::{Deserialize, Serialize};
 
 use crate::compare::Outcomes;
-use crate::counts::{self, architecture};
 use crate::summary::Runs;
 
 /// What measuring gave.
@@ -107,6 +107,16 @@ fn part(config: &Config) -> String {
     match &config.benchmark.classes {
         Some(classes) => format!("{} ({})", config.data.test, classes.join(", ")),
         None => config.data.test.clone(),
+    }
+}
+
+/// The name for people of a network's kind.
+pub(crate) fn architecture(network: &ModelConfig) -> &'static str {
+    match network {
+        ModelConfig::Vit(_) => "ViT",
+        ModelConfig::ResNet(_) => "ResNet",
+        ModelConfig::Swin(_) => "Swin",
+        ModelConfig::ClipResNet(_) => "CLIP's ResNet",
     }
 }
 
@@ -378,10 +388,13 @@ impl Costs {
 /// What is counted of a model: multiply-accumulates of a pass, and parameters that are not the original's.
 fn counted(model: &RobustModel, original: Option<&State>) -> Costs {
     let whole = model.network.macs();
-    let behind = |blocks: usize| counts::tail_macs(&model.network, blocks);
     let macs = match (&model.made, model.cut) {
-        // A shared part once, and two heads more than the network has.
-        (Made::ThreeHeads(..), Some(split)) => whole + 2 * behind(split.head_blocks),
+        // A shared part once, or twice where the original keeps its own, and two heads more than the network has.
+        (Made::ThreeHeads(heads, _), Some(split)) => {
+            let behind = |blocks: usize| model.network.tail_macs(blocks);
+            let (head, tail) = (behind(split.head_blocks), behind(split.shared_blocks + split.head_blocks));
+            whole + 2 * head + u64::from(heads.is_preserving()) * (tail - head)
+        }
         _ => whole,
     };
     let is_own = |(name, entry): &(&String, &Entry)| original.and_then(|original| original.get(*name)) != Some(*entry);

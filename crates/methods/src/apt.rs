@@ -26,7 +26,7 @@ impl Method for Apt {
     }
 
     fn work(&self, lab: &Lab<'_>) -> Result<Work> {
-        Ok(Work { answer: lab.tail(), tuned: lab.tuned(1), ..lab.tuning_work(1.0, 1.0, false) })
+        Ok(Work { answer: lab.tail(), ..lab.tuning_work(1.0, 1.0, false) })
     }
 
     fn fit(&self, lab: &Lab<'_>) -> Result<Vec<Fitted>> {

@@ -119,8 +119,7 @@ impl Settings {
         let views: f64 = self.variants.iter().map(views).sum();
         let rows = views * (self.epochs * lab.images().len()) as f64;
         let tuned = Some(robustify_zoo::weights::parameters(&lab.opened().model));
-        let answer = self.variants.len() as f64;
-        Work { forwards: STEP * rows, pictures: rows, answer, tuned, ..Work::default() }
+        Work { forwards: STEP * rows, pictures: rows, answer: self.variants.len() as f64, tuned, ..Work::default() }
     }
 
     /// The optimizer's settings.

@@ -49,7 +49,7 @@ impl Method for Robustify {
     fn work(&self, lab: &Lab<'_>) -> Result<Work> {
         let settings: Settings = lab.settings(self.name())?;
         let (heads, models) = (3.0, if settings.without_distillation { 2.0 } else { 1.0 });
-        Ok(Work { answer: models * heads * lab.tail(), tuned: lab.tuned(3), ..lab.tuning_work(models, heads, true) })
+        Ok(Work { answer: models * heads * lab.tail(), ..lab.tuning_work(models, heads, true) })
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Option<Schema> {

@@ -192,7 +192,7 @@ impl RobustModel {
     /// A cut that the network does not have, or weights that do not fit it.
     pub fn features(&self) -> Result<Model, PredictError> {
         let whole = match (&self.made, self.cut) {
-            (Made::ThreeHeads(heads, _), Some(split)) => {
+            (Made::ThreeHeads(heads, _), Some(split)) if !heads.is_preserving() => {
                 heads.one(Head::Clean).into_model(self.model.clone(), split)?
             }
             _ => self.model.clone(),

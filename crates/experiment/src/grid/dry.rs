@@ -15,11 +15,11 @@ use serde::Serialize;
 
 use super::stand_in::{self, StandIn};
 use super::{Grid, Job, Run};
-use crate::counts;
 use crate::plan::{duration, grouped, size};
+use crate::results::architecture;
 
-/// Multiply-accumulates that one core of a CPU makes in a second: what the main job reaches on two cores with AVX-512.
-const CPU: f64 = 2.0e10;
+/// Multiply-accumulates that one core of a CPU makes in a second: what training in the main job reaches with AVX-512.
+const CPU: f64 = 3.0e10;
 /// Multiply-accumulates that a GPU makes in a second: 40 TFLOP/s, a quarter to a third of what an A100 reaches at best in TF32.
 const GPU: f64 = 2.0e13;
 /// Seconds of one core for each pixel of a picture that is read, cropped and augmented.
@@ -197,7 +197,7 @@ impl<'a> Dry<'a> {
             self.run.name,
             self.seeds,
             self.looked.finished,
-            counts::architecture(network),
+            architecture(network),
             weights::parameters(&self.lab.opened().model) as f64 / 1e6,
             network.macs() as f64 / 1e9,
             self.lab.classes().len(),

@@ -311,8 +311,8 @@ impl Validate for ExperimentConfig {
                 faults.extend(self.fault_of_run(size, &at, row));
             }
         }
-        let names = self.tables.iter().map(|table| &table.name).chain(self.figures.iter().map(|figure| &figure.name));
-        faults.extend(of_names("tables and figures", &names.collect::<Vec<_>>()));
+        faults.extend(of_names("tables", &self.tables.iter().map(|table| &table.name).collect::<Vec<_>>()));
+        faults.extend(of_names("figures", &self.figures.iter().map(|figure| &figure.name).collect::<Vec<_>>()));
         for (index, figure) in self.figures.iter().enumerate() {
             faults.extend(figure.fault(self, &format!("figures[{index}]")));
         }

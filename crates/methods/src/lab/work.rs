@@ -21,10 +21,10 @@ pub struct Work {
 pub const STEP: f64 = 3.0;
 
 impl Lab<'_> {
-    /// Part of the original model that is tuned behind the frozen backbone, counted in blocks or stages.
+    /// Part of the original model that is tuned behind the frozen backbone, in multiply-accumulates.
     pub fn tail(&self) -> f64 {
         let (split, network) = (&self.config.split, &self.config.original.network);
-        (split.shared_blocks + split.head_blocks) as f64 / network.blocks().max(1) as f64
+        network.tail_macs(split.shared_blocks + split.head_blocks) as f64 / network.macs().max(1) as f64
     }
 
     /// Parameters of the part that is tuned behind the frozen backbone, with so many heads.
@@ -46,14 +46,14 @@ impl Lab<'_> {
     /// Tuning `models` models of `heads` heads on pairs of views, each head on the part that is not frozen; `taught` by the teacher.
     /// Views that are not cached are computed again in every epoch.
     pub fn tuning_work(&self, models: f64, heads: f64, taught: bool) -> Work {
-        let rows = self.tuned_rows();
+        let (rows, tuned) = (self.tuned_rows(), self.tuned(heads as usize));
         let forwards = models * heads * STEP * self.tail() * rows;
         if self.config.views.cached {
-            return Work { forwards, views: true, ..Work::default() };
+            return Work { forwards, views: true, tuned, ..Work::default() };
         }
         let teacher = if taught { self.teacher_share() / 2.0 } else { 0.0 };
         let views = models * rows * (1.0 - self.tail() + teacher);
-        Work { forwards: forwards + views, pictures: models * rows, ..Work::default() }
+        Work { forwards: forwards + views, pictures: models * rows, tuned, ..Work::default() }
     }
 
     /// Rows of all epochs of tuning: pairs of a clean and an augmented one.
