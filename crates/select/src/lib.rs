@@ -18,14 +18,18 @@
 //! ```
 #![deny(missing_docs)]
 
+mod beta;
+pub mod dawin;
 mod heads;
 mod masks;
 pub mod mc;
 mod mixtures;
 mod rules;
 
+pub use beta::BetaMixture;
+pub use dawin::Dawin;
 pub use heads::{DropoutFrom, Head, OneHead, SplitConfig, ThreeHeads};
 pub use masks::KeyedMasks;
 pub use mc::{McConfig, SampleStatistics, Uncertainty, argmax};
-pub use mixtures::{Dawin, Mixture, MixtureError, fit_temperature};
+pub use mixtures::{Mixture, MixtureError, fit_temperature};
 pub use rules::{Calibration, KlDirection, NamedRule, Route, Rule, SelectConfig};

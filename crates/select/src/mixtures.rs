@@ -170,77 +170,6 @@ impl FromStr for Mixture {
     }
 }
 
-/// DaWin's mixture of the outputs of an original (zero-shot) and a tuned model, with offset and temperatures:
-/// `p = (1 - c) p_original + c p_tuned` with `c = (exp(-H_tuned) + b/w) / (exp(-H_original) + exp(-H_tuned) + b)`.
-///
-/// Source: Oh et al. 2025, arXiv:2410.03782; naver-ai/dawin, `main_dawin.py`. The authors take `b` and `w` from the entropies of
-/// the whole test set (it is transductive); here they are fitted once, on clean validation images, so that the answer
-/// for an image depends on no other test image. The authors apply `c` to weights; this is the form that needs no forward pass.
-/// Temperatures enter the entropies alone: the probabilities that are mixed stay as the models gave them.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Dawin {
-    /// `b = (std/mean of H_original + std/mean of H_tuned) / 2`, sample standard deviations; no unit, at least 0.
-    pub offset: f64,
-    /// `w = (mean H_original + mean H_tuned) / mean H_original`; no unit, at least 1.
-    pub weight: f64,
-    /// Temperatures of the original and the tuned model, above 0; 1 leaves entropies as they are.
-    pub temperatures: [f64; 2],
-}
-
-impl Dawin {
-    /// Offset and weight from what both models said about calibration images: clean validation images, never test images.
-    ///
-    /// # Arguments
-    /// - pairs: probabilities of the original and the tuned model for each image
-    /// - temperatures: of both models, above 0, as from [`fit_temperature`]
-    ///
-    /// # Errors
-    /// Fewer than two images, a model that is certain of all of them, or a temperature that is not above 0.
-    pub fn fit<'a>(
-        pairs: impl IntoIterator<Item = [&'a [f32]; 2]>,
-        temperatures: [f64; 2],
-    ) -> Result<Self, MixtureError> {
-        if let Some(wrong) = temperatures.iter().find(|t| !(t.is_finite() && **t > 0.0)) {
-            return Err(MixtureError::Fit(format!("temperature {wrong} is not above 0")));
-        }
-        let of_pair = |pair: [&[f32]; 2]| [0, 1].map(|k| tempered_entropy(pair[k], temperatures[k]));
-        let entropies: Vec<[f64; 2]> = pairs.into_iter().map(of_pair).collect();
-        if entropies.len() < 2 {
-            return Err(MixtureError::Fit(format!("it takes two calibration images or more, not {}", entropies.len())));
-        }
-        let count = entropies.len() as f64;
-        let means = [0, 1].map(|k| entropies.iter().map(|pair| pair[k]).sum::<f64>() / count);
-        if let Some(k) = means.iter().position(|mean| !(mean.is_finite() && *mean > 0.0)) {
-            let model = ["original", "tuned"][k];
-            return Err(MixtureError::Fit(format!("the mean entropy of the {model} model is not above 0")));
-        }
-        let variation = |k: usize| {
-            let squares: f64 = entropies.iter().map(|pair| (pair[k] - means[k]).powi(2)).sum();
-            (squares / (count - 1.0)).sqrt() / means[k]
-        };
-        let offset = (variation(0) + variation(1)) / 2.0;
-        Ok(Self { offset, weight: (means[0] + means[1]) / means[0], temperatures })
-    }
-
-    /// The share of the tuned model in the answer for one image, in `[0, 1]`, from the probabilities of both models.
-    pub fn coefficient(&self, original: &[f32], tuned: &[f32]) -> f64 {
-        let [original, tuned] = [(original, self.temperatures[0]), (tuned, self.temperatures[1])]
-            .map(|(probabilities, temperature)| (-tempered_entropy(probabilities, temperature)).exp());
-        (tuned + self.offset / self.weight) / (original + tuned + self.offset)
-    }
-
-    /// The mixture of what both models said about one image, probabilities that sum to one if each model's do.
-    ///
-    /// # Errors
-    /// Different numbers of classes.
-    pub fn mix(&self, original: &[f32], tuned: &[f32]) -> Result<Vec<f32>, MixtureError> {
-        same_classes(&[original, tuned])?;
-        let c = self.coefficient(original, tuned);
-        Ok(weighted(&[original, tuned], &[1.0 - c, c]))
-    }
-}
-
 /// The temperature above which and below which the negative log-likelihood of the labels is larger, in `[1/16, 16]`.
 ///
 /// Dividing logits by T raises probabilities to `1/T`, so probabilities are enough. The likelihood is convex in `1/T`: its slope is
@@ -276,7 +205,7 @@ pub fn fit_temperature<'a>(answers: impl IntoIterator<Item = (&'a [f32], usize)>
     (-(low + high) / 2.0).exp2()
 }
 
-fn same_classes(members: &[&[f32]]) -> Result<(), MixtureError> {
+pub(crate) fn same_classes(members: &[&[f32]]) -> Result<(), MixtureError> {
     let first = members.first().map_or(0, |member| member.len());
     match members.iter().find(|member| member.len() != first) {
         Some(other) => Err(MixtureError::Classes { first, other: other.len() }),
@@ -285,7 +214,7 @@ fn same_classes(members: &[&[f32]]) -> Result<(), MixtureError> {
 }
 
 /// The mean with these weights, which need not sum to one.
-fn weighted(members: &[&[f32]], weights: &[f64]) -> Vec<f32> {
+pub(crate) fn weighted(members: &[&[f32]], weights: &[f64]) -> Vec<f32> {
     let total: f64 = weights.iter().sum();
     let mut mixed = vec![0.0_f64; members[0].len()];
     for (member, weight) in members.iter().zip(weights) {
@@ -303,7 +232,7 @@ fn geometric(members: &[&[f32]]) -> Vec<f32> {
 }
 
 /// `exp(inverse * logs)` over its sum; `-inf` gives 0.
-fn normalised(logs: &[f64], inverse: f64) -> Vec<f64> {
+pub(crate) fn normalised(logs: &[f64], inverse: f64) -> Vec<f64> {
     let most = logs.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(b));
     let powers: Vec<f64> = logs.iter().map(|log| ((log - most) * inverse).exp()).collect();
     let sum: f64 = powers.iter().sum();
@@ -311,12 +240,12 @@ fn normalised(logs: &[f64], inverse: f64) -> Vec<f64> {
 }
 
 /// In nats.
-fn entropy_of(probabilities: &[f32]) -> f64 {
+pub(crate) fn entropy_of(probabilities: &[f32]) -> f64 {
     entropy(probabilities.iter().map(|&p| f64::from(p)))
 }
 
 /// Entropy, in nats, of `softmax(logits / temperature)`, from the probabilities at temperature one.
-fn tempered_entropy(probabilities: &[f32], temperature: f64) -> f64 {
+pub(crate) fn tempered_entropy(probabilities: &[f32], temperature: f64) -> f64 {
     let logs: Vec<f64> = probabilities.iter().map(|&p| f64::from(p).ln()).collect();
     entropy(normalised(&logs, 1.0 / temperature).into_iter())
 }
@@ -325,80 +254,9 @@ fn tempered_entropy(probabilities: &[f32], temperature: f64) -> f64 {
 mod tests {
     use super::*;
 
-    #[derive(Deserialize)]
-    struct Golden {
-        temperatures: [f64; 2],
-        zero_shot_logits: Vec<Vec<f64>>,
-        tuned_logits: Vec<Vec<f64>>,
-        zero_shot_entropy: Vec<f64>,
-        tuned_entropy: Vec<f64>,
-        selective: Vec<usize>,
-        coefficient_plain: Vec<f64>,
-        coefficient_temperature: Vec<f64>,
-        coefficient_offset: Vec<f64>,
-        coefficient_offset_temperature: Vec<f64>,
-        offset: [f64; 2],
-        offset_temperature: [f64; 2],
-    }
-
-    /// The authors' numbers (`goldens/dawin/README.md`) and the probabilities of both models.
-    fn golden() -> (Golden, Vec<Vec<f32>>, Vec<Vec<f32>>) {
-        let golden: Golden = serde_json::from_str(include_str!("../goldens/dawin/golden.json")).unwrap();
-        let softmax = |logits: &Vec<f64>| normalised(logits, 1.0).into_iter().map(|p| p as f32).collect();
-        let original = golden.zero_shot_logits.iter().map(softmax).collect();
-        let tuned = golden.tuned_logits.iter().map(softmax).collect();
-        (golden, original, tuned)
-    }
-
     #[track_caller]
     fn near(got: f64, expected: f64) {
         assert!((got - expected).abs() <= 1e-6 + 1e-5 * expected.abs(), "{got} is not {expected}");
-    }
-
-    #[test]
-    fn plain_and_selective_dawin_are_the_authors() {
-        let (golden, original, tuned) = golden();
-        for image in 0..12 {
-            let (zs, ft) = (&original[image][..], &tuned[image][..]);
-            near(entropy_of(zs), golden.zero_shot_entropy[image]);
-            near(entropy_of(ft), golden.tuned_entropy[image]);
-            let c = golden.coefficient_plain[image];
-            let mixed = Mixture::EntropyWeighted.mix(&[zs, ft], None).unwrap();
-            for (class, p) in mixed.iter().enumerate() {
-                near(f64::from(*p), (1.0 - c) * f64::from(zs[class]) + c * f64::from(ft[class]));
-            }
-            let expected = [zs, ft][golden.selective[image]];
-            assert_eq!(Mixture::Selective.mix(&[zs, ft], None).unwrap(), expected, "image {image}");
-        }
-    }
-
-    #[test]
-    fn dawins_offset_and_temperatures_are_the_authors() {
-        let (golden, original, tuned) = golden();
-        let pairs = || original.iter().zip(&tuned).map(|(zs, ft)| [&zs[..], &ft[..]]);
-        let fitted = Dawin::fit(pairs(), [1.0; 2]).unwrap();
-        let tempered = Dawin::fit(pairs(), golden.temperatures).unwrap();
-        for (dawin, expected) in [(fitted, golden.offset), (tempered, golden.offset_temperature)] {
-            near(dawin.offset, expected[0]);
-            near(dawin.weight, expected[1]);
-        }
-        let no_offset = Dawin { offset: 0.0, weight: 2.0, temperatures: golden.temperatures };
-        for (image, [zs, ft]) in pairs().enumerate() {
-            near(no_offset.coefficient(zs, ft), golden.coefficient_temperature[image]);
-            near(fitted.coefficient(zs, ft), golden.coefficient_offset[image]);
-            let c = golden.coefficient_offset_temperature[image];
-            near(tempered.coefficient(zs, ft), c);
-            near(f64::from(tempered.mix(zs, ft).unwrap()[0]), (1.0 - c) * f64::from(zs[0]) + c * f64::from(ft[0]));
-        }
-    }
-
-    #[test]
-    fn dawin_says_what_it_cannot_be_fitted_to() {
-        let (sure, unsure): (&[f32], &[f32]) = (&[1.0, 0.0], &[0.5, 0.5]);
-        let fit = |pairs: &[[&[f32]; 2]], t| Dawin::fit(pairs.iter().copied(), t).unwrap_err().to_string();
-        assert!(fit(&[[unsure, unsure]], [1.0; 2]).contains("two calibration images or more, not 1"));
-        assert!(fit(&[[unsure, sure]; 3], [1.0; 2]).contains("entropy of the tuned model is not above 0"));
-        assert!(fit(&[[unsure, unsure]; 3], [1.0, 0.0]).contains("temperature 0"));
     }
 
     #[test]
