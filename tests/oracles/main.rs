@@ -8,11 +8,14 @@
 //! Files of methods that the library does not have are named.
 
 mod adamspd;
+mod dawin;
+mod flyp;
 mod losses;
 mod metrics;
 mod oracle;
 mod schedules;
 mod vpt;
+mod zeroshot;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -28,10 +31,13 @@ type Check = fn(&mut Oracle) -> Result<()>;
 /// What is compared, by the name of the file without its ending.
 const CHECKS: &[(&str, Check)] = &[
     ("adamspd", adamspd::check),
+    ("dawin", dawin::check),
+    ("flyp_loss", flyp::check),
     ("losses", losses::check),
     ("lr_schedules", schedules::check),
     ("metrics", metrics::check),
     ("vpt", vpt::check),
+    ("zeroshot", zeroshot::check),
 ];
 
 fn main() -> ExitCode {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use burn::module::AutodiffModule as _;
+use burn::module::Module as _;
 use burn::tensor::{Device, Tensor};
 use robustify_distill::{PromptTuning, losses, optimizer};
 use robustify_zoo::vit::{PromptConfig, VitConfig};

@@ -45,6 +45,7 @@ fn model(network: &str, made: Made) -> RobustModel {
         cut: None,
         made,
         trained_on: None,
+        label_set: None,
     }
 }
 
