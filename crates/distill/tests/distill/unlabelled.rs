@@ -9,7 +9,7 @@ use robustify_distill::mae::Masking;
 use robustify_distill::optimizer::AdamWConfig;
 use robustify_rng::Key;
 use robustify_zoo::ModelConfig;
-use robustify_zoo::vit::{MaeDecoder, MaskedAutoencoder, VitConfig};
+use robustify_zoo::vit::{MaeDecoder, MaskedAutoencoder, StemConv, VitConfig};
 use robustify_zoo::weights;
 
 use crate::common::{adamw, flex, gradients, train, train_with};
@@ -136,6 +136,10 @@ fn an_encoder_sees_no_hidden_patch_and_only_hidden_ones_count() {
     let painted = |changed| host(model.reconstructed(picture(changed), &visible));
     assert_eq!(painted(Some(6)), painted(None), "a hidden patch was seen");
     assert_ne!(painted(Some(5)), painted(None), "a visible patch was not seen");
+    // Nor would it through convolutions that overlap.
+    let conv = |channels, kernel, stride| StemConv { channels, kernel, stride };
+    let stem = VitConfig { stem: vec![conv(6, 3, 2), conv(12, 3, 2)], ..network() };
+    assert!(MaskedAutoencoder::new(&stem, MaeDecoder { width: 8, depth: 1, heads: 2 }, 1, &flex()).is_err());
     // The pixels of a patch: rows, columns, channels.
     let (pixels, patches) =
         (picture(None).into_data().try_to_vec::<f32>().unwrap(), host(model.patches(picture(None))));

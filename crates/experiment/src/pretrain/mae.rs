@@ -47,6 +47,16 @@ impl Pretraining for MaskedAutoencoding {
 
     fn faults(&self, config: &PretrainConfig) -> Vec<String> {
         let mut faults = unlabelled::faults(self.name(), config);
+        if let ModelConfig::Vit(network) = &config.network {
+            check(&mut faults, network.stem.is_empty(), || {
+                "network.stem: its convolutions overlap, so that a token tells of hidden pixels beside its patch; mae needs a \
+                 network without a stem"
+                    .into()
+            });
+            check(&mut faults, network.prompts.is_none() && !network.distilled, || {
+                "network: mae trains a network without prompts and without a distillation token".into()
+            });
+        }
         match config.settings::<Settings>(self.name()) {
             Err(error) => faults.push(format!("{error:#}")),
             Ok(Settings { masked, width, depth, heads, .. }) => {

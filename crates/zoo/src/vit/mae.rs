@@ -47,10 +47,12 @@ impl MaskedAutoencoder {
     /// An autoencoder with fresh weights. The positions of both halves are fixed, sines and cosines.
     ///
     /// # Errors
-    /// Configurations with faults, and an encoder that MAE does not know: with prompts, or with a distillation token.
+    /// Configurations with faults, and an encoder that MAE does not know: with prompts, with a distillation token, or with a
+    /// convolutional stem, whose tokens would tell of the pixels of hidden neighbours.
     pub fn new(config: &VitConfig, decoder: MaeDecoder, seed: u64, device: &Device) -> Result<Self, ZooError> {
-        if config.prompts.is_some() || config.distilled {
-            let fault = "a masked autoencoder has an encoder without prompts and without a distillation token";
+        if config.prompts.is_some() || config.distilled || !config.stem.is_empty() {
+            let fault =
+                "a masked autoencoder has an encoder without prompts, distillation token and convolutional stem";
             return Err(ZooError::Config(fault.into()));
         }
         let own = VitConfig { width: decoder.width, depth: decoder.depth, heads: decoder.heads, ..config.clone() };
