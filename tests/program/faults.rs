@@ -53,6 +53,10 @@ fn wrong_input_gets_an_error_that_says_what_and_where() {
         said.contains("method.finetune") && said.contains("epochs"),
         "settings of a method nobody asked for: {said}"
     );
+    // Nobody set anything of it, and it does not go with the network.
+    let resnet = r#"original.network={architecture="resnet",image_size=16,stem_kernel=3,stem_stride=2,width=4,layers=[1,1],block="basic",classes=10}"#;
+    let said = fixture.error(&[&train[..], &[resnet, "methods=vpt"]].concat());
+    assert!(said.contains("vpt needs a Vision Transformer") && said.contains("a ResNet"), "{said}");
     let said = with("benchmark.corruptions=[]");
     assert!(said.contains("corruptions is empty"), "{said}");
     let said = fixture.error(&[&train[..], &["--seeds", "2", "vary=[]"]].concat());
