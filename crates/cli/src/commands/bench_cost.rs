@@ -5,7 +5,7 @@ use robustify_experiment::settings as files;
 use robustify_methods::Config;
 
 use crate::args::BenchCost;
-use crate::commands::original_weights;
+use crate::commands::{original_weights, teacher_weights};
 use crate::console::{self, Console};
 use crate::settings;
 
@@ -14,6 +14,7 @@ pub fn run(options: &BenchCost, console: &Console) -> anyhow::Result<()> {
     let config: Config = files::load(&options.config, &settings::given(&options.overrides)?)?;
     let machine = options.common.machine()?;
     let weights = original_weights(&config, console)?;
-    let tables = cost(&config, &weights, options.rounds, &machine, console)?;
+    let teacher = teacher_weights(&config, console)?;
+    let tables = cost(&config, &weights, teacher.as_deref(), options.rounds, &machine, console)?;
     tables.iter().try_for_each(|table| console::result(table))
 }
