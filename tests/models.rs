@@ -4,8 +4,14 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
+use robustify_bench::evaluate;
+use robustify_data::{Dataset, Images, Split, Subset, idx};
+use robustify_device::Workers;
+use robustify_methods::lab::Towers;
+use robustify_methods::lab::texts::ZeroShotConfig;
 use robustify_zoo::vit::VitConfig;
 use robustify_zoo::weights::{self, Checkpoint, Entry, Existing, Naming, State};
 use robustify_zoo::{Model, ModelConfig, Pass, registry};
@@ -256,4 +262,31 @@ fn sixteen_bit_weights_are_written_as_they_were_read() {
     let bytes = fs::read(&file).unwrap();
     let state = weights::from_bytes(&bytes).unwrap();
     assert!(weights::to_half_bytes(&state) == bytes, "{}", file.display());
+}
+
+/// The small CLIP that ships with the project, as `configs/fashion-clip.toml` has it.
+fn shipped_clip() -> (Towers, PathBuf) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let config: toml::Table = fs::read_to_string(root.join("configs/fashion-clip.toml")).unwrap().parse().unwrap();
+    let network: ModelConfig = config["original"]["network"].clone().try_into().unwrap();
+    let (data, device) = (root.join("datasets/fashion-mnist-mini"), robustify_device::open(Some("flex")).unwrap());
+    let file = data.join("clip.safetensors");
+    (Towers::read(&network, &ZeroShotConfig::default(), &file, None, &device).unwrap(), data)
+}
+
+#[test]
+fn the_shipped_clip_knows_garments_by_their_names_and_names_a_word_that_it_does_not_know() {
+    let (towers, data) = shipped_clip();
+    let (device, workers) = (robustify_device::open(Some("flex")).unwrap(), Workers::new(2).unwrap());
+    let classes = idx::FASHION_MNIST_CLASSES.map(str::to_owned).to_vec();
+    let images: Images = Arc::new(idx::open(&data, Split::Test, Some(classes.clone())).unwrap());
+    let some = (0..images.len()).step_by(10).collect();
+    let images: Images = Arc::new(Subset::new(images, some).unwrap());
+    let set = towers.label_set(&towers.clip, &classes, &workers).unwrap();
+    let model = towers.clip.visual.clone().with_texts(Some(&set.texts), &device).unwrap();
+    let preprocess = "pad(2,zero)|normalize(half)".parse().unwrap();
+    let accuracy = evaluate::accuracy(&model, &images, &preprocess, &workers, &device).unwrap();
+    assert!(accuracy > 0.8, "{accuracy} of {} images", images.len());
+    let said = format!("{:#}", towers.label_set(&towers.clip, &["Zeppelin".to_owned()], &workers).unwrap_err());
+    assert!(said.contains("class `Zeppelin`") && said.contains("the word `Zeppelin`"), "{said}");
 }
