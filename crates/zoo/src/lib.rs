@@ -41,6 +41,7 @@ pub mod resize;
 pub mod resnet;
 mod setting;
 pub mod swin;
+mod texts;
 pub mod vit;
 pub mod weights;
 
