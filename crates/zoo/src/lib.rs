@@ -31,6 +31,7 @@
 mod classes;
 pub mod clip;
 mod error;
+mod features;
 pub mod layers;
 mod limits;
 mod macs;
@@ -46,6 +47,7 @@ pub mod vit;
 pub mod weights;
 
 pub use error::ZooError;
-pub use model::{CutPoint, Features, Model, ModelConfig, Segment, Unit};
+pub use features::Features;
+pub use model::{CutPoint, Model, ModelConfig, Segment, Unit};
 pub use pass::{BatchStatistics, Masks, Pass, Trace};
 pub use setting::{network, network_schema};
