@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
 use robustify_bench::evaluate;
-use robustify_data::{Dataset, Images, Split, Subset, idx};
+use robustify_data::{Images, Split, Subset, idx};
 use robustify_device::Workers;
 use robustify_methods::lab::Towers;
 use robustify_methods::lab::texts::ZeroShotConfig;

@@ -252,6 +252,8 @@ fn every_method_is_a_row_of_the_table() {
         "lp_ft",
         "wise_ft",
         "model_stock",
+        "dawin",
+        "vrf",
         "vpt",
         "tent",
         "sar",
@@ -273,6 +275,9 @@ fn every_method_is_a_row_of_the_table() {
         "method.lp_ft.epochs=1",
         "method.vpt={variants=[\"deep\",\"shallow\"],epochs=1,tokens=2}",
         "method.wise_ft.alphas=[0.0,0.5]",
+        "select.gate=true",
+        "select.vrf=true",
+        "--arena",
     ]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let results = text(&bytes(&fixture.path("all/results.csv")));
@@ -282,6 +287,16 @@ fn every_method_is_a_row_of_the_table() {
         let own = |model: &&str| **model == method || model.starts_with(&variant);
         assert!(models.iter().any(own), "no {method} in\n{}", text(&output.stdout));
     }
+    // Every way to answer is compared with the product, in a file and on the screen.
+    let arena: serde_json::Value = serde_json::from_slice(&bytes(&fixture.path("all/arena.json"))).unwrap();
+    let entries = arena["entries"].as_array().unwrap();
+    let passes = |route: &str| entries.iter().find(|entry| entry["route"] == route).map(|entry| &entry["passes"]);
+    assert_eq!((passes("product").unwrap(), passes("product_laplace").unwrap()), (&4.into(), &1.into()));
+    let printed = text(&output.stdout);
+    assert!(
+        printed.contains("Arena: every way") && printed.contains("product, U of the last layer, one pass"),
+        "{printed}"
+    );
 }
 
 /// A small image tower of CLIP, and the settings of a text tower for it.

@@ -21,6 +21,7 @@ pub mod calibration;
 mod class_map;
 mod error;
 pub mod evaluate;
+mod fits;
 pub mod measure;
 pub mod metrics;
 mod probe;
@@ -35,13 +36,14 @@ pub mod suites;
 pub use calibration::Reliability;
 pub use class_map::{ClassMap, ClassMapError};
 pub use error::BenchError;
+pub use fits::{Calibrations, HeadFits};
 pub use measure::{Entrant, Measured, Timing, Timings};
 pub use metrics::{Judged, Judging, Outcome};
 pub use probe::Probed;
-pub use routes::{Blend, Calibrations, HeadRoute};
+pub use routes::{Blend, HeadRoute, reads_passes};
 pub use statistics::{
-    Bootstrap, Comparison, Interval, Scored, StatisticsError, mcnemar_exact, mcnemar_mid, paired_bootstrap, paired_on,
-    points, t_interval,
+    Bootstrap, Comparison, Interval, JointBootstrap, Scored, StatisticsError, mcnemar_exact, mcnemar_mid,
+    paired_bootstrap, paired_on, points, t_interval,
 };
 pub use store::{AnswerStore, INFERENCE, Stored, TrunkFeatures};
 pub use suite::{Cell, Origin, Shift, Suite};

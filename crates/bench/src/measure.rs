@@ -114,6 +114,19 @@ struct Run<'a> {
     is_warned: bool,
 }
 
+/// Who is asked, under a name for messages.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    name: &'a str,
+    predictor: &'a dyn Predictor,
+}
+
+impl<'a> Asked<'a> {
+    fn of(entrant: &'a Entrant<'_>) -> Self {
+        Self { name: &entrant.name, predictor: &*entrant.predictor }
+    }
+}
+
 /// What was computed of some images: answers of the asked entrants, and features of their trunks.
 #[derive(Default)]
 struct Part {
@@ -127,11 +140,16 @@ impl Run<'_> {
         for entrant in self.entrants {
             found.push(self.stored(cell, entrant)?);
         }
-        let missing: Vec<usize> = (0..found.len()).filter(|&index| found[index].is_none()).collect();
-        if !missing.is_empty() {
-            for (index, stored) in missing.iter().zip(self.compute(cell, &missing)?) {
-                found[*index] = Some(stored);
-            }
+        // Whoever reads others comes after them.
+        let reads = |index: &usize| !self.entrants[*index].predictor.reads().is_empty();
+        let missing = (0..found.len()).filter(|&index| found[index].is_none());
+        let (reading, plain): (Vec<usize>, Vec<usize>) = missing.partition(reads);
+        let asked: Vec<Asked<'_>> = plain.iter().map(|&index| Asked::of(&self.entrants[index])).collect();
+        for (index, stored) in plain.iter().zip(self.compute(cell, &asked)?) {
+            found[*index] = Some(stored);
+        }
+        for index in reading {
+            found[index] = self.compute_reading(cell, &self.entrants[index], &found)?;
         }
         let names = self.entrants.iter().map(|entrant| entrant.name.clone());
         Ok(Measured { cell: cell.clone(), answers: names.zip(found.into_iter().flatten()).collect() })
@@ -140,6 +158,58 @@ impl Run<'_> {
     /// Answers that were kept before; damaged ones are computed again, with a warning.
     fn stored(&self, cell: &Cell, entrant: &Entrant<'_>) -> Result<Option<Stored>, BenchError> {
         self.or_again(self.store.answers(self.suite, cell, entrant.predictor.identity()))
+    }
+
+    /// Asks an entrant that reads the answers of others about the whole cell: those that were given, those that are stored, or new ones.
+    fn compute_reading(
+        &mut self,
+        cell: &Cell,
+        entrant: &Entrant<'_>,
+        found: &[Option<Stored>],
+    ) -> Result<Option<Stored>, BenchError> {
+        let (mut told, mut readers) = (Vec::new(), Vec::new());
+        for member in entrant.predictor.reads() {
+            let given = self.entrants.iter().position(|other| other.predictor.identity() == member.identity());
+            let known = match given.and_then(|index| found[index].clone()) {
+                Some(known) => Some(known),
+                None => self.or_again(self.store.answers(self.suite, cell, member.identity()))?,
+            };
+            let own = format!("{}: a model that it reads", entrant.name);
+            let name = given.map_or(own, |index| self.entrants[index].name.clone());
+            let stored = match known {
+                Some(known) => Some(known),
+                None => self.compute(cell, &[Asked { name: &name, predictor: &**member }])?.pop(),
+            };
+            // A cell without images has no answers.
+            let Some(stored) = stored else { return Ok(None) };
+            told.push(stored.answers);
+            readers.push(name);
+        }
+        let ids = self.keyed(cell, self.suite.images(cell))?;
+        let ready = entrant.predictor.for_cell(&ids, &told)?;
+        let predictor = ready.as_deref().unwrap_or(&*entrant.predictor);
+        let stored = self.compute(cell, &[Asked { name: &entrant.name, predictor }])?.pop();
+        self.add_readers(&entrant.name, &readers, self.suite.images(cell).len());
+        Ok(stored)
+    }
+
+    /// Adds to an entrant's time what the models took that it reads, or forgets it where that is not known.
+    fn add_readers(&mut self, name: &str, readers: &[String], images: usize) {
+        let time = |reader: &String| {
+            let timing = self.timings.get(reader).filter(|timing| timing.images > 0)?;
+            Some(timing.time.div_f64(timing.images as f64).mul_f64(images as f64))
+        };
+        match readers.iter().map(time).sum::<Option<Duration>>() {
+            Some(time) => self.timings.entry(name.to_owned()).or_default().time += time,
+            None => {
+                self.timings.remove(name);
+            }
+        }
+    }
+
+    /// Identities of images in a cell: dropout masks of an image are others in every cell, or the passes of all cells would err alike.
+    fn keyed(&self, cell: &Cell, images: &[usize]) -> Result<Vec<u64>, BenchError> {
+        images.iter().map(|&index| Ok(cell.keyed(self.suite.label(index)?.1))).collect()
     }
 
     fn or_again<T>(&self, read: Result<Option<T>, BenchError>) -> Result<Option<T>, BenchError> {
@@ -152,10 +222,12 @@ impl Run<'_> {
         }
     }
 
-    /// Asks the entrants at `missing`, and keeps what they say.
-    fn compute(&mut self, cell: &Cell, missing: &[usize]) -> Result<Vec<Stored>, BenchError> {
+    /// Asks some predictors, and keeps what they say.
+    fn compute(&mut self, cell: &Cell, asked: &[Asked<'_>]) -> Result<Vec<Stored>, BenchError> {
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
         let images = self.suite.images(cell);
-        let asked: Vec<&Entrant<'_>> = missing.iter().map(|&index| &self.entrants[index]).collect();
         let mut known = BTreeMap::new();
         for trunk in asked.iter().filter_map(|entrant| entrant.predictor.trunk()) {
             if !known.contains_key(trunk)
@@ -165,9 +237,9 @@ impl Run<'_> {
             }
         }
         // Those that adapt go through the whole cell, each on one thread; the others share what they compute of a few images.
-        let (adapting, others): (Vec<&Entrant>, Vec<&Entrant>) =
-            asked.iter().copied().partition(|entrant| entrant.predictor.adapts());
-        let mut jobs: Vec<_> = adapting.iter().map(|entrant| (vec![*entrant], 0..images.len())).collect();
+        let (adapting, others): (Vec<Asked<'_>>, Vec<Asked<'_>>) =
+            asked.iter().copied().partition(|asked| asked.predictor.adapts());
+        let mut jobs: Vec<_> = adapting.iter().map(|asked| (vec![*asked], 0..images.len())).collect();
         if !others.is_empty() {
             jobs.extend(chunks(images.len()).into_iter().map(|range| (others.clone(), range)));
         }
@@ -186,14 +258,15 @@ impl Run<'_> {
         let (labels, ids): (Vec<usize>, Vec<u64>) = labelled.into_iter().unzip();
         let mut all = Vec::with_capacity(asked.len());
         let (mut alone, mut together) = (alone.into_iter(), whole.answered.into_iter());
-        for entrant in &asked {
+        for entrant in asked {
             let next = if entrant.predictor.adapts() { alone.next() } else { together.next() };
             let Some(answered) = next else { continue };
             // With a stored trunk the time would be that of a part.
             if entrant.predictor.trunk().is_none_or(|trunk| !known.contains_key(trunk)) {
-                self.timings.entry(entrant.name.clone()).or_default().add(&answered);
+                self.timings.entry(entrant.name.to_owned()).or_default().add(&answered);
             }
-            let stored = Stored { labels: labels.clone(), ids: ids.clone(), answers: answered.answers };
+            let stored =
+                Stored { labels: labels.clone(), ids: ids.clone(), answers: answered.answers, beside: answered.beside };
             let kept = self.store.keep(self.suite, cell, entrant.predictor.identity(), &stored);
             self.or_without(kept)?;
             all.push(stored);
@@ -220,21 +293,19 @@ impl Run<'_> {
     fn ask(
         &self,
         cell: &Cell,
-        asked: &[&Entrant<'_>],
+        asked: &[Asked<'_>],
         range: std::ops::Range<usize>,
         known: &BTreeMap<String, TrunkFeatures>,
     ) -> Result<Part, BenchError> {
         let indices = &self.suite.images(cell)[range.clone()];
-        // Dropout masks of an image are others in every cell, or the passes of all cells would err alike.
-        let keyed = |index: &usize| Ok(cell.keyed(self.suite.label(*index)?.1));
-        let ids = indices.iter().map(keyed).collect::<Result<_, BenchError>>()?;
+        let ids = self.keyed(cell, indices)?;
         let device = &self.machine.device;
         let mut rows = Rows::single(ids, device, |position| Ok(self.suite.pixels(cell, indices[position])?));
         for (trunk, features) in known {
             rows = rows.with_trunk(trunk, features.rows(range.clone(), device)?);
         }
-        let no_numbers = |entrant: &Entrant<'_>, what, position: usize| {
-            let (model, image) = (entrant.name.clone(), self.suite.image(indices[position]));
+        let no_numbers = |entrant: &Asked<'_>, what, position: usize| {
+            let (model, image) = (entrant.name.to_owned(), self.suite.image(indices[position]));
             BenchError::NoNumbers { model, what, image, cell: cell.name.clone() }
         };
         let mut part = Part::default();
@@ -251,7 +322,7 @@ impl Run<'_> {
                 }
                 part.trunks.insert(trunk.to_owned(), features);
             }
-            if let Some(position) = answered.answers.non_finite() {
+            if let Some(position) = answered.answers.non_finite().or_else(|| answered.beside.non_finite()) {
                 return Err(no_numbers(entrant, "answers", position));
             }
             part.answered.push(answered);
@@ -294,6 +365,7 @@ impl Part {
         }
         for (own, more) in self.answered.iter_mut().zip(other.answered) {
             own.answers.append(more.answers);
+            own.beside.append(more.beside);
             own.time += more.time;
             own.deterministic_time = own.deterministic_time.zip(more.deterministic_time).map(|(own, more)| own + more);
         }

@@ -1,17 +1,20 @@
 //! From stored answers to numbers.
 
 use robustify_augment::Group;
-use robustify_predict::{Answers, HeadAnswer};
+use robustify_predict::{Answers, Columns, HeadAnswer};
 use robustify_report::Row;
 use robustify_select::{Head, SelectConfig, argmax};
 
+use crate::fits::{Calibrations, HeadFits};
 use crate::measure::Measured;
-use crate::routes::{Blend, Calibrations, HeadRoute};
+use crate::routes::{Blend, HeadRoute};
 use crate::store::Stored;
 use crate::suite::Shift;
 
 /// Route of a one-headed model in records.
 pub const SINGLE: &str = "single";
+/// Route of a one-headed model under the posterior of its last layer in records.
+pub const PROBIT: &str = "laplace";
 /// Route of the configured selection rule in records.
 pub const SELECTED: &str = "selected";
 
@@ -42,7 +45,7 @@ pub struct Judging<'a> {
     pub suite: &'a str,
     /// The configured rule, and settings of all others.
     pub select: &'a SelectConfig,
-    /// What was fitted on clean validation images.
+    /// What was fitted on validation images.
     pub calibrations: &'a Calibrations,
     /// Models that answer together.
     pub blends: &'a [Blend],
@@ -60,12 +63,13 @@ pub fn judge(judging: &Judging<'_>, measured: &Measured) -> Judged {
             Answers::Logits { classes, values } => {
                 let predictions = values.chunks_exact(*classes).map(argmax).collect();
                 judge.accuracy(model, SINGLE, stored, predictions);
+                judge.probit(model, stored);
             }
             Answers::Heads(heads) => judge.heads(model, stored, heads),
         }
     }
     for blend in judging.blends {
-        let dawin = judging.calibrations.dawin.get(&blend.name);
+        let dawin = judging.calibrations.blends.get(&blend.name);
         for (route, predictions) in blend.answers(&measured.answers, dawin) {
             judge.accuracy(&blend.name, &route, &measured.answers[0].1, predictions);
         }
@@ -105,15 +109,25 @@ impl Judge<'_> {
         self.judged.outcomes.push(Outcome { model: model.into(), route: route.into(), right });
     }
 
+    /// What a model with one head answers when its last layer is uncertain; nothing without such a posterior.
+    fn probit(&mut self, model: &str, stored: &Stored) {
+        let told = (0..stored.labels.len()).map(|image| stored.beside.row(Columns::PROBIT, image).map(argmax));
+        if let Some(predictions) = told.collect() {
+            self.accuracy(model, PROBIT, stored, predictions);
+        }
+    }
+
     /// Every way to answer with three heads.
     fn heads(&mut self, model: &str, stored: &Stored, heads: &[HeadAnswer]) {
         let Judging { select, calibrations, .. } = self.judging;
-        let (calibration, dawin) = (calibrations.heads.get(model), calibrations.dawin.get(model));
+        let none = HeadFits::default();
         let mut routes = vec![HeadRoute::selected(SELECTED, select)];
-        routes.extend(HeadRoute::all(select, calibration, dawin));
+        routes.extend(HeadRoute::all(select, calibrations.heads.get(model).unwrap_or(&none)));
         for route in routes {
-            let samples = heads.iter().zip(&stored.labels).zip(&stored.ids);
-            let answered = samples.map(|((head, &label), &id)| route.answer(head, label, self.measured.cell.keyed(id)));
+            let images = stored.labels.iter().zip(&stored.ids).enumerate();
+            let answered = images.map(|(image, (&label, &id))| {
+                route.answer(heads, &stored.beside, image, label, self.measured.cell.keyed(id))
+            });
             let (choices, predictions): (Vec<Option<Head>>, Vec<usize>) = answered.unzip();
             self.accuracy(model, &route.name, stored, predictions);
             if route.chooses() {
@@ -235,6 +249,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use robustify_augment::{Corruption, Severity};
+    use robustify_predict::Columns;
     use robustify_select::{Route, Rule, SampleStatistics};
 
     use super::*;
@@ -243,13 +258,14 @@ mod tests {
     /// Heads (clean, combined, robust) that are sure of one class of two each.
     fn sample(predictions: [usize; 3]) -> HeadAnswer {
         let probabilities = predictions.map(|class| if class == 0 { vec![0.9, 0.1] } else { vec![0.1, 0.9] });
-        let passes = SampleStatistics { probabilities: probabilities.clone(), uncertainty: [[0.0; 5]; 3] };
+        let passes = SampleStatistics { probabilities: probabilities.clone(), uncertainty: [[0.0; 6]; 3] };
         HeadAnswer { passes, deterministic: probabilities }
     }
 
     /// Four images of class 0: both heads right, only the clean one, only the robust one, neither.
     fn measured(shift: Shift) -> Measured {
-        let stored = |answers| Stored { labels: vec![0; 4], ids: vec![1, 2, 3, 4], answers };
+        let stored =
+            |answers| Stored { labels: vec![0; 4], ids: vec![1, 2, 3, 4], answers, beside: Columns::default() };
         let heads = [[0, 0, 0], [0, 1, 1], [1, 0, 0], [1, 1, 1]].map(sample).to_vec();
         let logits = Answers::Logits { classes: 2, values: vec![1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0] };
         let answers = vec![("apt".into(), stored(logits)), ("robustify".into(), stored(Answers::Heads(heads)))];
@@ -257,7 +273,7 @@ mod tests {
     }
 
     fn judging(select: &SelectConfig) -> Judging<'_> {
-        static NONE: Calibrations = Calibrations { heads: BTreeMap::new(), dawin: BTreeMap::new() };
+        static NONE: Calibrations = Calibrations { heads: BTreeMap::new(), blends: BTreeMap::new() };
         Judging { suite: "data-c", select, calibrations: &NONE, blends: &[] }
     }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use image::RgbImage;
 use robustify_data::{Preprocess, batch};
-use robustify_predict::{Answered, Answers, PredictError, Predictor, RobustModel, Rows};
+use robustify_predict::{Answered, Answers, Columns, PredictError, Predictor, RobustModel, Rows};
 use robustify_report::digest;
 use robustify_zoo::weights;
 use robustify_zoo::{Model, Pass};
@@ -85,7 +85,7 @@ impl Predictor for Probed<'_> {
         let features = self.features(pixels, rows.device())?;
         let values = features.iter().flat_map(|row| probe.says(row)).map(|value| value as f32).collect();
         let answers = Answers::Logits { classes: self.classes().len(), values };
-        Ok(Answered { answers, time: clock.elapsed(), deterministic_time: None })
+        Ok(Answered { answers, time: clock.elapsed(), deterministic_time: None, beside: Columns::default() })
     }
 }
 

@@ -1,23 +1,45 @@
 //! Every way to make one answer of stored answers: rules and mixtures of three heads, and blends of several models.
 
-use std::collections::BTreeMap;
-
-use robustify_predict::{Answers, HeadAnswer};
+use robustify_predict::{Answers, Columns, HeadAnswer};
 use robustify_select::{
-    Calibration, Dawin, Head, Mixture, NamedRule, Route, Rule, SampleStatistics, SelectConfig, argmax, fit_temperature,
+    Dawin, Gate, Head, Mixture, NamedRule, Route, Rule, SampleStatistics, SelectConfig, Uncertainty, argmax, neighbours,
 };
 
+use crate::fits::HeadFits;
 use crate::store::Stored;
+
+/// Routes that read the uncertainty of a head, which only T passes have, whatever its answers are.
+const UNCERTAIN: [&str; 4] = ["product", "uncertainty", "sum", "inverse_uncertainty"];
+
+/// Whether a route of a model with three heads, by its name in records, reads Monte Carlo passes: its answers, or their spread.
+pub fn reads_passes(route: &str) -> bool {
+    match route.strip_suffix("_deterministic") {
+        Some(rule) => UNCERTAIN.contains(&rule),
+        None => !route.ends_with("_laplace"),
+    }
+}
 
 /// A way to answer with three heads, under its name in records.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeadRoute {
-    /// The name: of a route or mixture, with `_deterministic` behind it where the heads answer without dropout.
+    /// The name: of a route or mixture; with `_deterministic` behind it where the heads answer without dropout, with `_laplace` where
+    /// uncertainty comes from the last layer as well, so that no passes are made at all.
     pub name: String,
     way: Way,
-    deterministic: bool,
+    source: Source,
     /// Settings of rules; which of a head's uncertainties is read.
     select: SelectConfig,
+}
+
+/// Where the probabilities of the heads come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// Means over Monte Carlo passes.
+    Passes,
+    /// One pass without dropout.
+    OnePass,
+    /// One pass without dropout, flattened where the last layer is uncertain.
+    Probit,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -26,73 +48,70 @@ enum Way {
     Mixture(Mixture),
     /// DaWin's published output form, between the clean and the robust head.
     Dawin(Dawin),
-}
-
-/// What is fitted on clean validation images, never on those that are reported.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Calibrations {
-    /// Of three heads, by the model's name.
-    pub heads: BTreeMap<String, Calibration>,
-    /// DaWin's between the clean and the robust head, by the model's name, or between two members of a blend, by its name.
-    pub dawin: BTreeMap<String, Dawin>,
-}
-
-impl Calibrations {
-    /// From the answers of all models about clean validation images.
-    pub fn fit(answers: &[(String, Stored)], blends: &[Blend], select: &SelectConfig) -> Self {
-        let mut fitted = Self::default();
-        for (model, stored) in answers {
-            let Answers::Heads(heads) = &stored.answers else { continue };
-            let samples: Vec<SampleStatistics> = heads.iter().map(|head| head.passes.clone()).collect();
-            if let Some(calibration) = Calibration::fit(&samples, select) {
-                fitted.heads.insert(model.clone(), calibration);
-            }
-            let pairs = samples.iter().map(|sample| [of(sample, Head::Clean), of(sample, Head::Robust)]);
-            fitted.add_dawin(model, pairs.collect(), &stored.labels);
-        }
-        for blend in blends {
-            if let (Some([first, second]), Some((_, stored))) = (blend.members(answers).as_deref(), answers.first()) {
-                let pairs = first.iter().zip(second).map(|(first, second)| [first.as_slice(), second.as_slice()]);
-                fitted.add_dawin(&blend.name, pairs.collect(), &stored.labels);
-            }
-        }
-        fitted
-    }
-
-    /// DaWin's between two members, of which the first is the original one.
-    fn add_dawin(&mut self, name: &str, pairs: Vec<[&[f32]; 2]>, labels: &[usize]) {
-        let temperature =
-            |member: usize| fit_temperature(pairs.iter().zip(labels).map(|(pair, &label)| (pair[member], label)));
-        // Images on which a member has no entropy at all say nothing: then there is no such row.
-        if let Ok(dawin) = Dawin::fit(pairs.iter().copied(), [temperature(0), temperature(1)]) {
-            self.dawin.insert(name.to_owned(), dawin);
-        }
-    }
+    /// A fitted gate.
+    Gate(Gate),
+    /// Variance reduction fusion of the clean and the robust head, at these temperatures.
+    Vrf([f64; 2]),
 }
 
 /// Routes that are also measured without dropout in the answers; only the uncertainty still comes from the passes.
 const DETERMINISTIC: [Route; 7] =
     [Route::Product, Route::Kl, Route::Uncertainty, Route::MaxProb, Route::Clean, Route::Combined, Route::Robust];
+/// Rules that read an uncertainty, as they are measured with that of the last layer.
+const UNCERTAIN_RULES: [Route; 2] = [Route::Product, Route::Uncertainty];
+/// Mixtures of what the heads say when their last layers are uncertain.
+const PROBIT: [Mixture; 3] = [Mixture::Mean, Mixture::EntropyWeighted, Mixture::InverseUncertainty];
 
 impl HeadRoute {
-    /// All ways that are compared, the passes' first.
-    pub fn all(select: &SelectConfig, calibration: Option<&Calibration>, dawin: Option<&Dawin>) -> Vec<Self> {
+    /// All ways that are compared, the passes' first, as far as what they take was fitted.
+    pub fn all(select: &SelectConfig, fitted: &HeadFits) -> Vec<Self> {
+        let mut all = Self::with_and_without_dropout(select, fitted);
+        let mut push = |name: &str, way, source, select: &SelectConfig| {
+            all.push(Self { name: name.to_owned(), way, source, select: *select });
+        };
+        let gates =
+            [("gate", &fitted.gate, Source::Passes), ("gate_deterministic", &fitted.gate_one_pass, Source::OnePass)];
+        for (name, gate, source) in gates {
+            if let Some(gate) = gate {
+                push(name, Way::Gate(gate.clone()), source, select);
+            }
+        }
+        if let Some(temperatures) = fitted.vrf {
+            push("vrf_deterministic", Way::Vrf(temperatures), Source::OnePass, select);
+        }
+        if let Some(calibration) = &fitted.laplace {
+            let select = SelectConfig { uncertainty: Uncertainty::Laplace, ..*select };
+            for rule in select.rules(Some(calibration)).into_iter().filter(|rule| UNCERTAIN_RULES.contains(&rule.route))
+            {
+                push(&format!("{}_laplace", rule.name), Way::Choice(rule), Source::OnePass, &select);
+            }
+            let combined = NamedRule { name: Route::Combined.name(), route: Route::Combined, config: select };
+            push("combined_laplace", Way::Choice(combined), Source::Probit, &select);
+            for mixture in PROBIT {
+                push(&format!("{}_laplace", mixture.name()), Way::Mixture(mixture), Source::Probit, &select);
+            }
+        }
+        all
+    }
+
+    /// Rules and mixtures over the passes, and again over one pass without dropout.
+    fn with_and_without_dropout(select: &SelectConfig, fitted: &HeadFits) -> Vec<Self> {
         let mut all = Vec::new();
-        for deterministic in [false, true] {
-            let suffix = if deterministic { "_deterministic" } else { "" };
+        for (source, suffix) in [(Source::Passes, ""), (Source::OnePass, "_deterministic")] {
+            let is_passes = source == Source::Passes;
             let mut push = |name: &str, way| {
-                all.push(Self { name: format!("{name}{suffix}"), way, deterministic, select: *select });
+                all.push(Self { name: format!("{name}{suffix}"), way, source, select: *select });
             };
-            for rule in select.rules(calibration.filter(|_| !deterministic)) {
-                if !deterministic || DETERMINISTIC.contains(&rule.route) {
+            for rule in select.rules(fitted.passes.as_ref().filter(|_| is_passes)) {
+                if is_passes || DETERMINISTIC.contains(&rule.route) {
                     push(rule.name, Way::Choice(rule));
                 }
             }
             for mixture in Mixture::ALL {
                 push(mixture.name(), Way::Mixture(mixture));
             }
-            if let Some(dawin) = dawin.filter(|_| !deterministic) {
-                push("dawin", Way::Dawin(*dawin));
+            if let Some(dawin) = fitted.dawin.filter(|_| is_passes) {
+                push("dawin", Way::Dawin(dawin));
             }
         }
         all
@@ -104,41 +123,80 @@ impl HeadRoute {
             Rule::Mixture(mixture) => Way::Mixture(mixture),
             Rule::Route(route) => Way::Choice(NamedRule { name: route.name(), route, config: *select }),
         };
-        Self { name: name.to_owned(), way, deterministic: select.deterministic, select: *select }
+        let source = if select.deterministic { Source::OnePass } else { Source::Passes };
+        Self { name: name.to_owned(), way, source, select: *select }
     }
 
-    /// The class that it answers for an image, and the head that it took if it took one. `id` keys the random choice.
-    pub fn answer(&self, answer: &HeadAnswer, label: usize, id: u64) -> (Option<Head>, usize) {
-        let sample = if self.deterministic { answer.deterministic_statistics() } else { answer.passes.clone() };
-        match &self.way {
+    /// The class that it answers for the image at a place, and the head that it took if it took one. `id` keys the random choice.
+    pub fn answer(
+        &self,
+        heads: &[HeadAnswer],
+        beside: &Columns,
+        image: usize,
+        label: usize,
+        id: u64,
+    ) -> (Option<Head>, usize) {
+        let sample = self.sample(&heads[image], beside, image);
+        let [clean, robust] = [Head::Clean, Head::Robust].map(|head| of(&sample, head));
+        let mixed = match &self.way {
             Way::Choice(rule) => {
                 let head = rule.choose(&sample, label, id);
-                (Some(head), sample.prediction(head))
+                return (Some(head), sample.prediction(head));
+            }
+            Way::Gate(gate) => {
+                let head = gate.choose(&sample);
+                return (Some(head), sample.prediction(head));
             }
             Way::Mixture(mixture) => {
-                let members: Vec<&[f32]> = match mixture {
-                    Mixture::Selective => [Head::Clean, Head::Robust].map(|head| of(&sample, head)).to_vec(),
+                let members = match mixture {
+                    Mixture::Selective => vec![clean, robust],
                     _ => Head::ALL.map(|head| of(&sample, head)).to_vec(),
                 };
                 let kind = self.select.uncertainty as usize;
                 let uncertainty = sample.uncertainty.map(|uncertainty| f64::from(uncertainty[kind]));
-                let mixed = mixture.mix(&members, Some(&uncertainty[..members.len()]));
-                (None, argmax(&mixed.expect("heads of one model have the same classes")))
+                mixture.mix(&members, Some(&uncertainty[..members.len()]))
             }
-            Way::Dawin(dawin) => {
-                let mixed = dawin.mix(of(&sample, Head::Clean), of(&sample, Head::Robust));
-                (None, argmax(&mixed.expect("heads of one model have the same classes")))
+            Way::Dawin(dawin) => dawin.mix(clean, robust),
+            Way::Vrf(temperatures) => {
+                let distance = beside.row(Columns::DISTANCE, image).map_or(f64::INFINITY, |row| f64::from(row[0]));
+                neighbours::mix(clean, robust, distance, *temperatures)
             }
+        };
+        (None, argmax(&mixed.expect("heads of one model have the same classes")))
+    }
+
+    /// What the rule reads of one image.
+    fn sample(&self, answer: &HeadAnswer, beside: &Columns, image: usize) -> SampleStatistics {
+        let mut sample = match self.source {
+            Source::Passes => answer.passes.clone(),
+            Source::OnePass | Source::Probit => answer.deterministic_statistics(),
+        };
+        if let (Source::Probit, Some(told)) = (self.source, beside.row(Columns::PROBIT, image)) {
+            let classes = answer.deterministic[0].len();
+            sample.probabilities = [0, 1, 2].map(|head| told[head * classes..(head + 1) * classes].to_vec());
         }
+        with_spread(sample, beside, image)
     }
 
     /// Whether it chooses between the clean and the robust head, so that the choice can be judged.
     pub fn chooses(&self) -> bool {
-        matches!(&self.way, Way::Choice(rule) if rule.route != Route::Combined)
+        match &self.way {
+            Way::Choice(rule) => rule.route != Route::Combined,
+            Way::Gate(_) => true,
+            Way::Mixture(_) | Way::Dawin(_) | Way::Vrf(_) => false,
+        }
     }
 }
 
-fn of(sample: &SampleStatistics, head: Head) -> &[f32] {
+/// The statistics with the uncertainty of each head's last layer, where there is one.
+pub(crate) fn with_spread(sample: SampleStatistics, beside: &Columns, image: usize) -> SampleStatistics {
+    match beside.row(Columns::SPREAD, image) {
+        Some(&[clean, combined, robust]) => sample.with_laplace([clean, combined, robust]),
+        _ => sample,
+    }
+}
+
+pub(crate) fn of(sample: &SampleStatistics, head: Head) -> &[f32] {
     &sample.probabilities[head.index()]
 }
 
@@ -162,7 +220,7 @@ impl Blend {
 
     /// Probabilities of each member for every image; a model with three heads counts as three members. None if a member is
     /// missing.
-    fn members(&self, answers: &[(String, Stored)]) -> Option<Vec<Vec<Vec<f32>>>> {
+    pub(crate) fn members(&self, answers: &[(String, Stored)]) -> Option<Vec<Vec<Vec<f32>>>> {
         let mut members = Vec::new();
         for wanted in &self.models {
             let (_, stored) = answers.iter().find(|(model, _)| model == wanted)?;

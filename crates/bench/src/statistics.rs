@@ -5,8 +5,10 @@
 //! Everything here is a function of stored outcomes.
 
 mod bootstrap;
+mod joint;
 
 pub use bootstrap::{Bootstrap, Comparison, Resampled, Scored, StatisticsError, paired_bootstrap, paired_on};
+pub use joint::JointBootstrap;
 
 /// An estimate and the interval around it, all three in the same unit (fractions, for accuracies).
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use robustify_predict::{Answers, HeadAnswer};
+use robustify_predict::{Answers, Columns, HeadAnswer};
 use robustify_report::{ReportError, digest, remove_leftovers, write_atomic};
 use robustify_select::SampleStatistics;
 use robustify_zoo::weights::{self, Entry, State};
@@ -24,6 +24,8 @@ pub struct Stored {
     pub ids: Vec<u64>,
     /// What was said of each.
     pub answers: Answers,
+    /// What parts beside the weights said of each.
+    pub beside: Columns,
 }
 
 /// A folder of answers that runs share. Every file carries a hash of what determines it and one of its content, so that
@@ -159,8 +161,10 @@ fn read(path: &Path, identity: &str) -> Result<Option<State>, BenchError> {
     Ok(Some(state))
 }
 
-/// Uncertainties of a head.
+/// Uncertainties of a head that its passes give; that of its last layer is a column.
 const UNCERTAINTIES: usize = 5;
+/// What the names of columns begin with.
+const BESIDE: &str = "beside.";
 
 fn encode(stored: &Stored) -> State {
     let mut state = State::new();
@@ -181,9 +185,13 @@ fn encode(stored: &Stored) -> State {
             put("heads.probabilities", vec![count, 3, classes], means.collect());
             let single = heads.iter().flat_map(|head| head.deterministic.iter().flatten().copied());
             put("heads.deterministic", vec![count, 3, classes], single.collect());
-            let uncertainty = heads.iter().flat_map(|head| head.passes.uncertainty.as_flattened().iter().copied());
+            let of_head = |all: &[f32; 6]| all[..UNCERTAINTIES].to_vec();
+            let uncertainty = heads.iter().flat_map(|head| head.passes.uncertainty.iter().flat_map(of_head));
             put("heads.uncertainty", vec![count, 3, UNCERTAINTIES], uncertainty.collect());
         }
+    }
+    for (name, column) in stored.beside.iter() {
+        put(&format!("{BESIDE}{name}"), vec![count, column.width], column.values.clone());
     }
     state
 }
@@ -191,6 +199,13 @@ fn encode(stored: &Stored) -> State {
 fn decode(mut state: State) -> Option<Stored> {
     let labels: Vec<usize> = state.remove("labels")?.values.into_iter().map(|class| class as usize).collect();
     let words = state.remove("ids")?.values;
+    let mut beside = Columns::default();
+    let names: Vec<String> = state.keys().filter(|name| name.starts_with(BESIDE)).cloned().collect();
+    for name in names {
+        let entry = state.remove(&name)?;
+        let width = *entry.shape.get(1).filter(|&&width| width > 0)?;
+        beside.insert(name.trim_start_matches(BESIDE), width, entry.values);
+    }
     let ids: Vec<u64> =
         words.chunks_exact(4).map(|word| (0..4).fold(0, |id, i| id | ((word[i] as u64) << (16 * i)))).collect();
     let answers = match state.remove("logits") {
@@ -206,7 +221,10 @@ fn decode(mut state: State) -> Option<Stored> {
             let three = |values: &[f32]| [0, 1, 2].map(|head| values[head * classes..(head + 1) * classes].to_vec());
             let rows = means.values.chunks_exact(3 * classes).zip(single.chunks_exact(3 * classes));
             let heads = rows.zip(uncertainty.chunks_exact(3 * UNCERTAINTIES)).map(|((mean, single), u)| {
-                let uncertainty = [0, 1, 2].map(|head| std::array::from_fn(|kind| u[head * UNCERTAINTIES + kind]));
+                let of_passes =
+                    |head: usize, kind: usize| u[head * UNCERTAINTIES..][..UNCERTAINTIES].get(kind).copied();
+                let of_head = |head| std::array::from_fn(|kind| of_passes(head, kind).unwrap_or_default());
+                let uncertainty = [0, 1, 2].map(of_head);
                 let passes = SampleStatistics { probabilities: three(mean), uncertainty };
                 HeadAnswer { passes, deterministic: three(single) }
             });
@@ -214,5 +232,6 @@ fn decode(mut state: State) -> Option<Stored> {
         }
     };
     let whole = ids.len() == labels.len() && answers.len() == labels.len();
-    whole.then_some(Stored { labels, ids, answers })
+    let filled = beside.iter().all(|(_, column)| column.values.len() == column.width * labels.len());
+    (whole && filled).then_some(Stored { labels, ids, answers, beside })
 }

@@ -10,7 +10,7 @@ use image::RgbImage;
 use robustify_bench::{AnswerStore, BenchError, Cell, Entrant, Measured, Origin, Shift, Suite, measure};
 use robustify_data::DataError;
 use robustify_device::Machine;
-use robustify_predict::{Answered, Answers, PredictError, Predictor, Rows};
+use robustify_predict::{Answered, Answers, Columns, PredictError, Predictor, Rows};
 use robustify_watch::{Progress, Silent, Watch};
 use robustify_zoo::Features;
 
@@ -99,7 +99,41 @@ impl Predictor for Scaled {
         let values: Vec<f32> = features.flatten().into_data().try_to_vec().unwrap();
         self.asked.heads.fetch_add(values.len(), Ordering::SeqCst);
         let values = values.into_iter().flat_map(|value| [value * self.factor, 1.0]).collect();
-        Ok(Answered { answers: Answers::Logits { classes: 2, values }, time, deterministic_time: None })
+        Ok(Answered {
+            answers: Answers::Logits { classes: 2, values },
+            time,
+            deterministic_time: None,
+            beside: Columns::default(),
+        })
+    }
+}
+
+/// Answers the class that most images of a cell have, as somebody else says.
+struct Majority(Vec<String>, Vec<Box<dyn Predictor>>, Option<f32>);
+
+impl Predictor for Majority {
+    fn identity(&self) -> &str {
+        "the majority"
+    }
+    fn classes(&self) -> &[String] {
+        &self.0
+    }
+    fn trunk(&self) -> Option<&str> {
+        None
+    }
+    fn reads(&self) -> &[Box<dyn Predictor>] {
+        &self.1
+    }
+    fn for_cell(&self, ids: &[u64], told: &[Answers]) -> Result<Option<Box<dyn Predictor>>, PredictError> {
+        let second = told[0].probabilities().iter().filter(|p| p[1] > p[0]).count();
+        let most = f32::from(u8::from(2 * second > ids.len()));
+        Ok(Some(Box::new(Self(self.0.clone(), Vec::new(), Some(most)))))
+    }
+    fn answer(&self, rows: &Rows<'_>) -> Result<Answered, PredictError> {
+        let most = self.2.expect("it is asked for a cell");
+        let values = rows.ids().iter().flat_map(|_| [1.0 - most, most]).collect();
+        let answers = Answers::Logits { classes: 2, values };
+        Ok(Answered { answers, time: Default::default(), deterministic_time: None, beside: Columns::default() })
     }
 }
 
@@ -124,7 +158,12 @@ impl Predictor for Masked {
             Ok(Features::Rows(Tensor::<1>::from_floats(features.as_slice(), rows.device()).reshape([count, 1])))
         })?;
         let values = vec![0.5; 2 * rows.ids().len()];
-        Ok(Answered { answers: Answers::Logits { classes: 2, values }, time, deterministic_time: None })
+        Ok(Answered {
+            answers: Answers::Logits { classes: 2, values },
+            time,
+            deterministic_time: None,
+            beside: Columns::default(),
+        })
     }
 }
 
@@ -217,7 +256,7 @@ impl Predictor for Remembering {
             values.extend([sum, 1.0]);
         }
         let answers = Answers::Logits { classes: 2, values };
-        Ok(Answered { answers, time: std::time::Duration::ZERO, deterministic_time: None })
+        Ok(Answered { answers, time: std::time::Duration::ZERO, deterministic_time: None, beside: Columns::default() })
     }
 }
 
@@ -236,6 +275,28 @@ fn a_predictor_that_adapts_is_asked_about_a_whole_cell_in_one_go_beside_others()
     }
     let again = run(&suite, &[entrant("one", 2.0, &asked), adapting()], folder.path(), &Silent).unwrap();
     assert_eq!(again[1].answers[1], found[1].answers[0]);
+}
+
+#[test]
+fn whoever_reads_others_is_asked_after_them_about_the_whole_cell() {
+    let (suite, folder, asked) = (Counted::new(), tempfile::tempdir().unwrap(), Arc::new(Asked::default()));
+    // Of a hundred images one is brighter than the threshold.
+    let one = || entrant("one", 0.0101, &asked);
+    let majority = || {
+        let predictor = Majority(vec!["cat".into(), "dog".into()], vec![one().predictor], None);
+        Entrant { name: "majority".into(), predictor: Box::new(predictor) }
+    };
+    let heads = || asked.heads.swap(0, Ordering::SeqCst);
+    let both = run(&suite, &[majority(), one()], folder.path(), &Silent).unwrap();
+    assert_eq!(heads(), 200, "the one that is read was asked twice");
+    let Answers::Logits { values, .. } = &both[1].answers[0].1.answers else { panic!("one head") };
+    assert!(values.chunks(2).all(|row| row == [0.0, 1.0]), "{values:?}");
+    // Without the other in the list it is asked, and kept, all the same.
+    let alone = tempfile::tempdir().unwrap();
+    assert_eq!(run(&suite, &[majority()], alone.path(), &Silent).unwrap()[1].answers[0], both[1].answers[0]);
+    assert_eq!(heads(), 200);
+    run(&suite, &[one(), majority()], alone.path(), &Silent).unwrap();
+    assert_eq!(heads(), 0);
 }
 
 #[test]

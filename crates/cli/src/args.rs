@@ -167,6 +167,9 @@ pub struct Train {
     /// deviation. Default: once.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: Option<u64>,
+    /// Print every way to answer against the paper's product as well, with intervals (`arena.json` has them in any case).
+    #[arg(long)]
+    pub arena: bool,
     /// Make an unusable file in the data an error instead of a warning.
     #[arg(long)]
     pub strict: bool,
@@ -244,6 +247,9 @@ pub struct BenchRobustness {
     /// Where results go. Default: `bench` in the run's folder.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Print every way to answer against the paper's product as well, with intervals (`arena.json` has them in any case).
+    #[arg(long)]
+    pub arena: bool,
     #[command(flatten)]
     pub common: Common,
     /// Settings that replace those of the run, as in `select.rule.rule=kl` or `benchmark.severities=[5]`.

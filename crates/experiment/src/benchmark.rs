@@ -71,7 +71,9 @@ pub fn benchmark(job: &Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Res
     write_atomic(&job.out.join(run::BENCHMARKED), toml::to_string_pretty(&config)?.as_bytes())?;
     measurement.recall(&job.run);
     measurement.write(&job.out, &config, machine)?;
-    Report::new(&[measurement])
+    let report = Report::new(&[measurement])?;
+    report.write_arena(&job.out)?;
+    Ok(report)
 }
 
 /// The images under the classes of a model, by their names.
@@ -162,6 +164,9 @@ fn warn_of_geometry(model: &RobustModel, file: &Path, config: &Config, watch: &d
 /// Where settings are that a finished run can be measured with; the others were used up in training.
 const EFFECTIVE: [&str; 5] = ["name", "data", "benchmark", "select", "checkpoint_seconds"];
 
+/// Of them, what was fitted when the models were trained.
+const FITTED: [&str; 2] = ["select.laplace", "select.vrf"];
+
 /// An error if a setting was replaced that changes nothing: its value would stand beside results that it has no part in.
 fn expect_effect(file: &Path, given: &Config) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
@@ -169,7 +174,8 @@ fn expect_effect(file: &Path, given: &Config) -> anyhow::Result<()> {
     settings::differences("", &toml::from_str(&text)?, &toml::Table::try_from(given)?, &mut changed);
     let within =
         |key: &str, part: &str| key.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    changed.retain(|key| !EFFECTIVE.iter().any(|part| within(key, part)));
+    let is_fitted = |key: &str| FITTED.iter().any(|part| within(key, part));
+    changed.retain(|key| is_fitted(key) || !EFFECTIVE.iter().any(|part| within(key, part)));
     ensure!(
         changed.is_empty(),
         "{} without effect on a finished run: it is measured as it was trained; `cargo xtask train` trains with other settings",

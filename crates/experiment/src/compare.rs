@@ -82,7 +82,7 @@ fn sentence(seeds: &[&Outcomes], other: (&str, &str), name: &str) -> Result<Stri
 }
 
 /// What one row got right in the clean cell, or in all corrupted ones.
-fn scored<'a>(outcomes: &'a Outcomes, (model, route): (&str, &str), shifted: bool) -> Vec<Scored<'a>> {
+pub(crate) fn scored<'a>(outcomes: &'a Outcomes, (model, route): (&str, &str), shifted: bool) -> Vec<Scored<'a>> {
     let is_wanted = |cell: &Cell| if shifted { cell.is_corrupted() } else { !cell.is_shifted() };
     let cells = outcomes.iter().filter(|(cell, _)| is_wanted(cell));
     let rows = cells.filter_map(|(cell, rows)| {

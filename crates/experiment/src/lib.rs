@@ -19,9 +19,11 @@
 //! ```
 #![deny(missing_docs)]
 
+pub mod arena;
 pub mod benchmark;
 pub mod compare;
 pub mod cost;
+mod fitting;
 pub mod grid;
 pub mod outcome;
 pub mod own;

@@ -7,12 +7,12 @@ use anyhow::Context as _;
 use robustify_augment::Corruption;
 use robustify_bench::suites::{Corrupted, CorruptedConfig, Shifted, TRANSFER, Turned};
 use robustify_bench::{
-    AnswerStore, Blend, Calibrations, Entrant, Judging, Measured, Probed, Shift, Suite, Timings, measure, metrics,
+    AnswerStore, Blend, Entrant, Judging, Measured, Probed, Shift, Suite, Timings, measure, metrics,
 };
 use robustify_data::{DataConfig, Images, Preprocess, Split, Splits};
 use robustify_device::Machine;
 use robustify_methods::{Config, wanted};
-use robustify_predict::{Made, RobustModel};
+use robustify_predict::{Attached, Made, RobustModel, Together};
 use robustify_report::{Results, Row, Spread, write_atomic, write_csv, write_json};
 use robustify_watch::Watch;
 use robustify_zoo::ModelConfig;
@@ -20,6 +20,7 @@ use robustify_zoo::weights::{self, Entry, State};
 use serde::{Deserialize, Serialize};
 
 use crate::compare::Outcomes;
+use crate::fitting::{Fitting, expect_uncertainty};
 use crate::summary::Runs;
 
 /// What measuring gave.
@@ -37,7 +38,7 @@ pub struct Measurement {
 }
 
 /// What was measured, and how, as far as the table says it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
     /// The part of the data.
     pub part: String,
@@ -152,7 +153,9 @@ pub fn measure(
     let store = AnswerStore::new(store, robustify_device::backend_of(&machine.device));
     let blends = blends(config, models)?;
     let select = &config.select.rule;
-    let calibrations = calibrations(config, &entrants, &blends, &splits.validation, &store, machine, watch)?;
+    expect_uncertainty(config, models)?;
+    let calibrations = Fitting { config, entrants: &entrants, blends: &blends, store: &store, machine, watch };
+    let calibrations = calibrations.fit(&splits.validation)?;
     let judging = Judging { suite: suite.name(), select, calibrations: &calibrations, blends: &blends };
     let mut found = Found::default();
     let timings =
@@ -217,24 +220,6 @@ fn blends(config: &Config, models: &[RobustModel]) -> anyhow::Result<Vec<Blend>>
     let blends = wanted(&config.methods)?.into_iter().flat_map(|method| method.blends());
     let is_there = |name: &String| models.iter().any(|model| model.method == *name);
     Ok(blends.filter(|blend| blend.models.iter().all(is_there)).collect())
-}
-
-/// What rules and mixtures need to know of clean images: fitted on the validation images, never on those that are reported.
-fn calibrations(
-    config: &Config,
-    entrants: &[Entrant<'_>],
-    blends: &[Blend],
-    validation: &Images,
-    store: &AnswerStore,
-    machine: &Machine,
-    watch: &dyn Watch,
-) -> anyhow::Result<Calibrations> {
-    let geometry = config.original.preprocess.parse::<Preprocess>()?.geometry();
-    let clean = CorruptedConfig { corruptions: Some(Vec::new()), clean_images: 0, ..config.benchmark.clone() };
-    let suite = Corrupted::new("validation", &clean, validation.clone(), geometry)?;
-    let mut answers = Vec::new();
-    measure::measure(&suite, entrants, store, machine, watch, |measured| answers = measured.answers)?;
-    Ok(Calibrations::fit(&answers, blends, &config.select.rule))
 }
 
 /// The data set's folder with what a suite makes of it, as in ImageNet-C.
@@ -395,10 +380,18 @@ fn counted(model: &RobustModel, original: Option<&State>) -> Costs {
             let (head, tail) = (behind(split.head_blocks), behind(split.shared_blocks + split.head_blocks));
             whole + 2 * head + u64::from(heads.is_preserving()) * (tail - head)
         }
+        // Both forwards, and one of mixed weights.
+        (Made::Pair(pair), _) => whole * if pair.settings.by == Together::Vrf { 2 } else { 3 },
         _ => whole,
     };
     let is_own = |(name, entry): &(&String, &Entry)| original.and_then(|original| original.get(*name)) != Some(*entry);
-    let tuned = model.state().iter().filter(is_own).map(|(_, entry)| entry.values.len() as u64).sum();
+    let state = model.state();
+    let tuned = state
+        .iter()
+        .filter(|(name, _)| !Attached::owns(name))
+        .filter(is_own)
+        .map(|(_, entry)| entry.values.len() as u64)
+        .sum();
     Costs { macs: Some(macs), tuned: original.is_some().then_some(tuned), ..Costs::default() }
 }
 

@@ -11,7 +11,7 @@ use robustify_predict::RobustModel;
 use robustify_report::write_atomic;
 use serde::{Deserialize, Serialize};
 
-use crate::{settings, summary};
+use crate::{arena, settings, summary};
 
 /// The merged configuration.
 pub const CONFIG: &str = "config.toml";
@@ -215,7 +215,7 @@ fn changes(old: &str, config: &Config) -> anyhow::Result<Vec<String>> {
         |table: &toml::Table| table.get("methods").and_then(toml::Value::as_array).cloned().unwrap_or_default();
     let (kept, asked) = (methods(&old), methods(&new));
     let grows = kept.iter().all(|method| asked.contains(method));
-    let harmless = ["name", "checkpoint_seconds", "data.strict"];
+    let harmless = ["name", "checkpoint_seconds", "data.strict", "select.gate"];
     changed.retain(|key| {
         let of_method = key.strip_prefix("method.").and_then(|key| key.split('.').next());
         let is_new = of_method.is_some_and(|name| !kept.iter().any(|kept| kept.as_str() == Some(name)));
@@ -258,7 +258,9 @@ pub fn write_config(folder: &Path, config: &Config) -> anyhow::Result<()> {
 
 /// Removes results, which [`crate::train`] writes again.
 fn remove_results(folder: &Path) -> anyhow::Result<()> {
-    ["results.csv", "results.json", summary::RUN, summary::SEEDS].iter().try_for_each(|name| remove(&folder.join(name)))
+    ["results.csv", "results.json", summary::RUN, summary::SEEDS, arena::FILE]
+        .iter()
+        .try_for_each(|name| remove(&folder.join(name)))
 }
 
 /// Removes what `bench-robustness` left of models that are gone, and its folder if nothing else is in it.

@@ -16,7 +16,7 @@ pub const SEEDS: &str = "seeds.json";
 
 /// The routes below a model with three heads, as records call them. The selection rules come first, then what they choose between,
 /// then mixtures, then what needs no passes.
-const ROUTES: [&str; 27] = [
+const ROUTES: [&str; 38] = [
     "product",
     "kl",
     "uncertainty",
@@ -26,6 +26,7 @@ const ROUTES: [&str; 27] = [
     "product_calibrated",
     "kl_calibrated",
     "uncertainty_calibrated",
+    "gate",
     "combined",
     "clean",
     "robust",
@@ -44,6 +45,16 @@ const ROUTES: [&str; 27] = [
     "entropy_weighted_deterministic",
     "kl_deterministic",
     "product_deterministic",
+    "product_laplace",
+    "uncertainty_laplace",
+    "product_calibrated_laplace",
+    "uncertainty_calibrated_laplace",
+    "gate_deterministic",
+    "combined_laplace",
+    "mean_laplace",
+    "entropy_weighted_laplace",
+    "inverse_uncertainty_laplace",
+    "vrf_deterministic",
 ];
 
 /// The mixtures below a blend of models: as above.

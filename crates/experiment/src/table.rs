@@ -1,7 +1,8 @@
 //! The table for people: the methods first, then how their heads may be chosen or mixed, what each costs, and what the words mean.
 
 use robustify_augment::{Corruption, Group};
-use robustify_bench::metrics::SELECTED;
+use robustify_bench::metrics::{PROBIT, SELECTED, SINGLE};
+use robustify_bench::{Blend, reads_passes};
 use robustify_methods::{METHODS, find, title};
 use robustify_report::{Spread, Style, Table};
 
@@ -23,6 +24,7 @@ const GROUPS: [(&str, &[(&str, &str)]); 4] = [
             ("product_calibrated", "product, calibrated"),
             ("kl_calibrated", "KL, calibrated"),
             ("uncertainty_calibrated", "U, calibrated"),
+            ("gate", "fitted gate"),
         ],
     ),
     (
@@ -46,6 +48,16 @@ const GROUPS: [(&str, &[(&str, &str)]); 4] = [
             ("entropy_weighted_deterministic", "weighted by entropy"),
             ("kl_deterministic", "KL alone"),
             ("product_deterministic", "product, U of T passes"),
+            ("product_laplace", "product, U of the last layer"),
+            ("uncertainty_laplace", "U of the last layer alone"),
+            ("product_calibrated_laplace", "product, calibrated, U of the last layer"),
+            ("uncertainty_calibrated_laplace", "U, calibrated, of the last layer"),
+            ("gate_deterministic", "fitted gate"),
+            ("combined_laplace", "combined head, probit"),
+            ("mean_laplace", "mean of the heads, probit"),
+            ("entropy_weighted_laplace", "weighted by entropy, probit"),
+            ("inverse_uncertainty_laplace", "weighted by 1/U, probit"),
+            ("vrf_deterministic", "VRF of clean and robust head"),
         ],
     ),
     (
@@ -62,9 +74,6 @@ const GROUPS: [(&str, &[(&str, &str)]); 4] = [
 
 /// Routes whose price says nothing: nobody would answer with them.
 const WITHOUT_PRICE: [&str; 4] = ["clean", "robust", "random", "oracle"];
-
-/// Rules and mixtures that read an uncertainty, which only T passes have.
-const WITH_UNCERTAINTY: [&str; 5] = ["product", "uncertainty", "sum", "inverse_uncertainty", "product_deterministic"];
 
 /// Columns of shifts that are no corruptions, with what they are.
 const OTHER_SHIFTS: [(&str, &str); 3] = [
@@ -158,7 +167,7 @@ impl Shown<'_> {
         for line in lines.iter().filter(|line| line.main) {
             self.row(&mut table, line, &self.name(line), columns);
         }
-        for main in lines.iter().filter(|line| line.main && !is_variant(line)) {
+        for main in lines.iter().filter(|line| line.main && !is_variant(&line.model)) {
             let of_main = |line: &&Line| !line.main && line.model == main.model && !self.is_configured(line);
             let below: Vec<&Line> = lines.iter().filter(of_main).collect();
             for (heading, routes) in GROUPS {
@@ -202,7 +211,7 @@ impl Shown<'_> {
             return format!("{name} ({size})");
         }
         // Variants answer by the same rule.
-        if line.route != SELECTED || is_variant(line) {
+        if line.route != SELECTED || is_variant(&line.model) {
             return name;
         }
         let Facts { rule, deterministic, .. } = self.facts;
@@ -212,30 +221,23 @@ impl Shown<'_> {
         format!("{name}: {rule}{}", if *deterministic { ", one pass" } else { "" })
     }
 
-    fn costs_of(&self, model: &str) -> Vec<Costs> {
-        let own = |model: &str| self.costs.iter().find(|(name, _)| name == model).map(|(_, costs)| *costs);
-        match own(model) {
-            Some(costs) => vec![costs],
-            None => members(model).iter().filter_map(|member| own(member)).collect(),
-        }
-    }
-
     /// Milliseconds a training image; those of all members of a blend.
     fn training(&self, model: &str) -> Option<f64> {
-        let times: Vec<f64> = self.costs_of(model).iter().filter_map(|costs| costs.training).collect();
+        let times: Vec<f64> = costs_of(self.costs, model).iter().filter_map(|costs| costs.training).collect();
         (!times.is_empty()).then(|| times.iter().sum())
     }
 
     /// Time of an image over the original's.
     fn inference(&self, line: &Line) -> Option<f64> {
-        let original = self.costs_of("original").first()?.inference?;
-        let plain = line.route.trim_end_matches("_deterministic");
+        let original = costs_of(self.costs, "original").first()?.inference?;
+        let Facts { rule, deterministic, .. } = self.facts;
         let without_dropout = match line.route == SELECTED {
-            true => self.facts.deterministic && !WITH_UNCERTAINTY.contains(&self.facts.rule.as_str()),
-            false => plain != line.route && !WITH_UNCERTAINTY.contains(&line.route.as_str()),
+            true => *deterministic && !reads_passes(&format!("{rule}_deterministic")),
+            // A model with one head makes no passes, and its time is whole.
+            false => line.route != SINGLE && !reads_passes(&line.route),
         };
         let time = |costs: &Costs| if without_dropout { costs.inference_one_pass } else { costs.inference };
-        let times: Option<Vec<f64>> = self.costs_of(&line.model).iter().map(time).collect();
+        let times: Option<Vec<f64>> = costs_of(self.costs, &line.model).iter().map(time).collect();
         times.filter(|times| !times.is_empty()).map(|times| times.iter().sum::<f64>() / original)
     }
 
@@ -277,8 +279,9 @@ impl Shown<'_> {
         );
         if self.runs.lines().iter().any(|line| line.route == SELECTED) {
             let what = format!(
-                "U: uncertainty, the spread of a head's answers over T = {} Monte Carlo dropout passes; KL: divergence between a head and \
-                 the combined head; calibrated: divided by its mean on clean validation images; oracle: the better of the clean and the \
+                "U: uncertainty, the spread of a head's answers over T = {} Monte Carlo dropout passes, or what it is expected to be under the \
+                 posterior of the head's last layer, which takes one pass (probit: its answers are flattened by it); KL: divergence between \
+                 a head and the combined head; calibrated: divided by its mean on clean validation images; oracle: the better of the clean and the \
                  robust head for every image, which no rule can beat.",
                 self.facts.passes
             );
@@ -290,7 +293,7 @@ impl Shown<'_> {
     /// How well the choices between the clean and the robust head are made; nothing without such choices.
     fn choices(&self, width: usize) -> String {
         let choosing = |line: &&Line| {
-            let is_shown = line.main || !(is_variant(line) || self.is_configured(line));
+            let is_shown = line.main || !(is_variant(&line.model) || self.is_configured(line));
             line.value("f_correct").is_some() && line.route != "oracle" && is_shown
         };
         let lines: Vec<&Line> = self.runs.lines().iter().filter(choosing).collect();
@@ -301,7 +304,7 @@ impl Shown<'_> {
         let mut table = Table::new(["choices, %", "F_correct", "of clean", "of shifted", "right choice"]);
         for line in lines {
             let known = GROUPS.iter().flat_map(|(_, routes)| routes.iter()).find(|(route, _)| *route == line.route);
-            let of_one_pass = line.route.ends_with("_deterministic") && line.route != "product_deterministic";
+            let of_one_pass = line.route != SELECTED && !reads_passes(&line.route);
             let one_pass = if of_one_pass { ", one pass" } else { "" };
             let name = known.map_or_else(|| self.name(line), |(_, name)| format!("{name}{one_pass}"));
             let cells = columns.map(|column| line.value(column).map_or("–".into(), percent));
@@ -318,9 +321,37 @@ impl Shown<'_> {
     }
 }
 
+/// What a model costs, or each member of a blend.
+pub(crate) fn costs_of(costs: &[(String, Costs)], model: &str) -> Vec<Costs> {
+    let own = |model: &str| costs.iter().find(|(name, _)| name == model).map(|(_, costs)| *costs);
+    match own(model) {
+        Some(costs) => vec![costs],
+        None => members(model).iter().filter_map(|member| own(member)).collect(),
+    }
+}
+
+/// The name for people of a way to answer: of a model with one head its own, of several models theirs with the mixture's, and of three heads
+/// the rule's or mixture's alone.
+pub(crate) fn name_of_route(model: &str, route: &str, has_heads: bool) -> String {
+    let routes = || GROUPS.iter().flat_map(|(_, routes)| routes.iter());
+    let known = |route: &str| routes().find(|(known, _)| *known == route).map(|(_, name)| *name);
+    let plain = route.trim_end_matches("_deterministic");
+    let name = known(route).or_else(|| known(plain)).map_or_else(|| plain.replace('_', " "), str::to_owned);
+    match route {
+        SINGLE => short_title(model),
+        PROBIT => format!("{}, probit", short_title(model)),
+        Blend::MAIN if !has_heads => format!("{}: mean", short_title(model)),
+        _ if !has_heads => format!("{}: {name}", short_title(model)),
+        _ if !reads_passes(route) => format!("{name}, one pass"),
+        // The uncertainty is that of the passes, the answers are not.
+        _ if plain != route && known(route).is_none() => format!("{name}, answers of one pass"),
+        _ => name,
+    }
+}
+
 /// Whether a row is a method's other than its first, as in `robustify-without_kd`. Their other rules stand in `summary.json` alone.
-fn is_variant(line: &Line) -> bool {
-    line.model.contains('-')
+pub(crate) fn is_variant(model: &str) -> bool {
+    model.contains('-')
 }
 
 /// Columns that the widest line takes.
@@ -329,7 +360,7 @@ fn columns(text: &str) -> usize {
 }
 
 /// The name for people of a model.
-fn short_title(model: &str) -> String {
+pub(crate) fn short_title(model: &str) -> String {
     title(model).replace("without kd", "without distillation")
 }
 
@@ -351,7 +382,6 @@ fn percent(value: Spread) -> String {
 
 #[cfg(test)]
 mod tests {
-    use robustify_bench::metrics::SINGLE;
     use robustify_report::Row;
 
     use super::*;

@@ -48,7 +48,10 @@ const SKIPPED: &str = "skipped.txt";
 /// # Errors
 /// Whatever keeps a stage from being computed: images, weights, settings, files, another program at work, an interruption.
 pub fn train(job: Job, machine: &Machine, watch: &dyn Watch) -> anyhow::Result<Report> {
-    Report::new(&measured(job, machine, watch)?)
+    let folder = job.folder.clone();
+    let report = Report::new(&measured(job, machine, watch)?)?;
+    report.write_arena(&folder)?;
+    Ok(report)
 }
 
 /// The same without the table: what was measured of each seed.

@@ -35,7 +35,7 @@ impl Method for Apt {
         let head = OneHead::new(&original.model, split)?;
         let tuned = lab.tune(self.name(), &source.hash, &Objective(source.pairs(lab, &lab.config.tuning)?), head)?;
         let model = tuned.model.into_model(original.model.clone(), split)?;
-        let cost = source.cost + tuned.cost;
-        Ok(vec![lab.fitted(self.name(), original, model, tuned.hash, cost)?])
+        let fitted = lab.fitted(self.name(), original, model, tuned.hash, source.cost + tuned.cost)?;
+        Ok(vec![lab.attached(fitted)?])
     }
 }

@@ -16,6 +16,7 @@
 mod adam_spd;
 mod apt;
 mod carot;
+mod dawin;
 mod ensemble;
 mod finetune;
 mod flyp;
@@ -31,6 +32,7 @@ mod sar;
 mod teacher;
 mod tent;
 mod vpt;
+mod vrf;
 mod wise_ft;
 mod zero_shot;
 
@@ -112,6 +114,8 @@ pub static METHODS: &[&dyn Method] = &[
     &carot::Carot,
     &lipsum_ft::LipsumFt,
     &model_stock::ModelStock,
+    &dawin::Dawin,
+    &vrf::Vrf,
     &vpt::Vpt,
     &tent::Tent,
     &sar::Sar,

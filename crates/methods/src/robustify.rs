@@ -89,5 +89,5 @@ fn tuned(
     }
     let mut fitted = lab.fitted(name, original, original.model.clone(), hash, source.cost + tuned.cost)?;
     fitted.model.made = Made::ThreeHeads(heads.clone(), lab.config.monte_carlo());
-    Ok((fitted, heads))
+    Ok((lab.attached(fitted)?, heads))
 }

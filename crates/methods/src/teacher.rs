@@ -3,7 +3,7 @@
 //! Source: Jain et al. 2023, arXiv:2309.07499, section 3.
 
 use anyhow::Result;
-use robustify_predict::{Made, RobustModel};
+use robustify_predict::{Attached, Made, RobustModel};
 use robustify_zoo::Model;
 
 use crate::lab::{STEP, TrainedTeacher};
@@ -44,6 +44,7 @@ impl Method for Teacher {
             classes: lab.classes().to_vec(),
             cut: None,
             made: Made::Classifier,
+            attached: Attached::default(),
             trained_on: Some(lab.trained_on()),
             label_set: None,
         };

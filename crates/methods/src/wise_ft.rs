@@ -5,7 +5,7 @@
 
 use anyhow::Result;
 use robustify_report::digest;
-use robustify_zoo::{Model, weights};
+use robustify_zoo::weights;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
@@ -93,29 +93,17 @@ impl Method for WiseFt {
 /// The model at `alpha` between the original one and a tuned one, which says whether a trunk can be shared.
 fn between(lab: &Lab<'_>, name: &str, tuned: &Fitted, alpha: f64) -> Result<Fitted> {
     let original = lab.original()?;
-    let model = interpolated(original.model.clone(), &tuned.model.model, alpha)?;
+    let model = weights::between(original.model.clone(), &tuned.model.model, alpha)?;
     let hash = digest::of(&("wise_ft", &original.hash, &tuned.hash, alpha))?;
     let mut fitted = lab.fitted(name, original, model, hash, tuned.cost)?;
     fitted.model.cut = tuned.model.cut;
     Ok(fitted)
 }
 
-/// `(1 - alpha) from + alpha to`, tensor by tensor.
-fn interpolated(from: Model, to: &Model, alpha: f64) -> Result<Model> {
-    let mut state = weights::state(&from);
-    let other = weights::state(to);
-    for (name, entry) in &mut state {
-        let to = other.get(name).filter(|to| to.shape == entry.shape);
-        let to = to.ok_or_else(|| anyhow::anyhow!("tensor {name} is not of one shape in both models"))?;
-        for (value, &to) in entry.values.iter_mut().zip(&to.values) {
-            *value = ((1.0 - alpha) * f64::from(*value) + alpha * f64::from(to)) as f32;
-        }
-    }
-    weights::with_state(from, state).map_err(|faults| anyhow::anyhow!("{}", faults.join("; ")))
-}
-
 #[cfg(test)]
 mod tests {
+    use robustify_zoo::Model;
+
     use super::*;
 
     fn model(seed: u64) -> Model {
@@ -128,7 +116,7 @@ mod tests {
     #[test]
     fn the_ends_of_the_line_are_the_models_to_the_bit_and_the_middle_is_their_mean() {
         let (from, to) = (model(1), model(2));
-        let at = |alpha| weights::state(&interpolated(from.clone(), &to, alpha).unwrap());
+        let at = |alpha| weights::state(&weights::between(from.clone(), &to, alpha).unwrap());
         let (first, last) = (weights::state(&from), weights::state(&to));
         assert_eq!((at(0.0), at(1.0)), (first.clone(), last.clone()));
         assert_ne!(first, last);

@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::classifier::{host, input_of};
-use crate::{Answered, Answers, PredictError, Predictor, Rows};
+use crate::{Answered, Answers, Columns, PredictError, Predictor, Rows};
 
 /// How a network learns while it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -155,7 +155,12 @@ impl Predictor for Adapting {
                 values[position * classes..(position + 1) * classes].copy_from_slice(logits);
             }
         }
-        Ok(Answered { answers: Answers::Logits { classes, values }, time, deterministic_time: None })
+        Ok(Answered {
+            answers: Answers::Logits { classes, values },
+            time,
+            deterministic_time: None,
+            beside: Columns::default(),
+        })
     }
 }
 

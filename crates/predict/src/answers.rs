@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::Columns;
 use robustify_select::{Head, SampleStatistics};
 use robustify_zoo::weights::NonFinite;
 
@@ -53,6 +54,8 @@ pub struct Answered {
     pub time: Duration,
     /// Of it, the time without Monte Carlo passes, for a model that makes them.
     pub deterministic_time: Option<Duration>,
+    /// What parts beside the weights said; no columns for most models.
+    pub beside: Columns,
 }
 
 impl Answers {

@@ -1,11 +1,12 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 use robustify_data::{Preprocess, batch};
-use robustify_zoo::{CutPoint, Features, Model, Pass, Segment};
+use robustify_zoo::{CutPoint, Features, Model, Pass, Segment, Trace};
 
-use crate::{Answered, Answers, PredictError, Predictor, Rows};
+use crate::attached::{Told, last_inputs};
+use crate::{Answered, Answers, Attached, Columns, PredictError, Predictor, Rows};
 
 /// The part of a network before a cut, which several predictors may share.
 pub(crate) struct Trunk {
@@ -17,7 +18,7 @@ pub(crate) struct Trunk {
 
 impl Trunk {
     /// The features at the cut, computed once for all predictors with this trunk.
-    pub fn features(&self, rows: &Rows<'_>) -> Result<(Features, std::time::Duration), PredictError> {
+    pub fn features(&self, rows: &Rows<'_>) -> Result<(Features, Duration), PredictError> {
         rows.trunk(&self.identity, || {
             let input = input(rows, &self.seen)?;
             Ok(self.model.features(input, self.cut))
@@ -48,6 +49,7 @@ pub(crate) struct Classifier {
     pub identity: String,
     pub classes: Vec<String>,
     pub body: Body,
+    pub attached: Attached,
 }
 
 #[allow(clippy::large_enum_variant, reason = "there are few of them, and each holds a network in any case")]
@@ -75,19 +77,31 @@ impl Predictor for Classifier {
     }
 
     fn answer(&self, rows: &Rows<'_>) -> Result<Answered, PredictError> {
-        let (logits, time) = match &self.body {
+        let trace = Trace::default();
+        let asked = match self.attached.is_empty() {
+            true => Pass::eval(),
+            false => Pass::eval().with_pre_logits(&trace),
+        };
+        let (logits, clock, before) = match &self.body {
             Body::Whole(model, seen) => {
                 rows.pixels()?;
                 let clock = Instant::now();
-                (host(model.forward(input(rows, seen)?, &Pass::eval())), clock.elapsed())
+                (host(model.forward(input(rows, seen)?, &asked)), clock, Duration::ZERO)
             }
             Body::Tail(trunk, tail) => {
                 let (features, before) = trunk.features(rows)?;
                 let clock = Instant::now();
-                (host(tail.forward(features, &Pass::eval()).logits()), before + clock.elapsed())
+                (host(tail.forward(features, &asked).logits()), clock, before)
             }
         };
         let answers = Answers::Logits { classes: self.classes.len(), values: logits };
-        Ok(Answered { answers, time, deterministic_time: None })
+        let beside = match (&answers, last_inputs(trace).first()) {
+            (Answers::Logits { values, .. }, Some(features)) => {
+                let probabilities = answers.probabilities().concat();
+                self.attached.columns(&[Told { logits: values, probabilities: &probabilities, features }])
+            }
+            _ => Columns::default(),
+        };
+        Ok(Answered { answers, time: before + clock.elapsed(), deterministic_time: None, beside })
     }
 }

@@ -12,7 +12,8 @@ use robustify_zoo::weights::{self, Checkpoint, Entry, State};
 use robustify_zoo::{Model, ModelConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{Adaptation, LabelSet, Made, PredictError, Prompts, RobustModel, TrainedOn};
+use crate::model::TUNED;
+use crate::{Adaptation, Attached, LabelSet, Made, Pair, PairSettings, PredictError, Prompts, RobustModel, TrainedOn};
 
 /// The key of the description in the metadata.
 const KEY: &str = "robustify";
@@ -39,6 +40,9 @@ struct Description {
     /// Whether the network's own weights answer for the clean head, of which there are no tensors then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     preserve_original: bool,
+    /// Present for a pair of models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pair: Option<PairSettings>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trained_on: Option<TrainedOn>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,6 +61,52 @@ struct Texts {
 
 /// The tensor of a label set.
 const TEXTS: &str = "texts.weight";
+
+impl Description {
+    /// Why it cannot be one of a model that this program reads.
+    fn check(&self) -> Result<(), String> {
+        if self.format != FORMAT {
+            return Err(format!("format {}, this program reads format {FORMAT}", self.format));
+        }
+        let (network, names) = (self.network.classes(), self.classes.len());
+        if network != names {
+            return Err(format!("a network of {network} classes, and names of {names}"));
+        }
+        if let Some(mc) = self.mc.filter(|mc| mc.passes == 0 || !(0.0..1.0).contains(&mc.dropout)) {
+            return Err(format!("{} passes with a dropout of {}", mc.passes, mc.dropout));
+        }
+        match self.pair.filter(|pair| !pair.is_sound()) {
+            Some(pair) => Err(format!("a pair of models with settings that have no meaning: {pair:?}")),
+            None => Ok(()),
+        }
+    }
+
+    /// What comes behind, or stands beside, the network `model`, from the tensors that are not its own.
+    fn made(
+        &self,
+        model: &Model,
+        own: State,
+        device: &Device,
+        broken: &dyn Fn(String) -> PredictError,
+    ) -> Result<Made, PredictError> {
+        let misfit = |faults: Vec<String>| broken(faults.join("; "));
+        Ok(match (self.mc, self.cut, self.pair) {
+            (None, _, None) => self.adapts.map_or(Made::Classifier, Made::Adapting),
+            (None, _, Some(settings)) => {
+                let plain = |name: &str| name.strip_prefix(TUNED).unwrap_or(name).to_owned();
+                let own = own.into_iter().map(|(name, entry)| (plain(&name), entry)).collect();
+                let tuned = weights::with_state(Model::blank(&self.network, device)?, own).map_err(misfit)?;
+                Made::Pair(Pair { tuned, settings })
+            }
+            (Some(mc), Some(cut), _) => {
+                let blank = ThreeHeads::new(model, cut)?;
+                let blank = if self.preserve_original { blank.preserving(model, cut)? } else { blank };
+                Made::ThreeHeads(weights::with_state(blank, own).map_err(misfit)?, mc)
+            }
+            (Some(_), None, _) => return Err(broken("three heads without the place of their cut".into())),
+        })
+    }
+}
 
 /// What stands at the end of a description, before its own checksum.
 const SEALED: &str = r#","described":""#;
@@ -82,10 +132,12 @@ fn owned((name, entry): (&String, &Entry)) -> (String, Entry) {
 impl RobustModel {
     /// The bytes of its file: equal models give equal bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let (mc, adapts, preserve_original) = match &self.made {
-            Made::Classifier => (None, None, false),
-            Made::Adapting(adaptation) => (None, Some(*adaptation), false),
-            Made::ThreeHeads(heads, mc) => (Some(*mc), None, heads.is_preserving()),
+        let (mut mc, mut adapts, mut pair, mut preserve_original) = (None, None, None, false);
+        match &self.made {
+            Made::Classifier => {}
+            Made::Adapting(adaptation) => adapts = Some(*adaptation),
+            Made::Pair(both) => pair = Some(both.settings),
+            Made::ThreeHeads(heads, sampled) => (mc, preserve_original) = (Some(*sampled), heads.is_preserving()),
         };
         let mut state = self.state();
         let texts = self.label_set.as_ref().map(|set| {
@@ -103,6 +155,7 @@ impl RobustModel {
             mc,
             adapts,
             preserve_original,
+            pair,
             trained_on: self.trained_on.clone(),
             texts,
             sha256: digest::of_bytes(&weights::to_bytes(&state)),
@@ -146,50 +199,40 @@ impl RobustModel {
         if !is_sound(text) {
             return Err(broken("the checksum of its description is not that of its text; train it again".into()));
         }
-        let said: Description = serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
-        if said.format != FORMAT {
-            return Err(broken(format!("format {}, this program reads format {FORMAT}", said.format)));
-        }
-        if said.network.classes() != said.classes.len() {
-            let (network, names) = (said.network.classes(), said.classes.len());
-            return Err(broken(format!("a network of {network} classes, and names of {names}")));
-        }
+        let mut said: Description = serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
+        said.check().map_err(broken)?;
         let names: Vec<String> = checkpoint.names().map(str::to_owned).collect();
-        let (mut body, mut tuned) = (State::new(), State::new());
+        let (mut body, mut tuned, mut attached) = (State::new(), State::new(), State::new());
         for name in names {
             let entry = weights::read_weights(&checkpoint, &name)?;
-            let part = if HEADS.iter().any(|prefix| name.starts_with(prefix)) { &mut tuned } else { &mut body };
+            let part = match HEADS.iter().chain([&TUNED]).any(|prefix| name.starts_with(prefix)) {
+                true => &mut tuned,
+                false if Attached::owns(&name) => &mut attached,
+                false => &mut body,
+            };
             part.insert(name, entry);
         }
-        if said.sha256 != digest::of_bytes(&weights::to_bytes(&body.iter().chain(&tuned).map(owned).collect())) {
+        if said.sha256
+            != digest::of_bytes(&weights::to_bytes(&body.iter().chain(&tuned).chain(&attached).map(owned).collect()))
+        {
             return Err(broken("its checksum is not that of its tensors; train it again".into()));
         }
-        if let Some(mc) = said.mc.filter(|mc| mc.passes == 0 || !(0.0..1.0).contains(&mc.dropout)) {
-            return Err(broken(format!("{} passes with a dropout of {}", mc.passes, mc.dropout)));
-        }
-        if said.mc.is_none() && !tuned.is_empty() {
+        if said.mc.is_none() && said.pair.is_none() && !tuned.is_empty() {
             return Err(broken("tensors of three heads, but nothing that says how they are sampled".into()));
         }
         let rows = body.remove(TEXTS);
-        let label_set = match (said.texts, rows) {
+        let label_set = match (said.texts.take(), rows) {
             (None, None) => None,
             (Some(Texts { names, logit_scale, prompts }), Some(rows)) if rows.shape.first() == Some(&names.len()) => {
                 Some(LabelSet { names, texts: TextMatrix { rows, logit_scale }, prompts })
             }
             _ => return Err(broken("its texts are not those that it names".into())),
         };
+        let heads = if said.mc.is_some() { 3 } else { 1 };
+        let attached = Attached::from_state(attached, heads, said.classes.len()).map_err(broken)?;
         let misfit = |faults: Vec<String>| broken(faults.join("; "));
         let model = weights::with_state(Model::blank(&said.network, device)?, body).map_err(misfit)?;
-        let made = match (said.mc, said.cut) {
-            (None, _) => said.adapts.map_or(Made::Classifier, Made::Adapting),
-            (Some(mc), Some(cut)) => {
-                let blank = ThreeHeads::new(&model, cut)?;
-                let blank = if said.preserve_original { blank.preserving(&model, cut)? } else { blank };
-                let heads = weights::with_state(blank, tuned).map_err(misfit)?;
-                Made::ThreeHeads(heads, mc)
-            }
-            (Some(_), None) => return Err(broken("three heads without the place of their cut".into())),
-        };
+        let made = said.made(&model, tuned, device, &broken)?;
         Ok(Self {
             method: said.method,
             network: said.network,
@@ -199,6 +242,7 @@ impl RobustModel {
             classes: said.classes,
             cut: said.cut,
             made,
+            attached,
             trained_on: said.trained_on,
             label_set,
         })

@@ -6,7 +6,7 @@
 //! frozen backbone that several methods tune on) share one computation of it.
 //!
 //! ```
-//! use robustify_predict::{Answers, Made, RobustModel, Rows};
+//! use robustify_predict::{Answers, Attached, Made, RobustModel, Rows};
 //! use robustify_zoo::Model;
 //!
 //! let network = serde_json::from_str(
@@ -22,6 +22,7 @@
 //!     classes: vec!["cat".into(), "dog".into()],
 //!     cut: None,
 //!     made: Made::Classifier,
+//!     attached: Attached::default(),
 //!     trained_on: None,
 //!     label_set: None,
 //! };
@@ -35,17 +36,21 @@
 
 mod adapting;
 mod answers;
+mod attached;
 mod classifier;
 mod error;
 mod file;
 mod model;
+mod pair;
 mod rows;
 mod three_heads;
 
 pub use adapting::{Adaptation, AdaptationStep, SharpnessAware};
 pub use answers::{Answered, Answers, HeadAnswer};
+pub use attached::{Attached, Column, Columns};
 pub use error::PredictError;
 pub use model::{LabelSet, Made, Prompts, RobustModel, TrainedOn};
+pub use pair::{Pair, PairSettings, Together};
 pub use rows::Rows;
 
 /// What can be asked about images.
@@ -64,6 +69,24 @@ pub trait Predictor: Send + Sync {
     /// thread, and begins anew with every call.
     fn adapts(&self) -> bool {
         false
+    }
+
+    /// Predictors whose answers about all images of a cell it has to know before it answers for any of them; none of most. The answer
+    /// for an image then depends on the others of its cell.
+    fn reads(&self) -> &[Box<dyn Predictor>] {
+        &[]
+    }
+
+    /// This predictor for one cell, once [`Self::reads`] were asked about all its images; none for one that reads nobody.
+    ///
+    /// # Arguments
+    /// - ids: of all images of the cell, as [`Rows`] have them
+    /// - told: the answers of each of those predictors, in the order of the images
+    ///
+    /// # Errors
+    /// Answers that do not go together.
+    fn for_cell(&self, _ids: &[u64], _told: &[Answers]) -> Result<Option<Box<dyn Predictor>>, PredictError> {
+        Ok(None)
     }
 
     /// What it says about some images.

@@ -10,8 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapting::{Adaptation, Adapting};
 use crate::classifier::{Body, Classifier, Trunk};
+use crate::pair::{Fused, Interpolating, Pair, PairSettings, Together};
 use crate::three_heads::ThreeHeaded;
-use crate::{PredictError, Predictor};
+use crate::{Attached, PredictError, Predictor};
+
+/// What the names of a pair's tuned network begin with.
+pub(crate) const TUNED: &str = "tuned.";
 
 /// Everything that answers for an image: what [`RobustModel::write`] puts into one file.
 #[derive(Clone, Debug)]
@@ -32,6 +36,8 @@ pub struct RobustModel {
     pub cut: Option<SplitConfig>,
     /// What comes behind the cut.
     pub made: Made,
+    /// What was fitted to it afterwards, and is asked with it.
+    pub attached: Attached,
     /// The images that it was made with, if somebody wrote it down.
     pub trained_on: Option<TrainedOn>,
     /// The texts that it can be asked about, if its classes are texts.
@@ -101,16 +107,24 @@ pub enum Made {
     /// Three heads on the network's backbone; needs a cut. Where they preserve the original, it is the network's that answers for
     /// the clean head.
     ThreeHeads(ThreeHeads, McConfig),
+    /// The network beside a tuned one, see [`Pair`].
+    Pair(Pair),
 }
 
 impl RobustModel {
-    /// All tensors: the network's under timm's names, and those of three heads under `shared.`, `clean.`, `combined.` and
-    /// `robust.`.
+    /// All tensors: the network's under timm's names, those of three heads under `shared.`, `clean.`, `combined.` and `robust.`,
+    /// a pair's tuned network under `tuned.`, and those of attached parts under `laplace.` and `neighbours.`.
     pub fn state(&self) -> State {
         let mut state = weights::state(&self.model);
-        if let Made::ThreeHeads(heads, _) = &self.made {
-            state.extend(weights::state(heads));
+        match &self.made {
+            Made::Classifier | Made::Adapting(_) => {}
+            Made::ThreeHeads(heads, _) => state.extend(weights::state(heads)),
+            Made::Pair(pair) => {
+                let tuned = weights::state(&pair.tuned).into_iter();
+                state.extend(tuned.map(|(name, entry)| (format!("{TUNED}{name}"), entry)));
+            }
         }
+        state.extend(self.attached.state());
         state
     }
 
@@ -127,6 +141,9 @@ impl RobustModel {
         let made = match self.made {
             made @ (Made::Classifier | Made::Adapting(_)) => made,
             Made::ThreeHeads(heads, mc) => Made::ThreeHeads(heads.with_texts(&texts, device)?, mc),
+            Made::Pair(Pair { tuned, settings }) => {
+                Made::Pair(Pair { tuned: tuned.with_texts(Some(&texts), device)?, settings })
+            }
         };
         let network = self.network.with_classes(classes.len());
         Ok(Self {
@@ -145,12 +162,13 @@ impl RobustModel {
 
     fn identity_of(&self, state: &State) -> String {
         let mc = match &self.made {
-            Made::Classifier | Made::Adapting(_) => None,
+            Made::Classifier | Made::Adapting(_) | Made::Pair(_) => None,
             Made::ThreeHeads(_, mc) => Some(mc),
         };
         let model = (tensors(state), &self.network, self.seen.to_string(), self.cut, mc);
         match &self.made {
             Made::Adapting(adaptation) => digest_of(&(model, adaptation)),
+            Made::Pair(pair) => digest_of(&(model, pair.settings)),
             Made::Classifier | Made::ThreeHeads(..) => digest_of(&model),
         }
     }
@@ -160,27 +178,62 @@ impl RobustModel {
     /// # Errors
     /// A cut that the network does not have.
     pub fn predictor(&self) -> Result<Box<dyn Predictor>, PredictError> {
-        let (identity, classes) = (self.identity(), self.classes.clone());
+        let (identity, classes, attached) = (self.identity(), self.classes.clone(), self.attached.clone());
         Ok(match (&self.made, self.cut) {
             (Made::Classifier, None) => {
                 let body = Body::Whole(self.model.clone(), self.seen.clone());
-                Box::new(Classifier { identity, classes, body })
+                Box::new(Classifier { identity, classes, body, attached })
             }
             (Made::Classifier, Some(split)) => {
                 let trunk = self.trunk(split)?;
                 let tail = self.model.segment(trunk.cut, self.model.last_cut());
-                Box::new(Classifier { identity, classes, body: Body::Tail(trunk, tail) })
+                Box::new(Classifier { identity, classes, body: Body::Tail(trunk, tail), attached })
             }
             (Made::Adapting(adaptation), _) => {
                 let seen = self.seen.clone();
                 Box::new(Adapting::new(identity, classes, &self.model, seen, *adaptation)?)
             }
+            (Made::Pair(pair), _) => self.together(pair, identity)?,
             (Made::ThreeHeads(heads, mc), split) => {
                 let split = split.ok_or_else(|| {
                     ZooError::Config(format!("{}: three heads without the place of their cut", self.method))
                 })?;
                 let trunk = self.trunk(split)?;
-                Box::new(ThreeHeaded { identity, classes, trunk, heads: heads.clone(), mc: *mc })
+                Box::new(ThreeHeaded { identity, classes, trunk, heads: heads.clone(), mc: *mc, attached })
+            }
+        })
+    }
+
+    /// Two models as one to ask.
+    fn together(&self, pair: &Pair, identity: String) -> Result<Box<dyn Predictor>, PredictError> {
+        let alone = |model: &Model, cut| Self {
+            model: model.clone(),
+            cut,
+            made: Made::Classifier,
+            attached: Attached::default(),
+            ..self.clone()
+        };
+        let PairSettings { tuned_cut, temperatures, by } = pair.settings;
+        let (classes, seen) = (self.classes.clone(), self.seen.clone());
+        let original = alone(&self.model, self.cut).predictor()?;
+        Ok(match by {
+            Together::Vrf => {
+                let lacks = || ZooError::Config(format!("{}: no neighbours to be near to", self.method));
+                let neighbours = self.attached.neighbours.clone().ok_or_else(lacks)?;
+                Box::new(Fused {
+                    identity,
+                    classes,
+                    original,
+                    tuned: pair.tuned.clone(),
+                    seen,
+                    neighbours,
+                    temperatures,
+                })
+            }
+            Together::Dawin { clusters } => {
+                let members = vec![original, alone(&pair.tuned, tuned_cut).predictor()?];
+                let models = [self.model.clone(), pair.tuned.clone()];
+                Box::new(Interpolating { identity, classes, members, models, seen, temperatures, clusters })
             }
         })
     }

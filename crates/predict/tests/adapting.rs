@@ -4,7 +4,9 @@ use std::cell::RefCell;
 
 use burn::tensor::Device;
 use image::RgbImage;
-use robustify_predict::{Adaptation, AdaptationStep, Answered, Answers, Made, RobustModel, Rows, SharpnessAware};
+use robustify_predict::{
+    Adaptation, AdaptationStep, Answered, Answers, Attached, Made, RobustModel, Rows, SharpnessAware,
+};
 use robustify_rng::Key;
 use robustify_zoo::{Model, ModelConfig, weights};
 
@@ -44,6 +46,7 @@ fn model(network: &str, made: Made) -> RobustModel {
         classes: ["a", "b", "c"].map(str::to_owned).to_vec(),
         cut: None,
         made,
+        attached: Attached::default(),
         trained_on: None,
         label_set: None,
     }

@@ -4,8 +4,11 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use image::RgbImage;
-use robustify_predict::{Answers, LabelSet, Made, Prompts, RobustModel, Rows, TrainedOn};
-use robustify_select::{Head, McConfig, OneHead, SplitConfig, ThreeHeads};
+use robustify_predict::{
+    Answered, Answers, Attached, Columns, LabelSet, Made, Pair, PairSettings, Prompts, RobustModel, Rows, Together,
+    TrainedOn,
+};
+use robustify_select::{Head, Laplace, McConfig, Neighbours, OneHead, SplitConfig, ThreeHeads, neighbours};
 use robustify_zoo::clip::TextMatrix;
 use robustify_zoo::weights::{self, Entry};
 use robustify_zoo::{Model, ModelConfig};
@@ -33,6 +36,7 @@ fn model(seed: u64, made: impl Fn(&Model) -> Made) -> RobustModel {
         classes: ["a", "b", "c"].map(str::to_owned).to_vec(),
         cut: Some(SPLIT),
         made: made(&model),
+        attached: Attached::default(),
         model,
         trained_on: Some(TrainedOn { images: 3, fingerprint: "f0".into() }),
         label_set: None,
@@ -53,6 +57,38 @@ fn preserving() -> RobustModel {
     })
 }
 
+/// Posteriors and neighbours of features of eight channels.
+fn attached() -> Attached {
+    let laplace = |head: usize| Laplace {
+        classes: 3,
+        width: 8,
+        precision: 2.0,
+        weights: vec![0.25; 24],
+        biases: vec![0.5, 0.25, 0.125],
+        rotation: (head == 1).then(|| (0..64).map(|at| f32::from(u8::from(at % 9 == 0))).collect()),
+    };
+    Attached { laplace: Some((0..3).map(laplace).collect()), ..attached_to_one() }
+}
+
+fn attached_to_one() -> Attached {
+    Attached { laplace: None, neighbours: Neighbours::new(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], 8, 100) }
+}
+
+fn pair(by: Together) -> impl Fn(&Model) -> Made {
+    move |_| {
+        let tuned = Model::new(&network(), 2, &flex()).unwrap();
+        Made::Pair(Pair { tuned, settings: PairSettings { tuned_cut: None, temperatures: [1.5, 0.75], by } })
+    }
+}
+
+fn answered(model: &RobustModel) -> Answered {
+    let device = flex();
+    let pixels: Vec<RgbImage> =
+        (0..4_u32).map(|n| RgbImage::from_fn(16, 16, |x, y| image::Rgb([(x * y + n * 9) as u8; 3]))).collect();
+    let rows = Rows::new(vec![3, 1, 4, 2], &device, || Ok(pixels.clone()));
+    model.predictor().unwrap().answer(&rows).unwrap()
+}
+
 fn answers(model: &RobustModel) -> Answers {
     let device = flex();
     let pixels: Vec<RgbImage> =
@@ -64,9 +100,19 @@ fn answers(model: &RobustModel) -> Answers {
 #[test]
 fn what_is_read_answers_as_what_was_written() {
     let folder = tempfile::tempdir().unwrap();
-    let cases =
-        [("heads", model(1, three_heads)), ("preserving", preserving()), ("one", model(1, |_| Made::Classifier))];
-    for (name, written) in cases {
+    let attached = RobustModel { attached: attached(), ..model(1, three_heads) };
+    let written = [
+        ("heads", model(1, three_heads)),
+        ("preserving", preserving()),
+        ("one", model(1, |_| Made::Classifier)),
+        ("attached", attached),
+        (
+            "vrf",
+            RobustModel { attached: Attached { laplace: None, ..attached_to_one() }, ..model(1, pair(Together::Vrf)) },
+        ),
+        ("dawin", model(1, pair(Together::Dawin { clusters: 2 }))),
+    ];
+    for (name, written) in written {
         let path = folder.path().join(name);
         written.write(&path).unwrap();
         let read = RobustModel::read(&path, &flex()).unwrap();
@@ -91,6 +137,37 @@ fn a_preserved_original_answers_for_the_clean_head_to_the_bit() {
     }
     assert!(preserving.state().keys().all(|name| !name.starts_with("clean.")), "a head that nobody asks is kept");
     assert_ne!(preserving.identity(), original.identity());
+}
+
+#[test]
+fn attached_parts_speak_beside_answers_that_stay() {
+    let (plain, with) = (model(1, three_heads), RobustModel { attached: attached(), ..model(1, three_heads) });
+    assert_ne!(plain.identity(), with.identity());
+    let (plain, with) = (answered(&plain), answered(&with));
+    assert_eq!(plain.answers, with.answers);
+    assert_eq!(plain.beside, Columns::default());
+    let row = |name: &str| with.beside.row(name, 3).unwrap();
+    let (told, spread) = (row(Columns::PROBIT), row(Columns::SPREAD));
+    assert_eq!((told.len(), spread.len(), row(Columns::DISTANCE).len()), (9, 3, 1));
+    assert!(spread.iter().all(|spread| *spread > 0.0));
+    for head in told.chunks_exact(3) {
+        assert!((head.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{head:?}");
+    }
+}
+
+#[test]
+fn a_pair_by_distance_answers_between_both_of_its_models() {
+    let pair = RobustModel { attached: attached_to_one(), ..model(1, pair(Together::Vrf)) };
+    let told = answered(&pair);
+    let own = |seed: u64| answered(&model(seed, |_| Made::Classifier)).answers.probabilities();
+    let mixed = told.answers.probabilities();
+    for (image, (original, tuned)) in own(1).iter().zip(&own(2)).enumerate() {
+        let distance = f64::from(told.beside.row(Columns::DISTANCE, image).unwrap()[0]);
+        let expected = neighbours::mix(original, tuned, distance, [1.5, 0.75]).unwrap();
+        for (got, expected) in mixed[image].iter().zip(&expected) {
+            assert!((got - expected).abs() < 1e-5, "{:?} is not {expected:?}", mixed[image]);
+        }
+    }
 }
 
 #[test]

@@ -129,18 +129,17 @@ impl ThreeHeads {
         self.original.is_some()
     }
 
-    /// Logits of the three heads without dropout, in the order of [`Head::ALL`]. Where the original answers for the clean head, they
+    /// Logits of the three heads in one pass, without dropout unless `pass` has masks, in the order of [`Head::ALL`]. Where the original answers for the clean head, they
     /// are those that it gives by itself, to the bit.
     ///
     /// # Shapes
     /// - features: at the backbone's end
     /// - output: `[rows, classes]` each
-    pub fn deterministic(&self, features: Features) -> [Tensor<2>; 3] {
-        let pass = Pass::eval();
-        let Some(original) = &self.original else { return self.forward(features, 1, &pass) };
-        let clean = original.whole.forward(features.clone(), &pass).logits();
-        let (state, _) = through(&self.shared, self.dropout_from, features, 1, &pass);
-        let [combined, robust] = [&self.combined, &self.robust].map(|head| head.forward(state.clone(), &pass).logits());
+    pub fn deterministic(&self, features: Features, pass: &Pass<'_>) -> [Tensor<2>; 3] {
+        let Some(original) = &self.original else { return self.forward(features, 1, pass) };
+        let clean = original.whole.forward(features.clone(), pass).logits();
+        let (state, _) = through(&self.shared, self.dropout_from, features, 1, pass);
+        let [combined, robust] = [&self.combined, &self.robust].map(|head| head.forward(state.clone(), pass).logits());
         [clean, combined, robust]
     }
 

@@ -20,16 +20,23 @@
 
 mod beta;
 pub mod dawin;
+mod gate;
 mod heads;
+pub mod laplace;
 mod masks;
 pub mod mc;
 mod mixtures;
+pub mod neighbours;
 mod rules;
+mod symmetric;
 
 pub use beta::BetaMixture;
 pub use dawin::Dawin;
+pub use gate::Gate;
 pub use heads::{DropoutFrom, Head, OneHead, SplitConfig, ThreeHeads};
+pub use laplace::{Curvature, Laplace, Structure};
 pub use masks::KeyedMasks;
 pub use mc::{McConfig, SampleStatistics, Uncertainty, argmax};
 pub use mixtures::{Mixture, MixtureError, fit_temperature};
+pub use neighbours::Neighbours;
 pub use rules::{Calibration, KlDirection, NamedRule, Route, Rule, SelectConfig};

@@ -40,12 +40,20 @@ pub enum Uncertainty {
     PredictiveEntropy,
     /// Entropy of the mean less the mean of the entropies, in nats (BALD).
     MutualInformation,
+    /// What `mean_std` is expected to be under the posterior of the last layer (`select.laplace`): it takes no passes.
+    Laplace,
 }
 
 impl Uncertainty {
     /// In the order in which [`SampleStatistics`] stores them.
-    pub const ALL: [Self; 5] =
-        [Self::MeanStd, Self::PredictedClassStd, Self::L2Std, Self::PredictiveEntropy, Self::MutualInformation];
+    pub const ALL: [Self; 6] = [
+        Self::MeanStd,
+        Self::PredictedClassStd,
+        Self::L2Std,
+        Self::PredictiveEntropy,
+        Self::MutualInformation,
+        Self::Laplace,
+    ];
 }
 
 /// What T passes of three heads said about one image. Every selection rule is a function of it.
@@ -53,8 +61,8 @@ impl Uncertainty {
 pub struct SampleStatistics {
     /// Mean probabilities of each head, in the order of [`Head::ALL`]; each sums to one.
     pub probabilities: [Vec<f32>; 3],
-    /// Uncertainties of each head, in the order of [`Uncertainty::ALL`].
-    pub uncertainty: [[f32; 5]; 3],
+    /// Uncertainties of each head, in the order of [`Uncertainty::ALL`]; the last is 0 until [`SampleStatistics::with_laplace`].
+    pub uncertainty: [[f32; 6]; 3],
 }
 
 impl SampleStatistics {
@@ -73,6 +81,15 @@ impl SampleStatistics {
         Self { probabilities, uncertainty: self.uncertainty }
     }
 
+    /// The same with the uncertainty under the posterior of each head's last layer.
+    #[must_use]
+    pub fn with_laplace(mut self, uncertainty: [f32; 3]) -> Self {
+        for (all, own) in self.uncertainty.iter_mut().zip(uncertainty) {
+            all[Uncertainty::Laplace as usize] = own;
+        }
+        self
+    }
+
     /// The most probable class of a head; the first of equals.
     pub fn prediction(&self, head: Head) -> usize {
         argmax(&self.probabilities[head.index()])
@@ -84,8 +101,8 @@ pub fn argmax<T: PartialOrd>(values: &[T]) -> usize {
     (1..values.len()).fold(0, |best, index| if values[index] > values[best] { index } else { best })
 }
 
-/// Mean probabilities and the five uncertainties of one head; standard deviations are those of the population.
-fn summarise(passes: &[f32], classes: usize) -> (Vec<f32>, [f32; 5]) {
+/// Mean probabilities and the uncertainties of one head, those of its passes; standard deviations are those of the population.
+fn summarise(passes: &[f32], classes: usize) -> (Vec<f32>, [f32; 6]) {
     let count = (passes.len() / classes) as f64;
     let mut mean = vec![0.0_f64; classes];
     let mut entropies = 0.0;
@@ -107,6 +124,7 @@ fn summarise(passes: &[f32], classes: usize) -> (Vec<f32>, [f32; 5]) {
         variance.iter().sum::<f64>().sqrt(),
         predictive,
         (predictive - entropies).max(0.0),
+        0.0,
     ];
     (mean.into_iter().map(|p| p as f32).collect(), uncertainty.map(|u| u as f32))
 }

@@ -296,7 +296,7 @@ mod tests {
 
     fn sample(clean: [f32; 2], combined: [f32; 2], robust: [f32; 2], u: [f32; 2]) -> SampleStatistics {
         let probabilities = [clean, combined, robust].map(|p| p.to_vec());
-        SampleStatistics { probabilities, uncertainty: [[u[0]; 5], [0.0; 5], [u[1]; 5]] }
+        SampleStatistics { probabilities, uncertainty: [[u[0]; 6], [0.0; 6], [u[1]; 6]] }
     }
 
     #[test]

@@ -91,7 +91,7 @@ fn without_dropout_every_pass_says_the_same() {
         let (heads, features) = prepared(&model, split);
         for statistics in mc::statistics(&heads, features, &SAMPLES, &config, &flex()) {
             for head in Head::ALL {
-                let [mean_std, predicted, l2, entropy, information] = statistics.uncertainty[head.index()];
+                let [mean_std, predicted, l2, entropy, information, _] = statistics.uncertainty[head.index()];
                 let largest = [mean_std, predicted, l2, information].into_iter().fold(0.0, f32::max);
                 assert!(largest < 1e-5 && entropy > 0.0, "{name}: {head:?} {statistics:?}");
             }
@@ -171,7 +171,7 @@ fn one_pass_has_no_spread() {
     let config = McConfig { passes: 1, dropout: 0.3, seed: 1, common_masks: false };
     for statistics in mc::statistics(&heads, features, &SAMPLES, &config, &flex()) {
         for head in Head::ALL {
-            let [mean_std, predicted, l2, _, information] = statistics.uncertainty[head.index()];
+            let [mean_std, predicted, l2, _, information, _] = statistics.uncertainty[head.index()];
             assert_eq!([mean_std, predicted, l2, information], [0.0; 4]);
             assert!((statistics.probabilities[head.index()].iter().sum::<f32>() - 1.0).abs() < 1e-5);
         }

@@ -70,6 +70,8 @@ pub struct Pass<'a> {
     masks: Option<&'a dyn Masks>,
     statistics: Option<&'a BatchStatistics>,
     trace: Option<&'a Trace>,
+    /// Whether the trace takes the classifier's input alone.
+    is_last_alone: bool,
     scope: &'a str,
 }
 
@@ -95,7 +97,13 @@ impl<'a> Pass<'a> {
     /// the last block that no classifier reads.
     #[must_use]
     pub fn with_trace(self, trace: &'a Trace) -> Self {
-        Self { trace: Some(trace), ..self }
+        Self { trace: Some(trace), is_last_alone: false, ..self }
+    }
+
+    /// The same pass with the classifier's input, `pre_logits`, kept in `trace`, and nothing else; nothing more is computed for it.
+    #[must_use]
+    pub fn with_pre_logits(self, trace: &'a Trace) -> Self {
+        Self { trace: Some(trace), is_last_alone: true, ..self }
     }
 
     /// The same pass with `scope` before the name of every dropout site, so that two copies of a layer draw different masks.
@@ -108,15 +116,19 @@ impl<'a> Pass<'a> {
         self.statistics
     }
 
-    /// Whether intermediates are asked for.
+    /// Whether all intermediates are asked for.
     pub(crate) fn is_traced(&self) -> bool {
-        self.trace.is_some()
+        self.trace.is_some() && !self.is_last_alone
     }
 
     /// Keeps an intermediate, when they are asked for.
     pub(crate) fn saw(&self, name: impl FnOnce() -> String, features: impl FnOnce() -> Features) {
         if let Some(Trace(steps)) = self.trace {
-            let step = (name(), features());
+            let name = name();
+            if self.is_last_alone && name != "pre_logits" {
+                return;
+            }
+            let step = (name, features());
             steps.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(step);
         }
     }

@@ -119,10 +119,8 @@ pub fn paired_bootstrap(
     second: &[Vec<Scored<'_>>],
     settings: &Bootstrap,
 ) -> Result<Comparison, StatisticsError> {
+    settled(settings)?;
     let Bootstrap { resamples, level, seed } = *settings;
-    if resamples == 0 || !(level > 0.0 && level < 1.0) {
-        return Err(StatisticsError::Settings { resamples, level });
-    }
     let effects = Effects::of(first, second)?;
     let (seeds, images) = (effects.seeds, effects.images);
     let replicates = (0..resamples).map(|index| {
@@ -164,6 +162,12 @@ pub fn paired_on(
     Ok(Resampled { comparison: effects.compared(replicates.clone(), level), replicates })
 }
 
+/// An error for settings without a meaning.
+pub(super) fn settled(&Bootstrap { resamples, level, .. }: &Bootstrap) -> Result<(), StatisticsError> {
+    let has_meaning = resamples > 0 && level > 0.0 && level < 1.0;
+    has_meaning.then_some(()).ok_or(StatisticsError::Settings { resamples, level })
+}
+
 /// What each image adds to the difference between two predictors.
 struct Effects {
     images: usize,
@@ -174,11 +178,8 @@ struct Effects {
 
 impl Effects {
     fn of(first: &[Vec<Scored<'_>>], second: &[Vec<Scored<'_>>]) -> Result<Self, StatisticsError> {
-        if first.len() != second.len() {
-            return Err(StatisticsError::Seeds { first: first.len(), second: second.len() });
-        }
+        check(first, second)?;
         let runs: Vec<_> = first.iter().zip(second).collect();
-        check(&runs)?;
         let mut ids: Vec<u64> = first.iter().flatten().flat_map(|cell| cell.right.iter().map(|(id, _)| *id)).collect();
         // In the order of the identities, so that a draw means the same image whatever the order in the cells.
         ids.sort_unstable();
@@ -220,18 +221,21 @@ impl Effects {
 }
 
 /// Whether both predictors of every seed have the same cells with the same images.
-fn check(runs: &[(&Vec<Scored<'_>>, &Vec<Scored<'_>>)]) -> Result<(), StatisticsError> {
-    if runs.is_empty() {
+pub(super) fn check(first: &[Vec<Scored<'_>>], second: &[Vec<Scored<'_>>]) -> Result<(), StatisticsError> {
+    if first.len() != second.len() {
+        return Err(StatisticsError::Seeds { first: first.len(), second: second.len() });
+    }
+    if first.is_empty() {
         return Err(StatisticsError::Nothing(0));
     }
-    for (seed, (first, second)) in runs.iter().enumerate() {
+    for (seed, (first, second)) in first.iter().zip(second).enumerate() {
         if first.len() != second.len() {
             return Err(StatisticsError::Cells { seed, first: first.len(), second: second.len() });
         }
         if first.is_empty() {
             return Err(StatisticsError::Nothing(seed));
         }
-        for (cell, (one, other)) in first.iter().zip(*second).enumerate() {
+        for (cell, (one, other)) in first.iter().zip(second).enumerate() {
             let ids = |cell: &Scored<'_>| cell.right.iter().map(|(id, _)| *id).collect::<Vec<_>>();
             let problem = if one.corruption != other.corruption {
                 format!("the second predictor has `{}` there", other.corruption)
@@ -249,7 +253,7 @@ fn check(runs: &[(&Vec<Scored<'_>>, &Vec<Scored<'_>>)]) -> Result<(), Statistics
 }
 
 /// The ends of the interval that holds the middle `level` of sorted values.
-fn percentiles(sorted: &[f64], level: f64) -> [f64; 2] {
+pub(super) fn percentiles(sorted: &[f64], level: f64) -> [f64; 2] {
     let at = |p: f64| {
         let place = p * (sorted.len() - 1) as f64;
         let below = place.floor() as usize;
@@ -260,7 +264,7 @@ fn percentiles(sorted: &[f64], level: f64) -> [f64; 2] {
     [at(tail), at(1.0 - tail)]
 }
 
-fn two_sided(replicates: &[f64]) -> f64 {
+pub(super) fn two_sided(replicates: &[f64]) -> f64 {
     let part = |beyond: fn(&f64) -> bool| {
         (1 + replicates.iter().filter(|value| beyond(value)).count()) as f64 / (replicates.len() + 1) as f64
     };

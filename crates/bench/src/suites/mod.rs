@@ -2,10 +2,12 @@
 
 mod corrupted;
 mod drawn;
+mod rendered;
 mod shifted;
 mod transfer;
 
 pub use corrupted::{Corrupted, CorruptedConfig};
+pub use rendered::Rendered;
 pub use shifted::{Change, Shifted};
 pub use transfer::Turned;
 

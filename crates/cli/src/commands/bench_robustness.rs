@@ -17,5 +17,7 @@ pub fn run(options: &BenchRobustness, console: &Console) -> anyhow::Result<()> {
         out: options.out.clone().unwrap_or_else(|| options.run.join(run::BENCHMARK)),
         settings: settings::given(&options.overrides)?,
     };
-    console::result(&benchmark(&job, &machine, console)?.text_in(console::width()))
+    let report = benchmark(&job, &machine, console)?;
+    console::result(&report.text_in(console::width()))?;
+    if options.arena { console::result(&report.arena_in(console::width())) } else { Ok(()) }
 }

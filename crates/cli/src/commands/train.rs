@@ -40,7 +40,9 @@ pub fn run(options: &Train, console: &Console) -> anyhow::Result<()> {
         fresh: options.fresh,
         overwrite: options.overwrite,
     };
-    console::result(&train::train(job, &machine, console)?.text_in(console::width()))
+    let report = train::train(job, &machine, console)?;
+    console::result(&report.text_in(console::width()))?;
+    if options.arena { console::result(&report.arena_in(console::width())) } else { Ok(()) }
 }
 
 /// Where the stages are, if nobody said so.

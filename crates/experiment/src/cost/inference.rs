@@ -41,7 +41,7 @@ pub(super) fn table(bench: &Bench<'_>) -> Result<String> {
         ("· shared part".into(), &|| drop(shared.forward(known.clone(), &pass).flatten().into_data())),
         ("· one head".into(), &|| drop(head.forward(state.clone(), &pass).logits().into_data())),
         ("robustify, one pass".into(), &|| {
-            heads.deterministic(features()).into_iter().for_each(|l| drop(l.into_data()))
+            heads.deterministic(features(), &pass).into_iter().for_each(|l| drop(l.into_data()))
         }),
         (format!("robustify, T = {passes}"), &|| {
             drop(mc::statistics(&heads, features(), &samples, &mc, &machine.device));

@@ -8,7 +8,7 @@ use robustify_bench::suites::CorruptedConfig;
 use robustify_data::{CleanView, DataConfig, Preprocess};
 use robustify_distill::optimizer::AdamWConfig;
 use robustify_distill::{Precision, TuningConfig};
-use robustify_select::{SelectConfig, SplitConfig};
+use robustify_select::{SelectConfig, SplitConfig, Structure, Uncertainty};
 use robustify_zoo::{ModelConfig, network, network_schema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -228,8 +228,44 @@ pub struct SelectionConfig {
     /// Whether the heads draw the same masks; otherwise heads that are equal differ by chance, and so does their divergence.
     #[serde(default)]
     pub common_masks: bool,
+    /// The posterior of each head's last layer that is fitted after tuning, on cached views: it says in one pass how uncertain a head
+    /// is (`select.rule.uncertainty=laplace`).
+    #[serde(default)]
+    pub laplace: Posterior,
+    /// Whether three heads keep features of the training views that only the robust head gets right, so that clean and robust head can
+    /// be mixed by the distance to them (VRF).
+    #[serde(default)]
+    pub vrf: bool,
+    /// Whether a gate between clean and robust head is fitted, on validation images and views of them under `views.policy`.
+    #[serde(default)]
+    pub gate: bool,
     /// The rule and its settings.
     pub rule: SelectConfig,
+}
+
+/// What is kept of the posterior of a last layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Posterior {
+    /// None is fitted.
+    Off,
+    /// A variance for each weight.
+    #[default]
+    Diagonal,
+    /// A Kronecker product of features and classes, in which correlated features count once. The time to fit it grows with the cube
+    /// of the features' width.
+    Kronecker,
+}
+
+impl Posterior {
+    /// The structure to fit, if there is one.
+    pub fn structure(self) -> Option<Structure> {
+        match self {
+            Self::Off => None,
+            Self::Diagonal => Some(Structure::Diagonal),
+            Self::Kronecker => Some(Structure::Kronecker),
+        }
+    }
 }
 
 /// The configuration of `train`.
@@ -388,6 +424,10 @@ impl Config {
             1..=MOST_PASSES,
             "every pass computes the heads of every image",
         );
+        let reads_posterior = self.select.rule.uncertainty == Uncertainty::Laplace;
+        check(&mut faults, !(reads_posterior && self.select.laplace == Posterior::Off), || {
+            "select.rule.uncertainty is laplace, and select.laplace is off; diagonal and kronecker fit one".into()
+        });
         check(&mut faults, self.checkpoint_seconds > 0, || "checkpoint_seconds is at least 1".into());
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         check(

@@ -1,5 +1,6 @@
 //! What methods work with: data, machine, the pre-trained model, the teacher, cached views, and stages that keep results.
 
+mod attached;
 pub(crate) mod captions;
 pub mod classes;
 pub mod config;
@@ -12,6 +13,7 @@ mod source;
 mod stage;
 mod taught;
 pub mod texts;
+mod told;
 mod views;
 mod work;
 
@@ -25,7 +27,7 @@ use robustify_data::{Images, Preprocess, Splits};
 use robustify_device::Machine;
 use robustify_distill::trainer::Objective;
 use robustify_distill::{CachedPairs, ImageTraining, ViewSpec};
-use robustify_predict::{Made, RobustModel, TrainedOn};
+use robustify_predict::{Attached, Made, RobustModel, TrainedOn};
 use robustify_select::McConfig;
 use robustify_watch::Watch;
 use robustify_zoo::clip::Clip;
@@ -38,10 +40,12 @@ use config::{Config, ImageTrainingConfig};
 pub use loaded::{LoadedTeacher, read_teacher};
 pub use policy::{policy, policy_identity};
 pub use pretrained::{Pretrained, read_original};
+pub(crate) use seal::{read_sealed, write_sealed};
 pub use source::PairSource;
 pub use stage::{Cost, PROGRAM, Stage, Unfinished};
 pub use taught::TrainedTeacher;
 pub use texts::Towers;
+pub use told::clean_validation;
 pub use views::Views;
 pub use work::{STEP, Work};
 
@@ -305,6 +309,7 @@ impl<'a> Lab<'a> {
             classes: self.classes().to_vec(),
             cut: Some(self.config.split),
             made: Made::Classifier,
+            attached: Attached::default(),
             trained_on: Some(self.trained_on()),
             label_set: of.label_set.as_deref().filter(|_| of.network.texts() > 0).cloned(),
         };

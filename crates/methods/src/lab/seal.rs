@@ -20,7 +20,7 @@ pub(super) fn seal(path: &Path, sha256: &str) -> Result<()> {
 }
 
 /// Writes a result with its seal, which is of the bytes in memory: what the disk does to them shows when they are read.
-pub(super) fn write_sealed(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_sealed(path: &Path, bytes: &[u8]) -> Result<()> {
     seal(path, &digest::of_bytes(bytes))?;
     Ok(write_atomic(path, bytes)?)
 }
@@ -45,7 +45,7 @@ pub(super) fn is_sealed(path: &Path, watch: &dyn Watch) -> bool {
 }
 
 /// The tensors of a sealed file; none if it is to be computed again, for a reason that a warning gives.
-pub(super) fn read_sealed(path: &Path, watch: &dyn Watch) -> Option<State> {
+pub(crate) fn read_sealed(path: &Path, watch: &dyn Watch) -> Option<State> {
     if !is_sealed(path, watch) {
         return None;
     }

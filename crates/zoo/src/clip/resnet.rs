@@ -393,6 +393,9 @@ impl ClipResNetSegment {
         let pooled = attnpool.forward(x);
         pass.saw(|| "attnpool".into(), || Features::Rows(pooled.clone()));
         let pooled = pass.dropout(repeat(pooled, passes), "head_drop");
+        if self.head.is_some() {
+            pass.saw(|| "pre_logits".into(), || Features::Rows(pooled.clone()));
+        }
         Features::Rows(match (&self.readout, &self.head) {
             (Some(readout), _) => readout.forward(pooled),
             (None, Some(head)) => head.forward(pooled),

@@ -39,7 +39,7 @@ pub use checkpoint::Checkpoint;
 pub use convert::{Existing, convert};
 pub use folder::{HubFolder, HubKind, HubModel};
 pub use load::{LoadOptions, Loaded, Partial, classes, load, load_from};
-pub use module::{ParameterPath, names_in, parameters, shapes, state, with_state};
+pub use module::{ParameterPath, between, names_in, parameters, shapes, state, with_state};
 pub use names::{Naming, Shapes, passed_over, recognised, renamed};
 pub use raw::{Dtype, RawTensor};
 pub use recognise::{Fitting, recognise};

@@ -8,6 +8,7 @@ use burn::tensor::{Tensor, TensorData};
 use super::names::Shapes as NamedShapes;
 use super::sound::NonFinite;
 use super::{Entry, State};
+use crate::ZooError;
 
 /// All parameters of a module by path.
 pub fn state<M: Module>(module: &M) -> State {
@@ -65,6 +66,24 @@ pub fn with_state<M: Module>(module: M, mut state: State) -> Result<M, Vec<Strin
     let unexpected = state.iter().filter(|(key, _)| !key.ends_with("num_batches_tracked"));
     faults.extend(unexpected.map(|(key, entry)| unexpected_tensor(key, &entry.shape)));
     if faults.is_empty() { Ok(module) } else { Err(faults) }
+}
+
+/// The module at `share` of the way between two of one kind, `(1 - share) from + share to`, tensor by tensor; 0 and 1 are the ends to the
+/// bit.
+///
+/// # Errors
+/// Tensors that are not of one shape in both, by name.
+pub fn between<M: Module>(from: M, to: &M, share: f64) -> Result<M, ZooError> {
+    let mut mixed = state(&from);
+    let other = state(to);
+    for (name, entry) in &mut mixed {
+        let misfit = || ZooError::Config(format!("tensor {name} is not of one shape in both models"));
+        let to = other.get(name).filter(|to| to.shape == entry.shape).ok_or_else(misfit)?;
+        for (value, &to) in entry.values.iter_mut().zip(&to.values) {
+            *value = ((1.0 - share) * f64::from(*value) + share * f64::from(to)) as f32;
+        }
+    }
+    with_state(from, mixed).map_err(|faults| ZooError::Config(faults.join("; ")))
 }
 
 pub(super) fn missing(name: &str, expected: &[usize]) -> String {
