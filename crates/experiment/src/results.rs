@@ -14,6 +14,7 @@ use robustify_device::Machine;
 use robustify_methods::{Config, wanted};
 use robustify_predict::{Attached, Made, RobustModel, Together};
 use robustify_report::{Results, Row, Spread, write_atomic, write_csv, write_json};
+use robustify_select::DropoutFrom;
 use robustify_watch::Watch;
 use robustify_zoo::ModelConfig;
 use robustify_zoo::weights::{self, Entry, State};
@@ -336,9 +337,12 @@ pub struct Costs {
     pub inference: Option<f64>,
     /// Milliseconds an image on one thread without Monte Carlo passes, of a model that makes them.
     pub inference_one_pass: Option<f64>,
-    /// Multiply-accumulates for an image in one pass, counted.
+    /// Multiply-accumulates for an image in one pass, counted; no row that nobody reads is computed, nor counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub macs: Option<u64>,
+    /// The same with all Monte Carlo passes, of a model that makes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macs_passes: Option<u64>,
     /// Parameters that are not the original's, counted tensor by tensor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tuned: Option<u64>,
@@ -352,6 +356,7 @@ impl Costs {
             inference: self.inference.or(others.inference),
             inference_one_pass: self.inference_one_pass.or(others.inference_one_pass),
             macs: self.macs.or(others.macs),
+            macs_passes: self.macs_passes.or(others.macs_passes),
             tuned: self.tuned.or(others.tuned),
         }
     }
@@ -365,6 +370,7 @@ impl Costs {
             inference: mean(&|costs| costs.inference),
             inference_one_pass: mean(&|costs| costs.inference_one_pass),
             macs: seeds.iter().find_map(|costs| costs.macs),
+            macs_passes: seeds.iter().find_map(|costs| costs.macs_passes),
             tuned: seeds.iter().find_map(|costs| costs.tuned),
         }
     }
@@ -372,17 +378,28 @@ impl Costs {
 
 /// What is counted of a model: multiply-accumulates of a pass, and parameters that are not the original's.
 fn counted(model: &RobustModel, original: Option<&State>) -> Costs {
-    let whole = model.network.macs();
-    let macs = match (&model.made, model.cut) {
-        // A shared part once, or twice where the original keeps its own, and two heads more than the network has.
-        (Made::ThreeHeads(heads, _), Some(split)) => {
-            let behind = |blocks: usize| model.network.tail_macs(blocks);
-            let (head, tail) = (behind(split.head_blocks), behind(split.shared_blocks + split.head_blocks));
-            whole + 2 * head + u64::from(heads.is_preserving()) * (tail - head)
+    let network = &model.network;
+    let end = network.unit_macs().len();
+    let (macs, passes) = match (&model.made, model.cut) {
+        (Made::ThreeHeads(heads, mc), Some(split)) => {
+            let head = end - 1 - split.head_blocks;
+            let cut = head - split.shared_blocks;
+            // The original keeps a shared part of its own, where it is preserved.
+            let shared = if heads.is_preserving() { 2 } else { 1 };
+            let dropped = if split.dropout_from == DropoutFrom::Shared { mc.passes } else { 1 };
+            let of = |shared_passes, passes| {
+                let (before, behind) =
+                    (network.segment_macs(cut..head, shared_passes), network.segment_macs(head..end, passes));
+                network.segment_macs(0..cut, 1) + shared * before + 3 * behind
+            };
+            (of(1, 1), Some(of(dropped, mc.passes)))
         }
         // Both forwards, and one of mixed weights.
-        (Made::Pair(pair), _) => whole * if pair.settings.by == Together::Vrf { 2 } else { 3 },
-        _ => whole,
+        (Made::Pair(pair), _) => {
+            let forwards = if pair.settings.by == Together::Vrf { 2 } else { 3 };
+            (forwards * network.segment_macs(0..end, 1), None)
+        }
+        _ => (network.segment_macs(0..end, 1), None),
     };
     let is_own = |(name, entry): &(&String, &Entry)| original.and_then(|original| original.get(*name)) != Some(*entry);
     let state = model.state();
@@ -392,7 +409,7 @@ fn counted(model: &RobustModel, original: Option<&State>) -> Costs {
         .filter(is_own)
         .map(|(_, entry)| entry.values.len() as u64)
         .sum();
-    Costs { macs: Some(macs), tuned: original.is_some().then_some(tuned), ..Costs::default() }
+    Costs { macs: Some(macs), macs_passes: passes, tuned: original.is_some().then_some(tuned), ..Costs::default() }
 }
 
 /// Inference times of the cells that were computed.

@@ -116,24 +116,6 @@ impl ModelConfig {
         }
     }
 
-    /// Multiply-accumulates of the last `blocks` blocks or stages with the classifier, for one image: what is tuned, and repeated for
-    /// every head. Exact for ViTs and residual networks; of others the blocks' share.
-    #[must_use]
-    pub fn tail_macs(&self, blocks: usize) -> u64 {
-        let classifier = (self.feature_width() * self.classes()) as u64;
-        match self {
-            Self::Vit(config) if blocks < config.depth => {
-                let depth = config.depth - blocks;
-                self.macs() - VitConfig { depth, ..config.clone() }.macs() + classifier
-            }
-            Self::ResNet(config) if blocks < config.layers.len() => {
-                let layers = config.layers[..config.layers.len() - blocks].to_vec();
-                self.macs() - ResNetConfig { layers, classes: 0, ..config.clone() }.macs()
-            }
-            _ => classifier + (self.macs() - classifier) * blocks as u64 / self.blocks().max(1) as u64,
-        }
-    }
-
     /// The same network for square inputs of another side, in pixels.
     #[must_use]
     pub fn with_image_size(&self, image_size: usize) -> Self {
@@ -439,23 +421,5 @@ impl Segment {
             }
             (_, features) => unreachable!("features {:?} of another architecture", features.dims()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::registry;
-
-    #[test]
-    fn the_tail_is_what_a_head_repeats() {
-        // Robustify's paper has 1.2 to 3.4 thousand million for a block of ViT-L/14, by what of it a head owns.
-        let config = |name: &str| (registry::find(name).unwrap().config)();
-        let block = config("vit_large_patch14_clip_224.openai").tail_macs(1) as f64 / 1e9;
-        assert!((3.2..3.5).contains(&block), "{block}");
-        let resnet = config("resnet50.tv_in1k");
-        assert_eq!(resnet.tail_macs(0), 2048 * 1000);
-        // The last stage of a ResNet-50 is about a fifth of it.
-        let stage = resnet.tail_macs(1) as f64 / resnet.macs() as f64;
-        assert!((0.15..0.25).contains(&stage), "{stage}");
     }
 }

@@ -21,7 +21,7 @@ pub(super) enum Unit {
 }
 
 /// Columns that are no accuracy under a shift, with their units and headings.
-const OTHERS: [(&str, Unit, &str); 8] = [
+const OTHERS: [(&str, Unit, &str); 9] = [
     ("f_correct", Unit::Percent, "F_correct"),
     ("f_correct_clean", Unit::Percent, "F_correct, clean"),
     ("f_correct_shifted", Unit::Percent, "F_correct, shifted"),
@@ -29,6 +29,7 @@ const OTHERS: [(&str, Unit, &str); 8] = [
     ("training", Unit::Milliseconds, "training, ms an image"),
     ("inference", Unit::Ratio, "inference"),
     ("macs", Unit::Giga, "GMACs, one pass"),
+    ("macs_passes", Unit::Giga, "GMACs, T passes"),
     ("tuned", Unit::Mega, "tuned, M"),
 ];
 

@@ -202,6 +202,7 @@ impl Seed {
                 Some(time? / costs("original")?.inference?)
             }
             "macs" => costs(&line.model)?.macs.map(|macs| macs as f64),
+            "macs_passes" => costs(&line.model)?.macs_passes.map(|macs| macs as f64),
             "tuned" => costs(&line.model)?.tuned.map(|tuned| tuned as f64),
             _ => {
                 let known =

@@ -24,7 +24,9 @@ impl Lab<'_> {
     /// Part of the original model that is tuned behind the frozen backbone, in multiply-accumulates.
     pub fn tail(&self) -> f64 {
         let (split, network) = (&self.config.split, &self.config.original.network);
-        network.tail_macs(split.shared_blocks + split.head_blocks) as f64 / network.macs().max(1) as f64
+        let units = network.unit_macs();
+        let behind = split.shared_blocks + split.head_blocks + 1;
+        units.iter().rev().take(behind).sum::<u64>() as f64 / units.iter().sum::<u64>().max(1) as f64
     }
 
     /// Parameters of the part that is tuned behind the frozen backbone, with so many heads.

@@ -57,7 +57,9 @@ impl Scale {
         let step = round(span / 5.0);
         let near_zero = low >= 0.0 && low < 0.3 * high;
         let low = if near_zero { 0.0 } else { ((low - room * span) / step).floor() * step };
-        let high = ((high + room * span) / step - 1e-9).ceil() * step;
+        // A mark that is hardly above the last value leaves room enough: percentages do not go beyond a hundred.
+        let mark = (high / step - 1e-9).ceil() * step;
+        let high = if mark - high < 0.2 * room * span { mark + step } else { mark };
         Self { low, high: high.max(low + step), from, to, step }
     }
 
