@@ -7,6 +7,8 @@
 //! Ends with exit code 1 if an output is off by more than its tolerance, if one was not compared, or if a file cannot be read.
 //! Files of methods that the library does not have are named.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it found")]
+
 mod adamspd;
 mod dawin;
 mod flyp;

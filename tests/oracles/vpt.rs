@@ -31,7 +31,7 @@ fn one(oracle: &mut Oracle, case: &str) -> Result<()> {
     if let Some(masks) = &masks {
         pass = pass.with_masks(masks);
     }
-    let logits = model.forward(oracle.tensor("in.x")?, &pass.clone().with_trace(&trace));
+    let logits = model.forward(oracle.tensor("in.x")?, &pass.with_trace(&trace));
     oracle.expect_tensor(&format!("out.{case}.logits"), logits)?;
     for (name, features) in trace.into_steps() {
         let Features::Tokens(tokens) = features else { continue };
