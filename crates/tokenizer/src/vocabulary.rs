@@ -69,8 +69,10 @@ impl Vocabulary {
         let row = tokenizer.tokenize(text, context_length);
         self.own(&row).ok_or_else(|| {
             let unknown = |word: &&str| self.own(&tokenizer.encode(word)).is_none();
-            let word = text.split_whitespace().find(unknown).unwrap_or(text).to_owned();
-            UnknownWord { text: text.to_owned(), word }
+            let word = text.split_whitespace().find(unknown).unwrap_or(text);
+            // The full stop of a sentence is no part of its last word.
+            let bare = Some(word.trim_matches(|c: char| !c.is_alphanumeric())).filter(unknown);
+            UnknownWord { text: text.to_owned(), word: bare.unwrap_or(word).to_owned() }
         })
     }
 
@@ -96,7 +98,7 @@ mod tests {
         assert_eq!((row[0], row[3], row[4]), (last - 1, last, 0));
         let back: Vec<u32> = row.iter().map(|&id| vocabulary.ids()[id as usize]).collect();
         assert_eq!(back, tokenizer.tokenize("a dog", 6));
-        assert_eq!(vocabulary.row(&tokenizer, "a photo of a bird", 8).unwrap_err().word, "bird");
+        assert_eq!(vocabulary.row(&tokenizer, "a photo of a bird.", 8).unwrap_err().word, "bird");
         assert_eq!(Vocabulary::from_ids(vocabulary.ids().to_vec()), Some(vocabulary));
         assert_eq!(Vocabulary::from_ids(vec![0, 5, 4, START_OF_TEXT, END_OF_TEXT]), None);
         assert_eq!(Vocabulary::whole().row(&tokenizer, "a dog", 6).unwrap(), tokenizer.tokenize("a dog", 6));
