@@ -269,8 +269,9 @@ mod tests {
         let starred: Vec<bool> = arena.entries.iter().map(Entry::is_among_the_best).collect();
         assert_eq!(starred, [false, true, true, false]);
         let text = arena.text(120);
-        assert!(text.contains("over 200 images and 2 seeds"), "{text}");
-        assert!(text.contains("The cheapest of those marked: mean of the heads, one pass; less"), "{text}");
+        let unwrapped = text.replace('\n', " ");
+        assert!(unwrapped.contains("over 200 images and 2 seeds"), "{text}");
+        assert!(unwrapped.contains("The cheapest of those marked: mean of the heads, one pass; less"), "{text}");
         let line = text.lines().find(|line| line.trim_start().starts_with("original")).unwrap();
         assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
         assert!(line.contains("50.0") && line.contains("−25.0 (−"), "{line}");

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use robustify_data::{DataError, DataFormat, Dataset, ImageSet, Images, Layout, Sample, Skipped, Source, Splits};
 use robustify_methods::Config;
 use robustify_zoo::ModelConfig;
+use robustify_zoo::vit::Pool;
 
 /// Numbers that the network gives for an image before its last `blocks` blocks or stages.
 pub(super) fn features(network: &ModelConfig, blocks: usize) -> usize {
     match network {
+        // Behind the last block only what the classifier reads is left.
+        ModelConfig::Vit(config) if blocks == 0 && config.pool == Pool::Cls && !config.distilled => config.width,
         ModelConfig::Vit(config) => {
             let [height, width] = config.grid();
             (height * width + config.prefix()) * config.width

@@ -212,7 +212,11 @@ mod tests {
         output = "unused"
         data = { format = "idx", path = "unused" }
         network = { architecture = "vit", image_size = 16, patch_size = 8, width = 8, depth = 1, heads = 2, classes = 2 }
-        training = { epochs = 1, batch_size = 2, optimizer = { learning_rate = 1e-3, weight_decay = 0.0 } }
+
+        [training]
+        epochs = 1
+        batch_size = 2
+        optimizer = { learning_rate = 1e-3, weight_decay = 0.0, warmup_fraction = 0.0, clip_norm = 1.0 }
     "#;
 
     #[test]
