@@ -19,6 +19,9 @@ pub struct Arguments {
     pub command: Command,
 }
 
+/// The most seeds of a run or an experiment, as a file's `seeds`.
+const MOST_SEEDS: u64 = 1_000;
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -168,7 +171,7 @@ pub struct Train {
     pub overwrite: bool,
     /// Run everything that `vary` names (teacher, views, heads, masks) this many times, with seeds one apart, and print mean ± standard
     /// deviation. Default: once.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_SEEDS))]
     pub seeds: Option<u64>,
     /// Print every way to answer against the paper's product as well, with intervals (`arena.json` has them in any case).
     #[arg(long)]

@@ -180,6 +180,15 @@ pub fn measure(
     Ok(Measurement { rows, outcomes, costs, facts, models: models.collect() })
 }
 
+/// The images of other classes than those that were tuned.
+///
+/// # Errors
+/// A class that the data does not have, or one that is named twice.
+pub(crate) fn splits_of(config: &Config, classes: &[String], watch: &dyn Watch) -> anyhow::Result<Splits> {
+    let data = DataConfig { only: Some(classes.to_vec()), ..config.data.clone() };
+    Splits::open(&data, watch).with_context(|| format!("benchmark.classes={classes:?}"))
+}
+
 /// The images of other classes than those that were tuned, and the models that know them by a text.
 fn other_classes(
     config: &Config,
@@ -188,8 +197,7 @@ fn other_classes(
     machine: &Machine,
     watch: &dyn Watch,
 ) -> anyhow::Result<(Vec<RobustModel>, Splits)> {
-    let data = DataConfig { only: Some(classes.to_vec()), ..config.data.clone() };
-    let splits = Splits::open(&data, watch).context("benchmark.classes")?;
+    let splits = splits_of(config, classes, watch)?;
     let (known, unknown): (Vec<_>, Vec<_>) = models.iter().partition(|model| model.label_set.is_some());
     let names = unknown.iter().map(|model| model.method.as_str()).collect::<Vec<_>>().join(", ");
     anyhow::ensure!(

@@ -10,7 +10,7 @@ use robustify_methods::lab::{LoadedTeacher, Pretrained, policy, read_original, r
 use robustify_methods::{Config, Fitted, Lab, is_wanted, wanted};
 use robustify_predict::RobustModel;
 use robustify_report::{Row, lock_folder};
-use robustify_watch::Watch;
+use robustify_watch::{Silent, Watch};
 
 pub use crate::outcome::Report;
 use crate::results::{self, Measurement};
@@ -131,6 +131,9 @@ fn open(job: &Job, splits: &Splits, machine: &Machine, watch: &dyn Watch) -> any
         classes.join("")
     );
     check_policies(&job.config, machine)?;
+    if let Some(classes) = &job.config.benchmark.classes {
+        results::splits_of(&job.config, classes, &Silent)?;
+    }
     let original = read_original(&job.config, &job.weights, &machine.device, watch)?;
     let taught = is_wanted(&job.config, "teacher");
     let read = |file: &PathBuf| read_teacher(&job.config, file, classes, &machine.device, watch);

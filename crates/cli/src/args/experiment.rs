@@ -18,7 +18,7 @@ pub struct Experiment {
     #[arg(long, value_enum, default_value_t = ExperimentSize::Mini, value_name = "SIZE")]
     pub size: ExperimentSize,
     /// Seeds of every run. Default: as many as the file says.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=super::MOST_SEEDS))]
     pub seeds: Option<u64>,
     /// Print what would be computed: stages and whether they are there, parameters, multiply-accumulates, disk and hours. No weights are
     /// needed for it.

@@ -106,6 +106,7 @@ impl Grid {
                 run.name
             );
         }
+        config.expect_rows(&runs)?;
         let behind = if job.size == Size::Mini { String::new() } else { format!("-{}", job.size.name()) };
         let folder = || Path::new("runs").join(format!("experiment-{}{behind}", config.name));
         Ok(Self { folder: job.folder.clone().unwrap_or_else(folder), runs, seeds, config })

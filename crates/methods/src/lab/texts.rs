@@ -128,6 +128,13 @@ impl Towers {
                     ids if ids.is_empty() => Vocabulary::whole(),
                     ids => Vocabulary::from_ids(ids).context("the vocabulary in its header is not in order")?,
                 };
+                if let Some(name) = &zero_shot.model {
+                    ensure!(
+                        registered(name)? == said.clip.text,
+                        "original.zero_shot.model: the text tower of {name} has another shape than the header of the file says; leave \
+                         the setting out"
+                    );
+                }
                 (said.clip.text, vocabulary)
             }
             (None, Some(name)) => (registered(name)?, Vocabulary::whole()),
