@@ -92,9 +92,7 @@ impl Method for Flyp {
         let settings: Settings = lab.settings(self.name())?;
         let (towers, original, tuning) = (lab.towers()?, lab.original()?, settings.tuning(&lab.config));
         let captions = TuningCaptions::new(lab, tuning.augmented)?;
-        let data = TuningCaptions::identity(lab, tuning.augmented)?;
-        let seed = lab.config.tuning.seed;
-        let stage = lab.stage(self.name(), &(&original.hash, data, &settings, &tuning.optimizer, seed))?;
+        let stage = TuningCaptions::stage(lab, self.name(), &settings, &tuning)?;
         let items = |epoch| captions.job(epoch);
         let batches = captions.batches(lab, &tuning, &items);
         // The scale is trained, decayed and not clamped, as there.

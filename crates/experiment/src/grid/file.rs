@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use robustify_methods::{Config, wanted};
+use robustify_methods::{Config, place, wanted};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -330,29 +330,25 @@ impl ExperimentConfig {
                 table.rows.iter().enumerate().map(|(row, config)| (format!("tables[{index}].rows[{row}]"), config)),
             );
             all.extend(table.reference.iter().map(|row| (format!("tables[{index}].reference"), row)));
+            all.extend(table.against.iter().map(|row| (format!("tables[{index}].against"), row)));
         }
         for (index, figure) in self.figures.iter().enumerate() {
             all.extend(
                 figure.rows.iter().enumerate().map(|(row, config)| (format!("figures[{index}].rows[{row}]"), config)),
             );
+            all.extend(figure.against.iter().map(|row| (format!("figures[{index}].against"), row)));
         }
         all
     }
 
     /// An error for a row whose model no run will have, since none asks for its method.
     pub(super) fn expect_rows(&self, runs: &[Run]) -> anyhow::Result<()> {
-        let mut rows = self.named_rows();
-        let against = self.tables.iter().map(|table| &table.against).enumerate();
-        rows.extend(against.filter_map(|(index, row)| Some((format!("tables[{index}].against"), row.as_ref()?))));
-        let against = self.figures.iter().map(|figure| &figure.against).enumerate();
-        rows.extend(against.filter_map(|(index, row)| Some((format!("figures[{index}].against"), row.as_ref()?))));
-        for (at, row) in rows {
+        for (at, row) in self.named_rows() {
             let own = runs.iter().filter(|run| row.run.as_ref().is_none_or(|name| *name == run.name));
-            // A row of a method with variants is called after it: `wise_ft-0.5`.
-            let is_there = |method: &str| row.model == method || row.model.starts_with(&format!("{method}-"));
+            let asked = place(&row.model);
             let mut methods = own.flat_map(|run| wanted(&run.config.methods).unwrap_or_default());
             anyhow::ensure!(
-                methods.any(|method| is_there(method.name())),
+                methods.any(|method| place(method.name()) == asked),
                 "{at}.model: no run has `{}`; name its method in the run's `methods`, or leave the row out",
                 row.model
             );

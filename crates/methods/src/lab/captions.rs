@@ -9,9 +9,10 @@ use robustify_distill::optimizer::AdamWConfig;
 use robustify_distill::{CaptionBatches, Captioned, TuningConfig};
 use robustify_rng::Key;
 use robustify_tokenizer::prompts;
+use serde::Serialize;
 
 use super::config::{Config, EPOCHS, ROWS, within};
-use super::{Lab, policy_identity};
+use super::{Lab, Stage, policy_identity};
 
 /// How both towers of a CLIP are tuned.
 pub(crate) struct TowerTuning {
@@ -56,11 +57,13 @@ impl TuningCaptions {
         }))
     }
 
-    /// What determines them, for the hash of a stage.
-    pub fn identity(lab: &Lab<'_>, augmented: bool) -> Result<impl serde::Serialize> {
+    /// The stage of a method that trains both towers on captions, with settings of its own.
+    pub fn stage(lab: &Lab<'_>, method: &str, settings: &impl Serialize, tuning: &TowerTuning) -> Result<Stage> {
         let config = &lab.config;
-        let policy = augmented.then(|| policy_identity(&config.views.policy, &lab.machine.device)).transpose()?;
-        Ok((config.views.clean_view.clone(), policy, lab.images().fingerprint(), lab.classes().to_vec()))
+        let policy =
+            tuning.augmented.then(|| policy_identity(&config.views.policy, &lab.machine.device)).transpose()?;
+        let data = (&config.views.clean_view, policy, lab.images().fingerprint(), lab.classes());
+        lab.stage(method, &(&lab.original()?.hash, data, settings, &tuning.optimizer, config.tuning.seed))
     }
 
     /// The captioned images of an epoch.
