@@ -11,6 +11,7 @@ use image::RgbImage;
 use robustify_data::{Preprocess, batch};
 use robustify_predict::{Answered, Answers, Columns, PredictError, Predictor, RobustModel, Rows};
 use robustify_report::digest;
+use robustify_select::argmax;
 use robustify_zoo::weights;
 use robustify_zoo::{Model, Pass};
 
@@ -180,10 +181,6 @@ fn solve(matrix: &mut [Vec<f64>], sides: &mut [Vec<f64>]) {
         behind.iter().zip(below).for_each(|(known, below)| less(&mut rest[row], below[row], known));
         rest[row].iter_mut().for_each(|value| *value /= factors[row]);
     }
-}
-
-fn argmax(values: &[f64]) -> usize {
-    robustify_select::argmax(values)
 }
 
 #[cfg(test)]

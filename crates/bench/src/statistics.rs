@@ -23,6 +23,14 @@ pub struct Interval {
     pub level: f64,
 }
 
+impl Interval {
+    /// A difference of fractions in points, with both ends: `+0.5 (+0.1 to +0.9)`.
+    pub fn in_points(&self) -> String {
+        let [estimate, low, high] = [self.estimate, self.low, self.high].map(points);
+        format!("{estimate} ({low} to {high})")
+    }
+}
+
 /// Two-sided exact p of McNemar's test: how likely images on which exactly one of two predictors is right would be divided as
 /// unevenly as this by fair coins. For one cell; over several cells images are not independent, see [`paired_bootstrap`].
 ///

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use robustify_bench::metrics::SELECTED;
-use robustify_bench::{Bootstrap, Comparison, Interval, JointBootstrap, StatisticsError, points, reads_passes};
+use robustify_bench::{Bootstrap, Comparison, Interval, JointBootstrap, StatisticsError, reads_passes};
 use robustify_methods::place;
 use robustify_report::{Style, Table, write_atomic};
 use serde_json::{Value, json};
@@ -145,7 +145,7 @@ impl Arena {
         for entry in &self.entries {
             let mark = if entry.is_among_the_best() { "*" } else { " " };
             let [clean, mean] = entry.accuracy.map(|accuracy| format!("{:.1}", 100.0 * accuracy));
-            let [clean_less, mean_less] = entry.difference.map(|comparison| interval(comparison.difference));
+            let [clean_less, mean_less] = entry.difference.map(|comparison| comparison.difference.in_points());
             let is_limit = LIMITS.contains(&entry.route.as_str());
             let passes = if is_limit { "–".into() } else { entry.passes.to_string() };
             let inference = entry.inference.filter(|_| !is_limit).map_or("–".into(), |ratio| format!("{ratio:.2}"));
@@ -175,8 +175,8 @@ impl Arena {
         let said = format!(
             "The cheapest of those marked: {}; less the product's {} mean, {} clean.",
             entry.name(),
-            interval(entry.difference[1].difference),
-            interval(entry.difference[0].difference)
+            entry.difference[1].difference.in_points(),
+            entry.difference[0].difference.in_points()
         );
         wrapped(&said, "", width)
     }
@@ -210,11 +210,6 @@ fn inference(costs: &[(String, Costs)], model: &str, one_pass: bool) -> Option<f
     let time = |costs: &Costs| costs.inference_one_pass.filter(|_| one_pass).or(costs.inference);
     let times: Option<Vec<f64>> = costs_of(costs, model).iter().map(time).collect();
     times.filter(|times| !times.is_empty()).map(|times| times.iter().sum::<f64>() / original)
-}
-
-fn interval(Interval { estimate, low, high, .. }: Interval) -> String {
-    let [estimate, low, high] = [estimate, low, high].map(points);
-    format!("{estimate} ({low} to {high})")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Whether one row of the table is better than another by more than chance.
 
 use robustify_bench::metrics::{SELECTED, SINGLE};
-use robustify_bench::{Blend, Bootstrap, Cell, Interval, Outcome, Scored, StatisticsError, paired_bootstrap, points};
+use robustify_bench::{Blend, Bootstrap, Cell, Interval, Outcome, Scored, StatisticsError, paired_bootstrap};
 use robustify_methods::title;
 
 /// Which images every model and route got right, cell by cell, of one seed.
@@ -68,17 +68,13 @@ fn sentence(seeds: &[&Outcomes], other: (&str, &str), name: &str) -> Result<Stri
         let of = |row| seeds.iter().map(|outcomes| scored(outcomes, row, shifted)).collect::<Vec<_>>();
         paired_bootstrap(&of(OURS), &of(other), &Bootstrap::default())
     };
-    let text = |Interval { estimate, low, high, .. }: Interval| {
-        let [estimate, low, high] = [estimate, low, high].map(points);
-        format!("{estimate} ({low} to {high})")
-    };
     let (shifted, clean) = (compare(true)?.difference, compare(false)?.difference);
     let is = match shifted {
         Interval { low, .. } if low > 0.0 => "is better than",
         Interval { high, .. } if high < 0.0 => "is worse than",
         _ => "is not shown to differ from",
     };
-    Ok(format!("robustify {is} {name}: {}; clean {}", text(shifted), text(clean)))
+    Ok(format!("robustify {is} {name}: {}; clean {}", shifted.in_points(), clean.in_points()))
 }
 
 /// What one row got right in the clean cell, or in all corrupted ones.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use robustify_bench::{Interval, points};
+use robustify_bench::Interval;
 use robustify_report::{Style, Table, write_atomic};
 use serde_json::{Value, json};
 
@@ -119,7 +119,7 @@ fn table(numbers: &Numbers<'_>, config: &TableConfig, page: &mut Page) -> anyhow
             .iter()
             .zip(means)
             .map(cell)
-            .chain(different.iter().map(|found| found.map_or("–".into(), text_of)));
+            .chain(different.iter().map(|found| found.map_or("–".into(), |found| found.in_points())));
         drawn.row(std::iter::once(line.title.clone()).chain(cells));
         for (column, mean) in config.columns.iter().zip(means) {
             csv += &record(numbers, line, column, mean.as_ref());
@@ -194,18 +194,12 @@ fn sentences(numbers: &Numbers<'_>, config: &TableConfig, lines: &[Line]) -> any
             _ => "is not shown to differ from",
         };
         let each: Vec<String> =
-            found.iter().map(|(column, interval)| format!("{} {}", heading(column), text_of(*interval))).collect();
+            found.iter().map(|(column, interval)| format!("{} {}", heading(column), interval.in_points())).collect();
         let said = format!("{} {is} {} in {}: {}", reference.title, line.title, heading(first), each.join("; "));
         let json = found.iter().map(|(column, interval)| ((*column).clone(), of_interval(*interval)));
         Some((said, json.collect::<serde_json::Map<_, _>>().into()))
     };
     Ok(lines.iter().filter(same).filter_map(of).collect())
-}
-
-/// A difference in points with its interval.
-fn text_of(Interval { estimate, low, high, .. }: Interval) -> String {
-    let [estimate, low, high] = [estimate, low, high].map(points);
-    format!("{estimate} ({low} to {high})")
 }
 
 fn of_interval(Interval { estimate, low, high, .. }: Interval) -> Value {
