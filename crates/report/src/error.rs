@@ -54,9 +54,22 @@ pub enum ReportError {
         /// What was expected, and what was found.
         message: String,
     },
+    /// A file that is no evaluation.
+    #[error("{}: no evaluation: {reason}", path.display())]
+    Evaluation {
+        /// The file.
+        path: PathBuf,
+        /// What was expected, and what was found.
+        reason: String,
+    },
 }
 
 impl ReportError {
+    /// Why a file could not be read.
+    pub fn reading(path: &Path, source: std::io::Error) -> Self {
+        Self::Io { action: "read", path: path.to_owned(), source }
+    }
+
     /// Why a file of which `wanted` more bytes were to be written was not.
     pub fn writing(path: &Path, wanted: u64, source: std::io::Error) -> Self {
         use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};

@@ -46,6 +46,7 @@ pub mod chart;
 mod csv;
 pub mod digest;
 mod error;
+pub mod evaluation;
 mod json;
 mod lock;
 mod row;
