@@ -32,7 +32,7 @@ pub use cache::{Precision, Teacher, ViewCache};
 pub use captions::{CaptionBatches, CaptionTraining, Captioned};
 pub use error::DistillError;
 pub use fresh::FreshPairs;
-pub use lora::{Lora, LoraConfig, LoraHeads};
+pub use lora::{Lora, LoraConfig, LoraHeads, update_parameters};
 pub use pairs::{CachedPairs, Pairs};
 pub use probe::Probe;
 pub use prompts::PromptTuning;

@@ -95,6 +95,11 @@ impl LoraHeads {
     }
 }
 
+/// Parameters of the updates of all attention of `model` before `cut`, `rank · (inputs + outputs)` for each matrix; 0 without attention.
+pub fn update_parameters(model: &Model, cut: CutPoint, rank: usize) -> usize {
+    attention(model, cut).into_iter().map(|(_, [outputs, inputs])| rank * (inputs + outputs)).sum()
+}
+
 /// Names and shapes of the matrices of attention before a cut.
 fn attention(model: &Model, cut: CutPoint) -> Vec<(String, [usize; 2])> {
     let behind: Vec<String> = weights::names_in(model, &model.segment(cut, model.last_cut())).into_values().collect();

@@ -8,6 +8,7 @@ use robustify_distill::TuningConfig;
 use robustify_distill::carot::{CarotTraining, SelfDistilled};
 use robustify_distill::contrastive::Duplicates;
 use robustify_distill::optimizer::AdamWConfig;
+use robustify_zoo::weights;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
@@ -123,7 +124,8 @@ impl Method for Carot {
         let settings: Settings = lab.settings(self.name())?;
         let rows = (settings.epochs * lab.images().len()) as f64;
         // A text is about as much work as an image; the teacher looks at both.
-        Ok(Work { forwards: 2.0 * (STEP + 1.0) * rows, pictures: rows, answer: 1.0, ..Work::default() })
+        let tuned = lab.towers().ok().map(|towers| weights::parameters(&towers.clip));
+        Ok(Work { forwards: 2.0 * (STEP + 1.0) * rows, pictures: rows, answer: 1.0, tuned, ..Work::default() })
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Option<Schema> {

@@ -7,6 +7,7 @@ use anyhow::Result;
 use robustify_distill::contrastive::Duplicates;
 use robustify_distill::optimizer::AdamWConfig;
 use robustify_distill::{CaptionTraining, TuningConfig};
+use robustify_zoo::weights;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
@@ -81,7 +82,8 @@ impl Method for Flyp {
         let settings: Settings = lab.settings(self.name())?;
         let rows = (settings.epochs * lab.images().len()) as f64;
         // A text is about as much work as an image.
-        Ok(Work { forwards: 2.0 * STEP * rows, pictures: rows, answer: 1.0, ..Work::default() })
+        let tuned = lab.towers().ok().map(|towers| weights::parameters(&towers.clip));
+        Ok(Work { forwards: 2.0 * STEP * rows, pictures: rows, answer: 1.0, tuned, ..Work::default() })
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Option<Schema> {

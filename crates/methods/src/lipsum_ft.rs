@@ -8,12 +8,13 @@ use robustify_data::Preprocess;
 use robustify_distill::lipsum::{LipsumTraining, TunedTower};
 use robustify_distill::optimizer::AdamWConfig;
 use robustify_distill::{ImageTraining, TuningConfig};
+use robustify_zoo::weights;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use crate::config::check;
 use crate::lab::captions::TowerTuning;
-use crate::lab::{STEP, policy_identity};
+use crate::lab::{STEP, Towers, policy_identity};
 use crate::{Config, Fitted, Lab, Method, Work};
 
 /// Fine-tuning with random text guidance.
@@ -102,7 +103,11 @@ impl Method for LipsumFt {
     fn work(&self, lab: &Lab<'_>) -> Result<Work> {
         let settings: Settings = lab.settings(self.name())?;
         let rows = (settings.epochs * lab.images().len()) as f64 * if settings.augmented { 2.0 } else { 1.0 };
-        Ok(Work { forwards: (STEP + 1.0) * rows, pictures: rows, answer: 1.0, ..Work::default() })
+        let texts = if settings.tune_classes { lab.classes().len() } else { 0 };
+        let of =
+            |towers: &Towers| weights::parameters(&towers.clip.visual) + texts * towers.config.image.feature_width();
+        let tuned = lab.towers().ok().map(of);
+        Ok(Work { forwards: (STEP + 1.0) * rows, pictures: rows, answer: 1.0, tuned, ..Work::default() })
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Option<Schema> {

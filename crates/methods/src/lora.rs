@@ -4,7 +4,7 @@
 //! heads as any other, on a trunk of its own.
 
 use anyhow::{Result, anyhow};
-use robustify_distill::{Lora as Objective, LoraConfig, LoraHeads};
+use robustify_distill::{Lora as Objective, LoraConfig, LoraHeads, update_parameters};
 use robustify_predict::Made;
 use robustify_report::digest;
 use robustify_select::ThreeHeads;
@@ -76,7 +76,10 @@ impl Method for Lora {
         // The frozen part is trained through, and the original says what it thinks of the clean half.
         let rows = lab.tuned_rows();
         let each = STEP * (1.0 + 2.0 * lab.tail()) + (1.0 + lab.teacher_share()) / 2.0;
-        Ok(Work { forwards: each * rows, pictures: rows, answer: 1.0 + 3.0 * lab.tail(), ..Work::default() })
+        let (model, rank) = (&lab.opened().model, lab.settings::<Settings>(self.name())?.rank);
+        let cut = lab.config.split.backbone_end(model)?;
+        let tuned = lab.tuned(3).map(|heads| heads + update_parameters(model, cut, rank));
+        Ok(Work { forwards: each * rows, pictures: rows, answer: 1.0 + 3.0 * lab.tail(), tuned, ..Work::default() })
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Option<Schema> {

@@ -95,8 +95,10 @@ impl Method for Sar {
 
     fn work(&self, lab: &Lab<'_>) -> Result<Work> {
         // Two forwards, and two backwards to the norms.
-        let rows = lab.settings::<Settings>(self.name())?.of.len() as f64;
-        Ok(Work { answer: 4.0 * rows, ..Work::default() })
+        let settings = lab.settings::<Settings>(self.name())?;
+        let kept = settings.left_out(lab.config.original.network.blocks());
+        let tuned = Some(lab.norm_parameters(kept)?);
+        Ok(Work { answer: 4.0 * settings.of.len() as f64, tuned, ..Work::default() })
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Option<Schema> {

@@ -113,7 +113,7 @@ impl Method for Tent {
     fn work(&self, lab: &Lab<'_>) -> Result<Work> {
         // A forward, and one backwards to the norms.
         let rows = lab.settings::<Settings>(self.name())?.of.len() as f64;
-        Ok(Work { answer: 2.0 * rows, ..Work::default() })
+        Ok(Work { answer: 2.0 * rows, tuned: Some(lab.norm_parameters(0)?), ..Work::default() })
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Option<Schema> {

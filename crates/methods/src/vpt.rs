@@ -143,7 +143,11 @@ impl Method for Vpt {
         let answer: f64 = settings.variants.iter().map(share).sum();
         let rows = 2.0 * (settings.epochs * lab.images().len()) as f64;
         let pictures = rows * settings.variants.len() as f64;
-        Ok(Work { forwards: STEP * rows * answer, pictures, answer, ..Work::default() })
+        let tuned = settings.variants.first().map(|&variant| {
+            let prompted = VitConfig { prompts: Some(settings.prompts(variant)), ..vit.clone() };
+            prompted.prompt_parameters() + (vit.feature_width() + 1) * lab.classes().len()
+        });
+        Ok(Work { forwards: STEP * rows * answer, pictures, answer, tuned, ..Work::default() })
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Option<Schema> {

@@ -1,5 +1,8 @@
 //! About how much a job computes, before it does: for an estimate, not for a bill.
 
+use anyhow::Result;
+use robustify_zoo::weights;
+
 use super::Lab;
 
 /// About how much a method computes by itself.
@@ -29,12 +32,28 @@ impl Lab<'_> {
         units.iter().rev().take(behind).sum::<u64>() as f64 / units.iter().sum::<u64>().max(1) as f64
     }
 
+    /// Scales and shifts of the original model's norms, but for those in its last `left_out` blocks or stages and behind them; of all with 0.
+    ///
+    /// # Errors
+    /// More blocks than the model has.
+    pub fn norm_parameters(&self, left_out: usize) -> Result<usize> {
+        let model = &self.opened().model;
+        let mut names = weights::norm_affines(model);
+        if left_out > 0 {
+            let tail = model.segment(model.cut_before_last(left_out)?, model.last_cut());
+            let behind: Vec<String> = weights::names_in(model, &tail).into_values().collect();
+            names.retain(|name| !behind.contains(name));
+        }
+        let shapes = weights::shapes(model);
+        Ok(names.iter().filter_map(|name| shapes.get(name)).map(|shape| shape.iter().product::<usize>()).sum())
+    }
+
     /// Parameters of the part that is tuned behind the frozen backbone, with so many heads.
     pub fn tuned(&self, heads: usize) -> Option<usize> {
         let (split, model) = (self.config.split, &self.opened().model);
         let (start, head, end) =
             (split.backbone_end(model).ok()?, model.cut_before_last(split.head_blocks).ok()?, model.last_cut());
-        let of = |from, to| robustify_zoo::weights::parameters(&model.segment(from, to));
+        let of = |from, to| weights::parameters(&model.segment(from, to));
         Some(of(start, head) + heads * of(head, end))
     }
 

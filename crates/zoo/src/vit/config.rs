@@ -311,7 +311,7 @@ impl VitConfig {
         let blocks = self.depth as f64 * width * (4.0 * width + 2.0 * hidden);
         let heads = (1 + usize::from(self.distilled)) as f64;
         let ends = width * self.projection as f64 + heads * self.feature_width() as f64 * self.classes as f64;
-        embedding + tokens * width + blocks + ends + self.prompt_weights()
+        embedding + tokens * width + blocks + ends + self.prompt_parameters() as f64
     }
 
     fn embedding_macs(&self) -> usize {

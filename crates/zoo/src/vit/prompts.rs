@@ -51,11 +51,14 @@ impl VitConfig {
         self.prompted_blocks() * self.prompt_tokens() * projection * self.width
     }
 
-    /// Scalars of prompts and projection.
-    pub(super) fn prompt_weights(&self) -> f64 {
-        let Some(prompts) = self.prompts else { return 0.0 };
-        let width = if prompts.projection > 0 { prompts.projection } else { self.width };
-        (self.prompted_blocks() * prompts.tokens * width + prompts.projection * self.width) as f64
+    /// Parameters of the prompts, and of their projection where there is one; 0 without prompts.
+    pub fn prompt_parameters(&self) -> usize {
+        let Some(prompts) = self.prompts else { return 0 };
+        let (width, projection) = match prompts.projection {
+            0 => (self.width, 0),
+            projection => (projection, (projection + 1) * self.width),
+        };
+        self.prompted_blocks() * prompts.tokens * width + projection
     }
 }
 
