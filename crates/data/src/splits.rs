@@ -122,6 +122,12 @@ impl Splits {
             watch
                 .warn(&format!("data.train and data.test are both `{}`: what is measured was trained on", config.test));
         }
+        if layout.train == layout.validation {
+            watch.warn(&format!(
+                "data.train and data.validation are both `{}`: rules are fitted to what was trained on, and settings cannot be chosen",
+                config.train
+            ));
+        }
         let opened = open_train(config, &layout)?;
         let (mut train, mut test) = (Arc::clone(&opened), None);
         if layout.divided {
@@ -226,7 +232,9 @@ fn divide(images: Images, parts: usize, purpose: &str) -> Result<(Images, Images
 fn open_train(config: &DataConfig, layout: &Layout) -> Result<Images> {
     let images = open_source(&layout.train, config, layout.format, None)?;
     let Some(file) = &config.leave_out else { return Ok(images) };
-    let kept = split::except(images.len(), &split::read_indices(file)?)?;
+    let indices = split::read_indices(file).map_err(|error| DataError::Settings(format!("data.leave_out: {error}")))?;
+    let kept = split::except(images.len(), &indices)
+        .map_err(|error| DataError::Settings(format!("data.leave_out: {}: {error}", shown(file))))?;
     Ok(Arc::new(Subset::new(images, kept)?))
 }
 

@@ -141,6 +141,10 @@ impl Objective for Dino {
         self.images.steps()
     }
 
+    fn has_labels(&self) -> bool {
+        false
+    }
+
     fn epoch<'a>(&'a self, epoch: usize, first: usize) -> Result<Batches<'a, ImageShard>, DistillError> {
         self.images.epoch(epoch, first)
     }

@@ -41,6 +41,11 @@ pub trait Objective: Sync {
         model
     }
 
+    /// Whether rows have labels, so that some of them can be right; what learns without says no accuracy.
+    fn has_labels(&self) -> bool {
+        true
+    }
+
     /// How a parameter is stepped.
     fn group(&self, name: &str, rank: usize) -> Group {
         Group::by_shape(name, rank)
@@ -102,7 +107,7 @@ pub struct EpochRecord {
     pub epoch: usize,
     /// Mean loss a row.
     pub loss: f64,
-    /// Part of the rows that the trained model got right while it learnt.
+    /// Part of the rows that the trained model got right while it learnt; 0 where rows have no labels.
     pub accuracy: f64,
     /// Learning rate of the last step.
     pub learning_rate: f64,
@@ -128,7 +133,7 @@ pub fn train<O: Objective>(
     watch: &dyn Watch,
 ) -> Result<(O::Model, Vec<EpochRecord>), DistillError> {
     let total = objective.steps() * plan.epochs;
-    let mut teller = Teller::new(watch, &plan.name, total);
+    let mut teller = Teller::new(watch, &plan.name, total, objective.has_labels());
     let began = optimizer::start(&plan.optimizer, &model);
     let mut run = match checkpoint::load(&plan.checkpoint, &plan.identity, model, device)? {
         checkpoint::Found::Nothing(model) => Run::new(model),
@@ -159,13 +164,15 @@ struct Teller<'a> {
     watch: &'a dyn Watch,
     name: &'a str,
     progress: Box<dyn Progress>,
+    /// See [`Objective::has_labels`].
+    has_labels: bool,
     /// Of the last epoch, once more at the end.
     last: String,
 }
 
 impl<'a> Teller<'a> {
-    fn new(watch: &'a dyn Watch, name: &'a str, total: usize) -> Self {
-        Self { watch, name, progress: watch.progress(name, total), last: String::new() }
+    fn new(watch: &'a dyn Watch, name: &'a str, total: usize, has_labels: bool) -> Self {
+        Self { watch, name, progress: watch.progress(name, total), has_labels, last: String::new() }
     }
 
     fn step(&mut self, done: usize, mean_loss: f64) {
@@ -173,7 +180,10 @@ impl<'a> Teller<'a> {
     }
 
     fn epoch(&mut self, record: &EpochRecord) {
-        self.last = format!("loss {:.3}, accuracy {:.1} %", record.loss, 100.0 * record.accuracy);
+        self.last = format!("loss {:.3}", record.loss);
+        if self.has_labels {
+            self.last += &format!(", accuracy {:.1} %", 100.0 * record.accuracy);
+        }
         self.watch.say(&format!("{}: epoch {}, {}", self.name, record.epoch, self.last));
     }
 

@@ -148,7 +148,8 @@ pub(crate) fn grouped(count: usize) -> String {
 pub(crate) fn duration(seconds: f64) -> String {
     let (minutes, hours) = (seconds / 60.0, seconds / 3600.0);
     match seconds {
-        ..90.0 => format!("{:.0} seconds", seconds.max(1.0)),
+        ..1.5 => "1 second".into(),
+        ..90.0 => format!("{seconds:.0} seconds"),
         ..5400.0 => format!("{minutes:.0} minutes"),
         ..172_800.0 => format!("{hours:.1} hours"),
         _ => format!("{:.0} days", hours / 24.0),
@@ -173,7 +174,7 @@ mod tests {
         assert_eq!([7, 1000, 1234567].map(grouped), ["7", "1,000", "1,234,567"]);
         assert_eq!(
             [0.2, 80.0, 600.0, 9e3, 1e7].map(duration),
-            ["1 seconds", "80 seconds", "10 minutes", "2.5 hours", "116 days"]
+            ["1 second", "80 seconds", "10 minutes", "2.5 hours", "116 days"]
         );
         assert_eq!([900, 25_000_000, 3_500_000_000].map(size), ["1 kB", "25 MB", "3.5 GB"]);
     }

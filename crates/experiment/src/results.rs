@@ -185,6 +185,10 @@ pub fn measure(
 /// # Errors
 /// A class that the data does not have, or one that is named twice.
 pub(crate) fn splits_of(config: &Config, classes: &[String], watch: &dyn Watch) -> anyhow::Result<Splits> {
+    anyhow::ensure!(
+        classes.len() > 1,
+        "benchmark.classes={classes:?}: expected at least two classes, for among fewer every answer is right; name more, or leave it out"
+    );
     let data = DataConfig { only: Some(classes.to_vec()), ..config.data.clone() };
     Splits::open(&data, watch).with_context(|| format!("benchmark.classes={classes:?}"))
 }
