@@ -39,7 +39,8 @@ pub enum BenchError {
     },
     /// A model whose classes are not those of the data.
     #[error(
-        "{model} cannot be measured on {suite}: {reason}; a model is measured on data with its own classes in its own order"
+        "{model} cannot be measured on {suite}: {reason}; a model is measured on data with its own classes in its own order, or on a \
+         published data set whose classes it has"
     )]
     Classes {
         /// The model's name.

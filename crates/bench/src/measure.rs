@@ -13,7 +13,7 @@ use robustify_zoo::weights::NonFinite;
 
 use crate::evaluate::chunks;
 use crate::store::{AnswerStore, Stored, TrunkFeatures};
-use crate::{BenchError, Cell, Suite};
+use crate::{BenchError, Cell, ClassMap, ClassMapError, Suite};
 
 /// A predictor under its name in tables and records.
 pub struct Entrant<'a> {
@@ -50,7 +50,7 @@ pub type Timings = BTreeMap<String, Timing>;
 /// Bytes of trunk features that are kept for one suite, so that other heads or passes need no corruption and no trunk.
 pub const TRUNK_LIMIT: u64 = 4 << 30;
 
-/// What all entrants said about a cell, in their order.
+/// What all entrants said about a cell, in their order, in the suite's classes.
 pub struct Measured {
     /// The cell.
     pub cell: Cell,
@@ -59,10 +59,10 @@ pub struct Measured {
 }
 
 /// Measures `entrants` on `suite`, cell after cell, and hands each finished cell to `take`. Answers that cannot be stored are a
-/// warning.
+/// warning. What is stored is in the model's classes, what is handed out in the suite's, see [`Suite::class_map`].
 ///
 /// # Errors
-/// Classes that are not the suite's, images that cannot be read, a full disk, features or answers that are no numbers, or an
+/// Classes that cannot answer for the suite's, images that cannot be read, a full disk, features or answers that are no numbers, or an
 /// interruption.
 pub fn measure(
     suite: &dyn Suite,
@@ -72,10 +72,8 @@ pub fn measure(
     watch: &dyn Watch,
     mut take: impl FnMut(Measured),
 ) -> Result<Timings, BenchError> {
-    for entrant in entrants {
-        expect_classes(suite, entrant)?;
-    }
-    let mut run = Run { suite, entrants, store, machine, watch, timings: Timings::new(), is_warned: false };
+    let maps = entrants.iter().map(|entrant| class_map(suite, entrant)).collect::<Result<_, _>>()?;
+    let mut run = Run { suite, entrants, maps, store, machine, watch, timings: Timings::new(), is_warned: false };
     let cells = suite.cells();
     let mut progress = watch.progress("benchmark", cells.len());
     for (done, cell) in cells.iter().enumerate() {
@@ -87,25 +85,20 @@ pub fn measure(
     Ok(run.timings)
 }
 
-fn expect_classes(suite: &dyn Suite, Entrant { name, predictor }: &Entrant<'_>) -> Result<(), BenchError> {
-    let (wanted, found) = (suite.classes(), predictor.classes());
-    if wanted == found {
-        return Ok(());
-    }
-    let differs = wanted.iter().zip(found).position(|(wanted, found)| wanted != found);
-    Err(BenchError::Classes {
-        model: name.clone(),
-        suite: suite.name().to_owned(),
-        reason: match differs {
-            Some(at) => format!("class {at} is `{}` in the data and `{}` in the model", wanted[at], found[at]),
-            None => format!("the data has {} classes, the model {}", wanted.len(), found.len()),
-        },
-    })
+/// How the classes of an entrant answer for those of the suite.
+fn class_map(suite: &dyn Suite, Entrant { name, predictor }: &Entrant<'_>) -> Result<ClassMap, BenchError> {
+    suite.class_map(predictor.classes()).map_err(|error| unlike(suite, name, &error))
+}
+
+fn unlike(suite: &dyn Suite, model: &str, error: &ClassMapError) -> BenchError {
+    BenchError::Classes { model: model.to_owned(), suite: suite.name().to_owned(), reason: error.to_string() }
 }
 
 struct Run<'a> {
     suite: &'a dyn Suite,
     entrants: &'a [Entrant<'a>],
+    /// How the classes of each answer for those of the suite.
+    maps: Vec<ClassMap>,
     store: &'a AnswerStore,
     machine: &'a Machine,
     watch: &'a dyn Watch,
@@ -151,8 +144,12 @@ impl Run<'_> {
         for index in reading {
             found[index] = self.compute_reading(cell, &self.entrants[index], &found)?;
         }
-        let names = self.entrants.iter().map(|entrant| entrant.name.clone());
-        Ok(Measured { cell: cell.clone(), answers: names.zip(found.into_iter().flatten()).collect() })
+        let mut answers = Vec::with_capacity(found.len());
+        for ((entrant, map), stored) in self.entrants.iter().zip(&self.maps).zip(found.into_iter().flatten()) {
+            let stored = map.stored(stored).map_err(|error| unlike(self.suite, &entrant.name, &error))?;
+            answers.push((entrant.name.clone(), stored));
+        }
+        Ok(Measured { cell: cell.clone(), answers })
     }
 
     /// Answers that were kept before; damaged ones are computed again, with a warning.

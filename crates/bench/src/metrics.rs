@@ -88,7 +88,7 @@ impl Judge<'_> {
         let (corruption, severity) = match self.measured.cell.shift {
             Shift::Clean => (None, None),
             Shift::Corrupted(corruption, severity) => (Some(corruption.to_string()), Some(severity.level())),
-            Shift::Changed(_) | Shift::Transfer => (Some(self.measured.cell.name.clone()), None),
+            Shift::Changed(_) | Shift::Collected | Shift::Transfer => (Some(self.measured.cell.name.clone()), None),
         };
         self.judged.rows.push(Row {
             model: model.into(),

@@ -6,6 +6,7 @@ use robustify_data::DataError;
 use robustify_rng::Key;
 
 use crate::suites::{Change, TRANSFER};
+use crate::{ClassMap, ClassMapError};
 
 /// What was done to the images of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,9 +17,14 @@ pub enum Shift {
     Corrupted(Corruption, Severity),
     /// Another background, or another rendition.
     Changed(Change),
+    /// Other pictures of the same classes, as somebody collected them: ImageNet-V2, -R, -A, -Sketch, ObjectNet.
+    Collected,
     /// Another task, with labels of its own.
     Transfer,
 }
+
+/// The name of [`Shift::Collected`].
+const COLLECTED: &str = "collected";
 
 /// One part of a suite that is measured by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +42,7 @@ impl Cell {
             Shift::Clean => "clean".to_owned(),
             Shift::Corrupted(corruption, severity) => format!("{corruption}-{}", severity.level()),
             Shift::Changed(change) => change.name().to_owned(),
+            Shift::Collected => COLLECTED.to_owned(),
             Shift::Transfer => TRANSFER.to_owned(),
         };
         Self { name, shift }
@@ -44,7 +51,8 @@ impl Cell {
     /// The cell of a name, as [`Cell::new`] gives it.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        let other = [Shift::Clean, Shift::Transfer].into_iter().chain(Change::ALL.map(Shift::Changed));
+        let other =
+            [Shift::Clean, Shift::Collected, Shift::Transfer].into_iter().chain(Change::ALL.map(Shift::Changed));
         let corrupted = || {
             let (corruption, level) = name.rsplit_once('-')?;
             Some(Self::new(Shift::Corrupted(
@@ -66,6 +74,7 @@ impl Cell {
             Shift::Clean => "clean",
             Shift::Corrupted(corruption, _) => corruption.name(),
             Shift::Changed(change) => change.name(),
+            Shift::Collected => COLLECTED,
             Shift::Transfer => TRANSFER,
         }
     }
@@ -95,11 +104,31 @@ pub trait Suite: Sync {
     /// The name in records, as in `imagenet-c`.
     fn name(&self) -> &str;
 
+    /// The name for people.
+    fn title(&self) -> &str {
+        self.name()
+    }
+
+    /// What a reader of its results has to know, a sentence each: which logits were left out, what an accuracy is of, what was done to
+    /// pictures. They are printed, and kept with the results.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Hash of everything that determines the pixels, their choice and their order.
     fn identity(&self) -> &str;
 
     /// Names of the classes, in the order of the labels.
     fn classes(&self) -> &[String];
+
+    /// How the classes of a model answer for those of the suite, by the model's names of its own. Unless a suite says otherwise, they are
+    /// the same in the same order.
+    ///
+    /// # Errors
+    /// Classes that the model does not have.
+    fn class_map(&self, model: &[String]) -> Result<ClassMap, ClassMapError> {
+        ClassMap::same(self.classes(), model)
+    }
 
     /// Where the pixels come from.
     fn origin(&self) -> Origin;
@@ -135,7 +164,8 @@ mod tests {
     #[test]
     fn a_cell_is_found_by_its_name() {
         let fog = Shift::Corrupted(Corruption::Fog, Severity::try_from(3).unwrap());
-        let shifts = [Shift::Clean, Shift::Transfer, fog].into_iter().chain(Change::ALL.map(Shift::Changed));
+        let shifts =
+            [Shift::Clean, Shift::Collected, Shift::Transfer, fog].into_iter().chain(Change::ALL.map(Shift::Changed));
         for cell in shifts.map(Cell::new) {
             assert_eq!(Cell::named(&cell.name), Some(cell));
         }

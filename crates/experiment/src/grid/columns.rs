@@ -78,6 +78,7 @@ pub(super) fn counts(column: &str, cell: &Cell) -> bool {
         (Shift::Corrupted(corruption, _), column) => corruption.group().name() == column || corruption.name() == column,
         (Shift::Changed(_), "shifts") => true,
         (Shift::Changed(change), column) => change.family() == column || change.name() == column,
+        (Shift::Collected, column) => column == cell.name,
         (Shift::Transfer, column) => column == TRANSFER,
     }
 }
