@@ -114,6 +114,9 @@ pub struct ResultRecord {
     /// Scalar metrics by name: `accuracy`, `top5`, `ece`, `ace`, `nll`, `brier`, `aurc`, `worst_class`, `f1`, `f_correct`, `mce`, ….
     /// Accuracies and errors are fractions; mCE is 100 for AlexNet.
     pub metrics: BTreeMap<String, f64>,
+    /// Intervals of 95 % of metrics by name, where there are any.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub intervals: BTreeMap<String, [f64; 2]>,
     /// Confidence against accuracy in bins of equal width; empty for all but main routes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reliability: Vec<BinRecord>,
