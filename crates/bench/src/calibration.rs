@@ -55,21 +55,43 @@ impl Reliability {
     /// - answers: one probability in `[0, 1]` for each class, used as they are and not divided by their sum; the label is the
     ///   index of a class. A label beyond the classes has probability 0.
     pub fn of<'a>(answers: impl IntoIterator<Item = (&'a [f32], usize)>) -> Option<Self> {
-        let mut told = Vec::new();
-        let (mut brier, mut nll) = (0.0, 0.0);
-        for (probabilities, label) in answers.into_iter().filter(|(probabilities, _)| !probabilities.is_empty()) {
-            let predicted = argmax(probabilities);
-            told.push((f64::from(probabilities[predicted]), predicted == label));
-            let true_class = probabilities.get(label).map_or(0.0, |&p| f64::from(p));
-            let squares: f64 = probabilities.iter().map(|&p| f64::from(p).powi(2)).sum();
-            brier += squares - true_class.powi(2) + (1.0 - true_class).powi(2);
-            nll -= true_class.max(LEAST).ln();
+        let mut so_far = Confidences::default();
+        answers.into_iter().for_each(|(probabilities, label)| so_far.add(probabilities, label));
+        so_far.reliability()
+    }
+}
+
+/// What [`Reliability`] is made of, image after image: confidences, and sums of the scores.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Confidences {
+    /// Of each image the probability of the predicted class, and whether it is the label.
+    pub told: Vec<(f64, bool)>,
+    brier: f64,
+    nll: f64,
+}
+
+impl Confidences {
+    /// Adds an image; one without probabilities is passed over. See [`Reliability::of`].
+    pub fn add(&mut self, probabilities: &[f32], label: usize) {
+        if probabilities.is_empty() {
+            return;
         }
+        let predicted = argmax(probabilities);
+        self.told.push((f64::from(probabilities[predicted]), predicted == label));
+        let true_class = probabilities.get(label).map_or(0.0, |&p| f64::from(p));
+        let squares: f64 = probabilities.iter().map(|&p| f64::from(p).powi(2)).sum();
+        self.brier += squares - true_class.powi(2) + (1.0 - true_class).powi(2);
+        self.nll -= true_class.max(LEAST).ln();
+    }
+
+    /// Of all images so far; none of none.
+    pub fn reliability(self) -> Option<Reliability> {
+        let Self { mut told, brier, nll } = self;
         let count = told.len();
         let all = bin(&told);
         let bins: [Bin; BINS] = equally_wide(&told, BINS).try_into().expect("as many bins as were asked for");
         let heavy = equally_heavy(&mut told, BINS);
-        (count > 0).then(|| Self {
+        (count > 0).then(|| Reliability {
             count,
             accuracy: all.accuracy,
             confidence: all.confidence,

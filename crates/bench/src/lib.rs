@@ -43,7 +43,7 @@ pub use probe::Probed;
 pub use routes::{Blend, HeadRoute, reads_passes};
 pub use statistics::{
     Bootstrap, Comparison, Interval, JointBootstrap, Scored, StatisticsError, mcnemar_exact, mcnemar_mid,
-    paired_bootstrap, paired_on, points, t_interval,
+    paired_bootstrap, paired_effects, paired_on, points, t_interval,
 };
 pub use store::{AnswerStore, INFERENCE, Stored, TrunkFeatures};
 pub use suite::{Cell, Origin, Shift, Suite};

@@ -35,6 +35,15 @@ pub struct Timing {
 }
 
 impl Timing {
+    /// Adds what further images took.
+    pub fn merge(&mut self, other: &Self) {
+        self.time += other.time;
+        self.images += other.images;
+        if let Some(time) = other.deterministic {
+            *self.deterministic.get_or_insert_default() += time;
+        }
+    }
+
     fn add(&mut self, answered: &Answered) {
         self.time += answered.time;
         self.images += answered.answers.len();
@@ -262,8 +271,12 @@ impl Run<'_> {
             if entrant.predictor.trunk().is_none_or(|trunk| !known.contains_key(trunk)) {
                 self.timings.entry(entrant.name.to_owned()).or_default().add(&answered);
             }
-            let stored =
-                Stored { labels: labels.clone(), ids: ids.clone(), answers: answered.answers, beside: answered.beside };
+            let stored = self.store.rounded(Stored {
+                labels: labels.clone(),
+                ids: ids.clone(),
+                answers: answered.answers,
+                beside: answered.beside,
+            });
             let kept = self.store.keep(self.suite, cell, entrant.predictor.identity(), &stored);
             self.or_without(kept)?;
             all.push(stored);

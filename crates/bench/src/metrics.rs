@@ -1,5 +1,7 @@
 //! From stored answers to numbers.
 
+mod scores;
+
 use robustify_augment::Group;
 use robustify_predict::{Answers, Columns, HeadAnswer};
 use robustify_report::Row;
@@ -10,6 +12,8 @@ use crate::measure::Measured;
 use crate::routes::{Blend, HeadRoute};
 use crate::store::Stored;
 use crate::suite::Shift;
+
+pub use scores::{ScoreSums, Scores};
 
 /// Route of a one-headed model in records.
 pub const SINGLE: &str = "single";

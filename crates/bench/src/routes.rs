@@ -136,16 +136,29 @@ impl HeadRoute {
         label: usize,
         id: u64,
     ) -> (Option<Head>, usize) {
+        let (head, probabilities) = self.respond(heads, beside, image, label, id);
+        (head, argmax(&probabilities))
+    }
+
+    /// The same with the probabilities of all classes.
+    pub fn respond(
+        &self,
+        heads: &[HeadAnswer],
+        beside: &Columns,
+        image: usize,
+        label: usize,
+        id: u64,
+    ) -> (Option<Head>, Vec<f32>) {
         let sample = self.sample(&heads[image], beside, image);
         let [clean, robust] = [Head::Clean, Head::Robust].map(|head| of(&sample, head));
         let mixed = match &self.way {
             Way::Choice(rule) => {
                 let head = rule.choose(&sample, label, id);
-                return (Some(head), sample.prediction(head));
+                return (Some(head), of(&sample, head).to_vec());
             }
             Way::Gate(gate) => {
                 let head = gate.choose(&sample);
-                return (Some(head), sample.prediction(head));
+                return (Some(head), of(&sample, head).to_vec());
             }
             Way::Mixture(mixture) => {
                 let members = match mixture {
@@ -162,7 +175,7 @@ impl HeadRoute {
                 neighbours::mix(clean, robust, distance, *temperatures)
             }
         };
-        (None, argmax(&mixed.expect("heads of one model have the same classes")))
+        (None, mixed.expect("heads of one model have the same classes"))
     }
 
     /// What the rule reads of one image.

@@ -7,7 +7,9 @@
 mod bootstrap;
 mod joint;
 
-pub use bootstrap::{Bootstrap, Comparison, Resampled, Scored, StatisticsError, paired_bootstrap, paired_on};
+pub use bootstrap::{
+    Bootstrap, Comparison, Resampled, Scored, StatisticsError, paired_bootstrap, paired_effects, paired_on,
+};
 pub use joint::JointBootstrap;
 
 /// An estimate and the interval around it, all three in the same unit (fractions, for accuracies).

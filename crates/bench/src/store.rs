@@ -1,5 +1,7 @@
 //! Answers on disk: one file for each predictor and cell, and the trunk features that predictors share.
 
+mod compact;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,27 +35,43 @@ pub struct Stored {
 pub struct AnswerStore {
     folder: PathBuf,
     backend: String,
+    /// Whether this is the store of an evaluation, see [`AnswerStore::compact`].
+    is_compact: bool,
 }
 
 impl AnswerStore {
     /// A store in a folder, which is made when something is written. `backend` is where answers are computed: others round
     /// differently.
     pub fn new(folder: impl Into<PathBuf>, backend: impl Into<String>) -> Self {
-        Self { folder: folder.into(), backend: backend.into() }
+        Self { folder: folder.into(), backend: backend.into(), is_compact: false }
+    }
+
+    /// A store for many images: answers take half the room, and no features are kept. Logits and the logarithms of probabilities are
+    /// kept in 16 bits, less the largest of their row, so that the first class stays the first and what is near it is known best:
+    /// to one part in 2,048 of the distance. [`AnswerStore::rounded`] gives them as they will be read.
+    pub fn compact(folder: impl Into<PathBuf>, backend: impl Into<String>) -> Self {
+        Self { is_compact: true, ..Self::new(folder, backend) }
+    }
+
+    /// Answers as they are read from this store.
+    pub fn rounded(&self, stored: Stored) -> Stored {
+        match self.is_compact {
+            true => compact::rounded(stored),
+            false => stored,
+        }
     }
 
     /// The file of something of a cell, and the identity that it has to carry.
-    fn place(&self, suite: &dyn Suite, cell: &Cell, kind: &str, of: &str) -> (PathBuf, String) {
-        let identity = digest::of_bytes(
-            [&INFERENCE.to_string(), &self.backend, suite.identity(), &cell.name, kind, of].join("\n").as_bytes(),
-        );
-        let folder = self.folder.join(&suite.identity()[..16]).join(&cell.name);
+    fn place(&self, suite: &str, cell: &str, kind: &str, of: &str) -> (PathBuf, String) {
+        let identity =
+            digest::of_bytes([&INFERENCE.to_string(), &self.backend, suite, cell, kind, of].join("\n").as_bytes());
+        let folder = self.folder.join(&suite[..16.min(suite.len())]).join(cell);
         (folder.join(format!("{kind}-{}.safetensors", &of[..16.min(of.len())])), identity)
     }
 
     /// Where a predictor's answers about a cell are.
     pub fn path(&self, suite: &dyn Suite, cell: &Cell, predictor: &str) -> PathBuf {
-        self.place(suite, cell, "answers", predictor).0
+        self.place(suite.identity(), &cell.name, "answers", predictor).0
     }
 
     /// The answers of a predictor; none if they are not there.
@@ -61,10 +79,18 @@ impl AnswerStore {
     /// # Errors
     /// A file that cannot be read, or is damaged.
     pub fn answers(&self, suite: &dyn Suite, cell: &Cell, predictor: &str) -> Result<Option<Stored>, BenchError> {
+        self.answers_by_name(suite.identity(), &cell.name, predictor)
+    }
+
+    /// The same by the identity of the suite and the name of the cell, for whoever has no images.
+    ///
+    /// # Errors
+    /// As for [`AnswerStore::answers`].
+    pub fn answers_by_name(&self, suite: &str, cell: &str, predictor: &str) -> Result<Option<Stored>, BenchError> {
         let (path, identity) = self.place(suite, cell, "answers", predictor);
         let Some(state) = read(&path, &identity)? else { return Ok(None) };
         let broken = || BenchError::Stored { path, reason: "tensors are missing or too short".into() };
-        decode(state).ok_or_else(broken).map(Some)
+        decode(compact::grown(state)).ok_or_else(broken).map(Some)
     }
 
     /// Keeps the answers of a predictor.
@@ -72,8 +98,9 @@ impl AnswerStore {
     /// # Errors
     /// A file that cannot be written.
     pub fn keep(&self, suite: &dyn Suite, cell: &Cell, predictor: &str, stored: &Stored) -> Result<(), BenchError> {
-        let (path, identity) = self.place(suite, cell, "answers", predictor);
-        write(&path, &identity, &encode(stored))
+        let (path, identity) = self.place(suite.identity(), &cell.name, "answers", predictor);
+        let state = encode(stored);
+        write(&path, &identity, &if self.is_compact { compact::shrunk(state) } else { state })
     }
 
     /// A trunk's features of a cell's images, `[images, elements]`, and the dimensions of one image; none if they are not
@@ -82,7 +109,7 @@ impl AnswerStore {
     /// # Errors
     /// A file that cannot be read, or is damaged.
     pub fn trunk(&self, suite: &dyn Suite, cell: &Cell, trunk: &str) -> Result<Option<TrunkFeatures>, BenchError> {
-        let (path, identity) = self.place(suite, cell, "trunk", trunk);
+        let (path, identity) = self.place(suite.identity(), &cell.name, "trunk", trunk);
         let Some(mut state) = read(&path, &identity)? else { return Ok(None) };
         let mut take = |name: &str| {
             let broken = || BenchError::Stored { path: path.clone(), reason: format!("no tensor {name}") };
@@ -103,7 +130,10 @@ impl AnswerStore {
         trunk: &str,
         features: TrunkFeatures,
     ) -> Result<(), BenchError> {
-        let (path, identity) = self.place(suite, cell, "trunk", trunk);
+        if self.is_compact {
+            return Ok(());
+        }
+        let (path, identity) = self.place(suite.identity(), &cell.name, "trunk", trunk);
         let elements = features.dims.iter().product::<usize>().max(1);
         let dims: Vec<f32> = features.dims.iter().map(|&dim| dim as f32).collect();
         let state = State::from([
@@ -136,7 +166,8 @@ fn write(path: &Path, identity: &str, state: &State) -> Result<(), BenchError> {
     }
     let sum = digest::of_bytes(&weights::to_bytes(state));
     let metadata = HashMap::from([("identity".to_owned(), identity.to_owned()), ("sha256".to_owned(), sum)]);
-    let bytes = safetensors::serialize(state, Some(metadata)).expect("names are unique and sizes match the shapes");
+    let bytes = safetensors::serialize(compact::written(state), Some(metadata))
+        .expect("names are unique and sizes match the shapes");
     Ok(write_atomic(path, &bytes)?)
 }
 

@@ -155,6 +155,9 @@ pub trait Suite: Sync {
     /// # Errors
     /// An image that cannot be read, or that does not fit the suite's geometry.
     fn pixels(&self, cell: &Cell, index: usize) -> Result<RgbImage, DataError>;
+
+    /// Forgets decoded images that it keeps for further cells; whoever is through with all cells of some images says so.
+    fn release(&self) {}
 }
 
 #[cfg(test)]

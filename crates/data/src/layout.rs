@@ -64,6 +64,27 @@ impl Layout {
     }
 }
 
+/// What is reported on of a data set whose other parts nobody asks for: the test images, or in ImageNet's layout those called
+/// `val`; of a folder of classes without splits, and of one without such images, all of it.
+///
+/// # Errors
+/// As for [`Layout::of`]; that there are no training images is none.
+pub fn reported(config: &DataConfig) -> Result<(Source, DataFormat)> {
+    expect_folder("the data", &config.path)?;
+    let format = config.format.map_or_else(|| format_of(&config.path), Ok)?;
+    if format != DataFormat::Folder {
+        return Ok((config.test.parse().map(Source::Files)?, format));
+    }
+    let folders = Folders { config, reports_validation: false };
+    let found = match folders.find(&config.test)? {
+        Some(test) => Some(test),
+        None if split_of(&config.test) == Some(Split::Test) => folders.find(Split::Validation.name())?,
+        None => return Err(folders.missing("test", &config.test)),
+    };
+    let path = &config.path;
+    Ok((Source::Folder(found.map_or_else(|| path.clone(), |name| path.join(name))), format))
+}
+
 /// What lies in a folder, by the names of its files.
 ///
 /// # Errors

@@ -139,6 +139,12 @@ impl Preprocess {
         Self { steps: self.steps.clone(), normalize: None }
     }
 
+    /// The first so many pixel steps alone.
+    #[must_use]
+    pub fn first_steps(&self, count: usize) -> Self {
+        Self { steps: self.steps.iter().take(count).copied().collect(), normalize: None }
+    }
+
     /// The normalisation alone.
     #[must_use]
     pub fn normalisation_only(&self) -> Self {

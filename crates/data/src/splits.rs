@@ -211,6 +211,23 @@ pub fn train_and_test(config: &DataConfig, watch: &dyn Watch) -> Result<[Images;
     of_classes([train, test], config)
 }
 
+/// Opens what is reported on and nothing else, see [`layout::reported`](crate::layout::reported), and says what it is.
+///
+/// # Errors
+/// As for [`Splits::open`]; that there are no training images is none.
+pub fn reported(config: &DataConfig, watch: &dyn Watch) -> Result<Images> {
+    let (source, format) = crate::layout::reported(config)?;
+    let images = open_source(&source, config, format, None)?;
+    left_out::tell(&left_out::of([&images]), None, watch)?;
+    let [images] = of_classes([images], config)?;
+    let place = match &source {
+        Source::Folder(folder) => shown(folder),
+        _ => shown(&config.path),
+    };
+    watch.say(&format!("{place}: {format}: {} images of {} classes", images.len(), images.classes().len()));
+    Ok(images)
+}
+
 /// The parts with the images of [`DataConfig::only`] alone.
 fn of_classes<const N: usize>(parts: [Images; N], config: &DataConfig) -> Result<[Images; N]> {
     let Some(only) = &config.only else { return Ok(parts) };

@@ -12,11 +12,9 @@ use robustify_bench::{
 use robustify_data::{DataConfig, Images, Preprocess, Split, Splits};
 use robustify_device::Machine;
 use robustify_methods::{Config, wanted};
-use robustify_predict::{Attached, Made, RobustModel, Together};
+use robustify_predict::{Attached, RobustModel};
 use robustify_report::{Results, Row, Spread, write_atomic, write_csv, write_json};
-use robustify_select::DropoutFrom;
 use robustify_watch::Watch;
-use robustify_zoo::ModelConfig;
 use robustify_zoo::weights::{self, Entry, State};
 use serde::{Deserialize, Serialize};
 
@@ -86,7 +84,7 @@ impl Facts {
         let named = |model: &&RobustModel| ["original", "teacher"].contains(&model.method.as_str());
         let size = |model: &RobustModel| {
             let millions = weights::parameters(&model.model) as f64 / 1e6;
-            (model.method.clone(), format!("{}, {millions:.2} M", architecture(&model.network)))
+            (model.method.clone(), format!("{}, {millions:.2} M", model.network.kind()))
         };
         Self {
             part: part(config),
@@ -109,16 +107,6 @@ fn part(config: &Config) -> String {
     match &config.benchmark.classes {
         Some(classes) => format!("{} ({})", config.data.test, classes.join(", ")),
         None => config.data.test.clone(),
-    }
-}
-
-/// The name for people of a network's kind.
-pub(crate) fn architecture(network: &ModelConfig) -> &'static str {
-    match network {
-        ModelConfig::Vit(_) => "ViT",
-        ModelConfig::ResNet(_) => "ResNet",
-        ModelConfig::Swin(_) => "Swin",
-        ModelConfig::ClipResNet(_) => "CLIP's ResNet",
     }
 }
 
@@ -390,29 +378,7 @@ impl Costs {
 
 /// What is counted of a model: multiply-accumulates of a pass, and parameters that are not the original's.
 fn counted(model: &RobustModel, original: Option<&State>) -> Costs {
-    let network = &model.network;
-    let end = network.unit_macs().len();
-    let (macs, passes) = match (&model.made, model.cut) {
-        (Made::ThreeHeads(heads, mc), Some(split)) => {
-            let head = end - 1 - split.head_blocks;
-            let cut = head - split.shared_blocks;
-            // The original keeps a shared part of its own, where it is preserved.
-            let shared = if heads.is_preserving() { 2 } else { 1 };
-            let dropped = if split.dropout_from == DropoutFrom::Shared { mc.passes } else { 1 };
-            let of = |shared_passes, passes| {
-                let (before, behind) =
-                    (network.segment_macs(cut..head, shared_passes), network.segment_macs(head..end, passes));
-                network.segment_macs(0..cut, 1) + shared * before + 3 * behind
-            };
-            (of(1, 1), Some(of(dropped, mc.passes)))
-        }
-        // Both forwards, and one of mixed weights.
-        (Made::Pair(pair), _) => {
-            let forwards = if pair.settings.by == Together::Vrf { 2 } else { 3 };
-            (forwards * network.segment_macs(0..end, 1), None)
-        }
-        _ => (network.segment_macs(0..end, 1), None),
-    };
+    let (macs, passes) = model.macs();
     let is_own = |(name, entry): &(&String, &Entry)| original.and_then(|original| original.get(*name)) != Some(*entry);
     let state = model.state();
     let tuned = state

@@ -37,6 +37,7 @@
 mod adapting;
 mod answers;
 mod attached;
+pub mod classes;
 mod classifier;
 mod error;
 mod file;
@@ -44,6 +45,8 @@ mod model;
 mod pair;
 mod rows;
 mod three_heads;
+
+use std::sync::Arc;
 
 pub use adapting::{Adaptation, AdaptationStep, SharpnessAware};
 pub use answers::{Answered, Answers, HeadAnswer};
@@ -94,4 +97,35 @@ pub trait Predictor: Send + Sync {
     /// # Errors
     /// Pixels that cannot be had, or that do not fit the network.
     fn answer(&self, rows: &Rows<'_>) -> Result<Answered, PredictError>;
+}
+
+/// A predictor that several share.
+impl<P: Predictor + ?Sized> Predictor for Arc<P> {
+    fn identity(&self) -> &str {
+        (**self).identity()
+    }
+
+    fn classes(&self) -> &[String] {
+        (**self).classes()
+    }
+
+    fn trunk(&self) -> Option<&str> {
+        (**self).trunk()
+    }
+
+    fn adapts(&self) -> bool {
+        (**self).adapts()
+    }
+
+    fn reads(&self) -> &[Box<dyn Predictor>] {
+        (**self).reads()
+    }
+
+    fn for_cell(&self, ids: &[u64], told: &[Answers]) -> Result<Option<Box<dyn Predictor>>, PredictError> {
+        (**self).for_cell(ids, told)
+    }
+
+    fn answer(&self, rows: &Rows<'_>) -> Result<Answered, PredictError> {
+        (**self).answer(rows)
+    }
 }

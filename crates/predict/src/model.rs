@@ -2,7 +2,7 @@ use burn::module::Module as _;
 use burn::tensor::Device;
 use robustify_data::Preprocess;
 use robustify_report::digest;
-use robustify_select::{Head, McConfig, SplitConfig, ThreeHeads};
+use robustify_select::{DropoutFrom, Head, McConfig, SplitConfig, ThreeHeads};
 use robustify_zoo::clip::TextMatrix;
 use robustify_zoo::weights::{self, Entry, State};
 use robustify_zoo::{Model, ModelConfig, ZooError};
@@ -153,6 +153,34 @@ impl RobustModel {
             classes: classes.to_vec(),
             ..self
         })
+    }
+
+    /// Multiply-accumulates for an image, counted: in one pass, and with all Monte Carlo passes of a model that makes them. No row that
+    /// nobody reads is computed, nor counted.
+    pub fn macs(&self) -> (u64, Option<u64>) {
+        let network = &self.network;
+        let end = network.unit_macs().len();
+        match (&self.made, self.cut) {
+            (Made::ThreeHeads(heads, mc), Some(split)) => {
+                let head = end - 1 - split.head_blocks;
+                let cut = head - split.shared_blocks;
+                // The original keeps a shared part of its own, where it is preserved.
+                let shared = if heads.is_preserving() { 2 } else { 1 };
+                let dropped = if split.dropout_from == DropoutFrom::Shared { mc.passes } else { 1 };
+                let of = |shared_passes, passes| {
+                    let (before, behind) =
+                        (network.segment_macs(cut..head, shared_passes), network.segment_macs(head..end, passes));
+                    network.segment_macs(0..cut, 1) + shared * before + 3 * behind
+                };
+                (of(1, 1), Some(of(dropped, mc.passes)))
+            }
+            // Both forwards, and one of mixed weights.
+            (Made::Pair(pair), _) => {
+                let forwards = if pair.settings.by == Together::Vrf { 2 } else { 3 };
+                (forwards * network.segment_macs(0..end, 1), None)
+            }
+            _ => (network.segment_macs(0..end, 1), None),
+        }
     }
 
     /// Hash of everything that determines its answers.

@@ -126,6 +126,10 @@ pub struct ResultRecord {
     /// For every class: how many of its images were right, and how many there are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub per_class: Vec<[u64; 2]>,
+    /// The most frequent confusions: the label, the answer, and of how many images; the most frequent first. Empty for all but main
+    /// routes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub confused: Vec<[u64; 3]>,
     /// Of a route that chooses: the share of images sent to each head, by the head's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shares: BTreeMap<String, f64>,

@@ -26,6 +26,16 @@ pub enum ModelConfig {
 }
 
 impl ModelConfig {
+    /// The name for people of the network's kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Vit(_) => "ViT",
+            Self::ResNet(_) => "ResNet",
+            Self::Swin(_) => "Swin",
+            Self::ClipResNet(_) => "CLIP's ResNet",
+        }
+    }
+
     /// Faults of the shape, as sentences; empty when it can be built.
     pub fn faults(&self) -> Vec<String> {
         // Sizes beyond all reason would overflow in what the others compute.

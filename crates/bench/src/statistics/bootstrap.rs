@@ -132,6 +132,29 @@ pub fn paired_bootstrap(
     Ok(effects.compared(replicates.collect(), level))
 }
 
+/// As [`paired_bootstrap`] of one seed, from what each image adds to the difference: over its cells, the sum of right or not (first
+/// less second), each times the weight of an image in its cell. In an order that does not depend on how it was measured, as that of
+/// identities. With a second that is never right, the interval is that of the first alone.
+///
+/// # Errors
+/// No image, or settings without a meaning.
+pub fn paired_effects(of_image: Vec<f64>, settings: &Bootstrap) -> Result<Comparison, StatisticsError> {
+    settled(settings)?;
+    if of_image.is_empty() {
+        return Err(StatisticsError::Nothing(0));
+    }
+    let Bootstrap { resamples, level, seed } = *settings;
+    let effects = Effects { images: of_image.len(), seeds: 1, of_image };
+    let images = effects.images as u32;
+    let replicates = (0..resamples).map(|index| {
+        let mut stream = Key::new(seed, "paired bootstrap").with(index as u64).stream();
+        // The draw of the seed, of which there is one.
+        stream.below(1);
+        (0..images).map(|_| effects.of_image[stream.below(images) as usize]).sum()
+    });
+    Ok(effects.compared(replicates.collect(), level))
+}
+
 /// A comparison on resamples that somebody else drew.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resampled {

@@ -2,7 +2,8 @@
 //!
 //! Source: Hendrycks & Dietterich 2019, arXiv:1903.12261.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use image::RgbImage;
 use robustify_augment::{Corruption, Corruptor, Profile, Severity};
@@ -162,7 +163,9 @@ pub struct Corrupted {
     clean: Vec<usize>,
     corrupted: Vec<usize>,
     /// Images after the geometry, by index: decoded once for all cells, as long as they fit in [`KEPT`].
-    decoded: Vec<OnceLock<RgbImage>>,
+    decoded: Vec<RwLock<Option<Arc<RgbImage>>>>,
+    /// Bytes of them.
+    kept: AtomicU64,
 }
 
 /// Bytes of decoded images that are kept in memory.
@@ -187,12 +190,7 @@ impl Corrupted {
             geometry.to_string(),
         ))
         .expect("settings and strings have a JSON form");
-        let of_one = match images.is_empty() {
-            true => 0,
-            false => images.dimensions(0).and_then(|size| geometry.size(size)).map_or(0, |(w, h)| 3 * u64::from(w * h)),
-        };
-        let keeps = of_one * images.len() as u64 <= KEPT;
-        let decoded = if keeps { (0..images.len()).map(|_| OnceLock::new()).collect() } else { Vec::new() };
+        let decoded = (0..images.len()).map(|_| RwLock::default()).collect();
         let cells = config.cells()?;
         let seed = config.seed;
         Ok(Self {
@@ -206,6 +204,7 @@ impl Corrupted {
             clean,
             corrupted,
             decoded,
+            kept: AtomicU64::new(0),
         })
     }
 
@@ -268,14 +267,29 @@ impl Suite for Corrupted {
         let Some(place) = self.decoded.get(index) else {
             return self.corrupt(&self.decode(index)?, cell.shift, index);
         };
-        if place.get().is_none() {
-            // Another thread may have been faster; both decoded the same.
-            let _ = place.set(self.decode(index)?);
+        let known = place.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let clean = match known {
+            Some(clean) => clean,
+            None => {
+                let clean = Arc::new(self.decode(index)?);
+                let bytes = clean.as_raw().len() as u64;
+                if self.kept.fetch_add(bytes, Ordering::Relaxed) + bytes <= KEPT {
+                    // Another thread may have been faster; both decoded the same.
+                    *place.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&clean));
+                } else {
+                    self.kept.fetch_sub(bytes, Ordering::Relaxed);
+                }
+                clean
+            }
+        };
+        self.corrupt(&clean, cell.shift, index)
+    }
+
+    fn release(&self) {
+        for place in &self.decoded {
+            *place.write().unwrap_or_else(PoisonError::into_inner) = None;
         }
-        match place.get() {
-            Some(clean) => self.corrupt(clean, cell.shift, index),
-            None => self.corrupt(&self.decode(index)?, cell.shift, index),
-        }
+        self.kept.store(0, Ordering::Relaxed);
     }
 }
 

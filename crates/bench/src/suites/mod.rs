@@ -2,11 +2,13 @@
 
 mod corrupted;
 mod drawn;
+mod part;
 mod rendered;
 mod shifted;
 mod transfer;
 
 pub use corrupted::{Corrupted, CorruptedConfig};
+pub use part::Part;
 pub use rendered::Rendered;
 pub use shifted::{Change, Shifted};
 pub use transfer::Turned;

@@ -16,7 +16,6 @@ use serde::Serialize;
 use super::stand_in::{self, StandIn};
 use super::{Grid, Job, Run};
 use crate::plan::{duration, grouped, size};
-use crate::results::architecture;
 
 /// Multiply-accumulates that one core of a CPU makes in a second: what training in the main job reaches with AVX-512.
 const CPU: f64 = 3.0e10;
@@ -197,7 +196,7 @@ impl<'a> Dry<'a> {
             self.run.name,
             self.seeds,
             self.looked.finished,
-            architecture(network),
+            network.kind(),
             weights::parameters(&self.lab.opened().model) as f64 / 1e6,
             network.macs() as f64 / 1e9,
             self.lab.classes().len(),

@@ -2,7 +2,6 @@
 
 mod attached;
 pub(crate) mod captions;
-pub mod classes;
 pub mod config;
 mod loaded;
 mod policy;
@@ -40,6 +39,7 @@ use config::{Config, ImageTrainingConfig};
 pub use loaded::{LoadedTeacher, read_teacher};
 pub use policy::{policy, policy_identity};
 pub use pretrained::{Pretrained, read_original};
+pub use robustify_predict::classes;
 pub(crate) use seal::{read_sealed, write_sealed};
 pub use source::PairSource;
 pub use stage::{Cost, PROGRAM, Stage, Unfinished};

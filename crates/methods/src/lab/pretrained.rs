@@ -160,7 +160,9 @@ pub(super) fn with_classes(lab: &Lab<'_>) -> Result<Pretrained> {
         let label_set = towers.label_set(&towers.clip, &lab.texts(), &lab.machine.workers)?;
         return zero_shot(lab, opened, opened.model.clone(), label_set, &opened.hash);
     }
-    match classes::usage(opened.network.classifier(), opened.classes.as_ref(), lab.classes())? {
+    match classes::usage(opened.network.classifier(), opened.classes.as_ref(), lab.classes())
+        .map_err(anyhow::Error::msg)?
+    {
         Use::Whole(why) => {
             lab.watch.say(&format!("classes: {why}"));
             Ok(opened.clone())

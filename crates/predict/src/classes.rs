@@ -2,8 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use anyhow::{Result, bail};
-
 /// The classes of a model, in the order of its logits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownClasses {
@@ -94,7 +92,7 @@ pub enum Use {
 ///
 /// # Errors
 /// As many names as the classifier does not have.
-pub fn usage(count: usize, known: Option<&KnownClasses>, wanted: &[String]) -> Result<Use> {
+pub fn usage(count: usize, known: Option<&KnownClasses>, wanted: &[String]) -> Result<Use, String> {
     let classes = wanted.len();
     if count == 0 {
         return Ok(Use::Probe("the weights have no classifier".into()));
@@ -112,7 +110,10 @@ pub fn usage(count: usize, known: Option<&KnownClasses>, wanted: &[String]) -> R
     };
     let from = &known.from;
     if known.names.len() != count {
-        bail!("{from} names {} classes, and the classifier of the weights has {count}", known.names.len());
+        return Err(format!(
+            "{from} names {} classes, and the classifier of the weights has {count}",
+            known.names.len()
+        ));
     }
     Ok(match known.all_places(wanted) {
         Ok(places) if places.len() == count && places.iter().copied().eq(0..count) => {
