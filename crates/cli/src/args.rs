@@ -1,3 +1,4 @@
+mod eval;
 mod experiment;
 
 use std::num::NonZeroUsize;
@@ -8,6 +9,7 @@ use robustify_device::Machine;
 use robustify_pictures::{DeepMethod, Files};
 use robustify_zoo::weights::Naming;
 
+pub use eval::{Eval, ManifestOf, Merge, Rescore};
 pub use experiment::{Experiment, ExperimentSize};
 
 /// Make a large pre-trained vision model robust to distribution shift without retraining it.
@@ -31,6 +33,12 @@ pub enum Command {
     Init(Init),
     /// Run a grid of settings and seeds over shared stages, and draw the tables and figures that its file asks for.
     Experiment(Experiment),
+    /// Evaluate any model on any images, clean and corrupted: files of models, runs, weights; resumable, in one process or many.
+    Eval(Eval),
+    /// Put the answers of an evaluation's shards together, and write its record.
+    Merge(Merge),
+    /// Judge the answers of an evaluation again, with another rule: no model is run.
+    Rescore(Rescore),
     /// Measure the models of a finished run again: model x corruption x severity, every selection rule.
     BenchRobustness(BenchRobustness),
     /// Measure what the method costs: cached against full training steps, T passes against the original model.
@@ -56,7 +64,12 @@ impl Command {
     pub fn takes_long(&self) -> bool {
         matches!(
             self,
-            Self::Train(_) | Self::Experiment(_) | Self::BenchRobustness(_) | Self::BenchCost(_) | Self::Pretrain(_)
+            Self::Train(_)
+                | Self::Eval(_)
+                | Self::Experiment(_)
+                | Self::BenchRobustness(_)
+                | Self::BenchCost(_)
+                | Self::Pretrain(_)
         )
     }
 
@@ -65,6 +78,9 @@ impl Command {
         match self {
             Self::Train(options) => options.common.quiet,
             Self::Init(_) => false,
+            Self::Eval(options) => options.common.quiet,
+            Self::Merge(options) => options.threads.quiet,
+            Self::Rescore(options) => options.threads.quiet,
             Self::Experiment(options) => options.common.quiet,
             Self::BenchRobustness(options) => options.common.quiet,
             Self::BenchCost(options) => options.common.quiet,
@@ -288,6 +304,8 @@ pub enum ConfigOf {
     Pretrain,
     /// The file of an experiment.
     Experiment,
+    /// An evaluation.
+    Eval,
 }
 
 /// What to do with models.

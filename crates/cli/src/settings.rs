@@ -22,13 +22,16 @@ pub fn reference(of: ConfigOf) -> Reference {
         ConfigOf::Train => Reference::of::<robustify_methods::Config>(),
         ConfigOf::Pretrain => Reference::of::<PretrainConfig>(),
         ConfigOf::Experiment => Reference::of::<ExperimentConfig>(),
+        ConfigOf::Eval => Reference::of::<robustify_eval::Settings>(),
     }
 }
 
 /// Commands that take settings.
-const CONFIGURED: [(&str, ConfigOf); 5] = [
+const CONFIGURED: [(&str, ConfigOf); 7] = [
     ("train", ConfigOf::Train),
     ("experiment", ConfigOf::Train),
+    ("eval", ConfigOf::Eval),
+    ("rescore", ConfigOf::Eval),
     ("bench-robustness", ConfigOf::Train),
     ("bench-cost", ConfigOf::Train),
     ("pretrain", ConfigOf::Pretrain),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use robustify_data::Splits;
-use robustify_experiment::own::{self, Asked, Derived, Early};
+use robustify_experiment::own::{self, Asked, Derived, Early, Weights};
 use robustify_watch::Watch as _;
 use robustify_zoo::registry;
 
@@ -29,20 +29,19 @@ pub fn derived(
     let early = Early::of(data, given)?;
     let (named, model) = place(model, asked.weights.as_deref())?;
     let weights = hub::image_weights(Path::new(&named), console).with_context(|| format!("--model {named}"))?;
-    let asked = Asked {
-        data: data.into(),
+    let described = Weights {
         named,
-        weights: weights.clone(),
+        path: weights.clone(),
         model,
         network: early.original.network,
         from: early.original.from,
         image_size: asked.image_size,
-        classes: asked.num_classes,
     };
+    let asked = Asked { data: data.into(), weights: described, classes: asked.num_classes };
     let splits = Splits::open(&early.data, console)?;
     let device = robustify_device::open(None)?;
     let Derived { text, model } =
-        own::derive(&asked, &splits, &device).with_context(|| format!("--model {}", asked.named))?;
+        own::derive(&asked, &splits, &device).with_context(|| format!("--model {}", asked.weights.named))?;
     console.say(&format!("model: {}; {}", model.about, model.preprocess));
     if let Some(doubt) = &model.doubt {
         console.warn(doubt);

@@ -3,7 +3,6 @@
 //! [`Asked`] says what the user typed. [`derive()`] looks at the images ([`Splits`]) and at the weights ([`Model`]), chooses every setting
 //! by their sizes, and returns a commented TOML file, which `init` writes and `train` runs.
 
-mod model;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -16,25 +15,15 @@ use serde::{Deserialize, Deserializer};
 
 use crate::settings::{self as layers, Validate};
 
-pub use model::{Model, preprocess_line};
+pub use robustify_eval::checkpoint::{Model, Weights, preprocess_line};
 
 /// What the user typed.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// Folder of the images.
     pub data: PathBuf,
-    /// The weights as they were named: a path, or a name of the hub.
-    pub named: String,
-    /// The file or folder that the name means.
-    pub weights: PathBuf,
-    /// The model by a name of the registry, if one was given.
-    pub model: Option<String>,
-    /// The network by its sizes, if they were given.
-    pub network: Option<ModelConfig>,
-    /// The key under which the state dict lies in the file, if one was given.
-    pub from: Option<String>,
-    /// Another side of the input in pixels than that of the weights.
-    pub image_size: Option<usize>,
+    /// The weights, and what was said of them.
+    pub weights: Weights,
     /// As many classes as the data has, if the user said so.
     pub classes: Option<usize>,
 }
@@ -58,10 +47,10 @@ pub fn derive(asked: &Asked, splits: &Splits, device: &Device) -> anyhow::Result
         anyhow::bail!(
             "--num-classes {classes}: {} has {has} class folders, {}; leave it out, since the data says it",
             asked.data.display(),
-            robustify_methods::lab::classes::list(splits.train.classes())
+            robustify_predict::classes::list(splits.train.classes())
         );
     }
-    let model = Model::of(asked, device)?;
+    let model = Model::of(&asked.weights, device)?;
     Ok(Derived { text: text::of(asked, splits, &model)?, model })
 }
 

@@ -32,7 +32,7 @@ pub(super) fn of(asked: &Asked, splits: &Splits, model: &Model) -> Result<String
              them.\n#   robustify train --config FILE\nname = {}\n# Further ones, which train the whole large model: finetune, lp_ft, \
              wise_ft.\nmethods = [\"teacher\", \"ensemble\", \"linear_probe\", \"apt\", \"robustify\"]\nseed = 1\n",
             one_line(&asked.data.display().to_string()),
-            one_line(&asked.named),
+            one_line(&asked.weights.named),
             quoted(&name(&data, asked, model)),
         ),
         format!(
@@ -60,7 +60,7 @@ fn name(data: &Path, asked: &Asked, model: &Model) -> String {
         kept.collect::<String>().trim_matches('-').to_owned()
     };
     let folder = data.file_name().map(|name| plain(&name.to_string_lossy())).unwrap_or_default();
-    let file = || Path::new(&asked.named).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let file = || Path::new(&asked.weights.named).file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let architecture = model.name.as_ref().and_then(|name| name.split('.').next().map(str::to_owned)).or_else(file);
     let name = [folder, plain(&architecture.unwrap_or_default())].join("-");
     let name = name.trim_matches('-');
@@ -68,10 +68,10 @@ fn name(data: &Path, asked: &Asked, model: &Model) -> String {
 }
 
 fn original(asked: &Asked, model: &Model) -> Result<String> {
-    let weights = match asked.named.contains(':') || asked.weights.is_dir() {
+    let weights = match asked.weights.named.contains(':') || asked.weights.path.is_dir() {
         // A name of the hub stays one, so that the file can be used elsewhere.
-        true => asked.named.clone(),
-        false => std::path::absolute(&asked.weights)?.display().to_string(),
+        true => asked.weights.named.clone(),
+        false => std::path::absolute(&asked.weights.path)?.display().to_string(),
     };
     let (side, classes) = (model.network.image_size(), model.network.classes());
     let network = match &model.name {
@@ -79,7 +79,7 @@ fn original(asked: &Asked, model: &Model) -> Result<String> {
         None => format!("network = {}\n", inline(&model.network)?),
     };
     let doubt = model.doubt.as_ref().map(|doubt| format!("# {}.\n", one_line(doubt))).unwrap_or_default();
-    let from = asked.from.as_ref().map(|key| format!("from = {}\n", quoted(key))).unwrap_or_default();
+    let from = asked.weights.from.as_ref().map(|key| format!("from = {}\n", quoted(key))).unwrap_or_default();
     Ok(format!(
         "[original]\n# {}.\n{doubt}weights = {}\n{from}preprocess = {}\n# As many classes as the weights have; the data's are matched by name, else a linear \
          probe makes a classifier.\n{network}",

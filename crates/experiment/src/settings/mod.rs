@@ -28,6 +28,12 @@ impl Validate for Config {
     }
 }
 
+impl Validate for robustify_eval::Settings {
+    fn faults(&self) -> Vec<String> {
+        Self::faults(self)
+    }
+}
+
 /// Everything that is wrong with a configuration.
 #[derive(Debug)]
 pub struct Faults {

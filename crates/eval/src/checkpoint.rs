@@ -1,5 +1,7 @@
 //! What model a file of weights is, and how its images are prepared.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail, ensure};
 use burn::tensor::Device;
 use robustify_data::Normalize;
@@ -8,7 +10,22 @@ use robustify_zoo::registry::{self, CropMode, Entry, Preprocessing};
 use robustify_zoo::weights::{self, Beside, Checkpoint, Fitting, LoadOptions};
 use robustify_zoo::{ModelConfig, ZooError};
 
-use super::Asked;
+/// Weights, and what was said of them.
+#[derive(Clone, Debug, Default)]
+pub struct Weights {
+    /// As they were named: a path, or a name of the hub.
+    pub named: String,
+    /// The file or folder that the name means.
+    pub path: PathBuf,
+    /// The model by a name of the registry, if one was given.
+    pub model: Option<String>,
+    /// The network by its sizes, if they were given.
+    pub network: Option<ModelConfig>,
+    /// The key under which the state dict lies in the file, if one was given.
+    pub from: Option<String>,
+    /// Another side of the input in pixels than that of the weights.
+    pub image_size: Option<usize>,
+}
 
 /// A model of the user's.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,8 +48,8 @@ impl Model {
     ///
     /// # Errors
     /// Weights that cannot be read, that do not fit the model named, or that fit none.
-    pub fn of(asked: &Asked, device: &Device) -> Result<Self> {
-        let file = &asked.weights;
+    pub fn of(asked: &Weights, device: &Device) -> Result<Self> {
+        let file = &asked.path;
         if RobustModel::is_one(file)? {
             return own(asked, device);
         }
@@ -50,8 +67,8 @@ impl Model {
 }
 
 /// A model that this program wrote.
-fn own(asked: &Asked, device: &Device) -> Result<Model> {
-    let read = RobustModel::read(&asked.weights, device)?;
+fn own(asked: &Weights, device: &Device) -> Result<Model> {
+    let read = RobustModel::read(&asked.path, device)?;
     ensure!(
         matches!(read.made, Made::Classifier),
         "the model `{}` in it has three heads, or adapts while it answers, and is robust already; `bench-robustness --model` measures \
@@ -64,7 +81,7 @@ fn own(asked: &Asked, device: &Device) -> Result<Model> {
 }
 
 /// A network whose sizes were given.
-fn sized(asked: &Asked, network: &ModelConfig, checkpoint: &Checkpoint, device: &Device) -> Result<Model> {
+fn sized(asked: &Weights, network: &ModelConfig, checkpoint: &Checkpoint, device: &Device) -> Result<Model> {
     let classes = network.classes_in(checkpoint, asked.from.as_deref(), device)?;
     let network = network.with_classes(classes);
     let side = network.image_size();
@@ -76,7 +93,7 @@ fn sized(asked: &Asked, network: &ModelConfig, checkpoint: &Checkpoint, device: 
         mean: [0.5; 3],
         std: [0.5; 3],
     };
-    let beside = Beside::read(&asked.weights)?;
+    let beside = Beside::read(&asked.path)?;
     let prepared = beside.as_ref().map_or(usual, |beside| beside.preprocessing(usual));
     let (about, doubt) = match beside {
         Some(beside) => {
@@ -92,7 +109,7 @@ fn sized(asked: &Asked, network: &ModelConfig, checkpoint: &Checkpoint, device: 
 
 /// The model of the registry, a sentence on how it was found, and one on what else it may be.
 fn entry(
-    asked: &Asked,
+    asked: &Weights,
     beside: Option<&Beside>,
     checkpoint: &Checkpoint,
     device: &Device,
@@ -131,7 +148,7 @@ fn entry(
 }
 
 /// Of models that have the same tensors, the one whose name is in that of the file or its folder, else the first.
-fn nearest(found: &[&'static Entry], asked: &Asked) -> Option<&'static Entry> {
+fn nearest(found: &[&'static Entry], asked: &Weights) -> Option<&'static Entry> {
     let plain = |text: &str| text.to_lowercase().replace(['-', '.', ' '], "_");
     let path = plain(&asked.named);
     let score = |entry: &Entry| {
@@ -165,7 +182,7 @@ fn stranger(checkpoint: &Checkpoint, device: &Device) -> String {
 }
 
 /// The network of a model with the classes and, unless another is asked for, the input size of a file.
-fn fitted(entry: &Entry, asked: &Asked, checkpoint: &Checkpoint, device: &Device) -> Result<ModelConfig> {
+fn fitted(entry: &Entry, asked: &Weights, checkpoint: &Checkpoint, device: &Device) -> Result<ModelConfig> {
     let from = asked.from.as_deref();
     let usual = (entry.config)();
     let with_classes = |config: ModelConfig| -> Result<ModelConfig> {
@@ -219,17 +236,8 @@ mod tests {
 
     use super::*;
 
-    fn asked(weights: &Path) -> Asked {
-        Asked {
-            data: "photos".into(),
-            named: weights.display().to_string(),
-            weights: weights.into(),
-            model: None,
-            network: None,
-            from: None,
-            image_size: None,
-            classes: None,
-        }
+    fn asked(weights: &Path) -> Weights {
+        Weights { named: weights.display().to_string(), path: weights.into(), ..Weights::default() }
     }
 
     #[test]
@@ -248,7 +256,7 @@ mod tests {
         assert_eq!((model.network.classes(), model.network.image_size()), (7, 64));
         assert!(model.about.contains("test_vit.r160_in1k, by the tensors"), "{}", model.about);
         assert!(model.preprocess.contains("center_crop(64)"), "{}", model.preprocess);
-        let larger = Model::of(&Asked { image_size: Some(96), ..asked(&path) }, &device).unwrap();
+        let larger = Model::of(&Weights { image_size: Some(96), ..asked(&path) }, &device).unwrap();
         assert_eq!(larger.network.image_size(), 96);
 
         // What stands beside the file is believed before its tensors are guessed at.
@@ -264,7 +272,7 @@ mod tests {
         write(&own);
         let said = format!("{:#}", Model::of(&asked(&path), &device).unwrap_err());
         assert!(said.contains("a ViT with 2 blocks, 16 channels") && said.contains("--model NAME"), "{said}");
-        let given = Model::of(&Asked { network: Some(own.with_classes(99)), ..asked(&path) }, &device).unwrap();
+        let given = Model::of(&Weights { network: Some(own.with_classes(99)), ..asked(&path) }, &device).unwrap();
         assert_eq!(given.network.classes(), 3);
     }
 }
