@@ -52,7 +52,7 @@ pub fn to_csv(rows: &[Row]) -> Result<String, ReportError> {
 }
 
 /// Quotes a field as RFC 4180 has it, if it needs quotes.
-fn quoted(field: &str) -> String {
+pub(crate) fn quoted(field: &str) -> String {
     if field.contains(['"', ',', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))
     } else {

@@ -54,6 +54,14 @@ pub enum ReportError {
         /// What was expected, and what was found.
         message: String,
     },
+    /// A template of a page that cannot be used.
+    #[error("template {place}: {reason}")]
+    Template {
+        /// Its name and line.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A file that is no evaluation.
     #[error("{}: no evaluation: {reason}", path.display())]
     Evaluation {

@@ -49,6 +49,7 @@ mod error;
 pub mod evaluation;
 mod json;
 mod lock;
+pub mod page;
 mod row;
 mod spread;
 mod table;

@@ -49,6 +49,22 @@ impl Scale {
         Self::with_room(values, 0.0, stretch)
     }
 
+    /// Between given ends, with round marks.
+    pub fn between([low, high]: [f64; 2], [from, to]: [f64; 2]) -> Self {
+        let high = if high > low { high } else { low + 1.0 };
+        Self { low, high, from, to, step: round((high - low) / 5.0) }
+    }
+
+    /// The smallest value.
+    pub fn low(&self) -> f64 {
+        self.low
+    }
+
+    /// The greatest value.
+    pub fn high(&self) -> f64 {
+        self.high
+    }
+
     fn with_room(values: impl Iterator<Item = f64>, room: f64, [from, to]: [f64; 2]) -> Self {
         let ends = |(low, high): (f64, f64), value: f64| (low.min(value), high.max(value));
         let (low, high) = values.filter(|value| value.is_finite()).fold((f64::INFINITY, f64::NEG_INFINITY), ends);
@@ -68,8 +84,9 @@ impl Scale {
         self.from + (value - self.low) / (self.high - self.low) * (self.to - self.from)
     }
 
-    fn marks(&self) -> Vec<(f64, String)> {
-        let count = ((self.high - self.low) / self.step).round() as usize;
+    /// Places on the page, and their numbers.
+    pub fn marks(&self) -> Vec<(f64, String)> {
+        let count = ((self.high - self.low) / self.step + 1e-9).floor() as usize;
         let decimals = (-self.step.log10().floor()).max(0.0) as usize;
         let mark = |index: usize| self.low + index as f64 * self.step;
         (0..=count).map(|index| (self.at(mark(index)), format!("{:.decimals$}", mark(index)))).collect()

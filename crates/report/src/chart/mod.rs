@@ -1,4 +1,5 @@
-//! Charts as SVG: points, lines, and tables of colours, readable on light and on dark ground.
+//! Charts as SVG: points, lines, and tables of colours as files that are readable on light and on dark ground, and [`Panel`]s, small
+//! ones inside a page that gives them their colours.
 //!
 //! ```
 //! use robustify_report::chart::{Curve, Lines};
@@ -12,8 +13,10 @@ mod frame;
 mod heat;
 mod label;
 mod lines;
+mod panel;
 mod scatter;
 
 pub use heat::Heat;
 pub use lines::{Curve, Lines};
+pub use panel::{Guide, Panel, STYLES, Series, dash, marker};
 pub use scatter::{Point, Scatter};
