@@ -43,11 +43,13 @@
 
 mod atomic;
 pub mod chart;
+pub mod compare;
 mod csv;
 pub mod digest;
 mod error;
 pub mod evaluation;
 mod json;
+pub mod leaderboard;
 mod lock;
 pub mod page;
 mod row;

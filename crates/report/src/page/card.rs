@@ -66,12 +66,8 @@ fn header(evaluation: &Evaluation) -> String {
     text += "model-index:\n";
     for model in &evaluation.models {
         let _ = writeln!(text, "- name: {}\n  results:", quoted(&model.name));
-        let results: Vec<(&SuiteRecord, Vec<(&str, &str, f64)>)> = evaluation
-            .suites
-            .iter()
-            .map(|suite| (suite, metrics(suite, model)))
-            .filter(|(_, metrics)| !metrics.is_empty())
-            .collect();
+        let results = evaluation.suites.iter().map(|suite| (suite, metrics(suite, model)));
+        let results: Vec<_> = results.filter(|(_, metrics)| !metrics.is_empty()).collect();
         if results.is_empty() {
             // YAML has no empty block list.
             text.truncate(text.len() - 1);

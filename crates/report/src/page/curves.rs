@@ -193,7 +193,7 @@ pub fn reliability(evaluation: &Evaluation, suite: &SuiteRecord) -> Option<Figur
         title: "Accuracy by confidence".into(),
         x: "confidence".into(),
         y: "accuracy".into(),
-        size: [240.0, 220.0],
+        size: [320.0, 230.0],
         across: ends,
         upward: ends,
         guide: Guide::Diagonal,
@@ -233,7 +233,7 @@ pub fn risk(evaluation: &Evaluation, suite: &SuiteRecord) -> Option<Figures> {
         title: "Error among the surest images, by their share".into(),
         x: "coverage".into(),
         y: "risk".into(),
-        size: [240.0, 220.0],
+        size: [320.0, 230.0],
         across: Some([0.0, 1.0]),
         upward: Some([0.0, most_risk(suite)]),
         ..Panel::default()
@@ -268,7 +268,8 @@ fn most_risk(suite: &SuiteRecord) -> f64 {
 pub fn pareto(evaluation: &Evaluation, suite: &SuiteRecord, times: Option<&Times>) -> Option<Figures> {
     let macs = |model: &ModelRecord| model.macs_passes.or(model.macs).map(|macs| macs as f64 / 1e9);
     let milliseconds = |model: &ModelRecord| times.and_then(|times| times.ms_per_image.get(&model.name).copied());
-    let kinds: [(&str, &str, &dyn Fn(&ModelRecord) -> Option<f64>); 2] =
+    type Cost<'a> = &'a dyn Fn(&ModelRecord) -> Option<f64>;
+    let kinds: [(&str, &str, Cost); 2] =
         [("by computation", "GMACs an image", &macs), ("by time", "ms an image, one thread", &milliseconds)];
     let mut large = Vec::new();
     for (title, x, cost) in kinds {

@@ -30,20 +30,24 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, ErrorKind};
 
 pub use grid::{Better, Column, Grid, Place, Shown};
+pub(crate) use view::Shape;
 
 use crate::evaluation::{Evaluation, Times};
 use crate::{ReportError, write_atomic};
 
 /// The page in its folder.
 pub const PAGE: &str = "report.html";
+/// The page of a table of models.
+pub(crate) const LEADERBOARD: &str = "leaderboard.html";
 /// The folder of its tables.
 pub const TABLES: &str = "tables";
 /// The model card.
 pub const CARD: &str = "card.md";
 
 /// The templates that a page is made of, and that a folder may replace.
-const TEMPLATES: [(&str, &str); 4] = [
+const TEMPLATES: [(&str, &str); 5] = [
     (PAGE, include_str!("templates/report.html")),
+    (LEADERBOARD, include_str!("templates/leaderboard.html")),
     ("suite.html", include_str!("templates/suite.html")),
     ("macros.html", include_str!("templates/macros.html")),
     ("style.css", include_str!("templates/style.css")),
@@ -53,7 +57,7 @@ const TEMPLATES: [(&str, &str); 4] = [
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Look {
     /// A folder whose files replace the program's templates of the same name, in the language of Jinja: `report.html`, `suite.html`,
-    /// `macros.html`, `style.css`. What it does not have is the program's.
+    /// `leaderboard.html`, `macros.html`, `style.css`. What it does not have is the program's.
     pub templates: Option<PathBuf>,
 }
 

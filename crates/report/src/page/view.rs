@@ -54,7 +54,8 @@ pub struct Shape {
 }
 
 impl Shape {
-    fn of(grid: &Grid, most: usize) -> Self {
+    /// A table with at most some rows.
+    pub fn of(grid: &Grid, most: usize) -> Self {
         let mut rows = grid.shown();
         let left_out = rows.len().saturating_sub(most);
         rows.truncate(most);
