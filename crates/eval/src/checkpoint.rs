@@ -82,8 +82,7 @@ fn own(asked: &Weights, device: &Device) -> Result<Model> {
 
 /// A network whose sizes were given.
 fn sized(asked: &Weights, network: &ModelConfig, checkpoint: &Checkpoint, device: &Device) -> Result<Model> {
-    let classes = network.classes_in(checkpoint, asked.from.as_deref(), device)?;
-    let network = network.with_classes(classes);
+    let network = network.as_in(checkpoint, asked.from.as_deref(), device)?;
     let side = network.image_size();
     let usual = Preprocessing {
         image_size: side,
@@ -185,10 +184,7 @@ fn stranger(checkpoint: &Checkpoint, device: &Device) -> String {
 fn fitted(entry: &Entry, asked: &Weights, checkpoint: &Checkpoint, device: &Device) -> Result<ModelConfig> {
     let from = asked.from.as_deref();
     let usual = (entry.config)();
-    let with_classes = |config: ModelConfig| -> Result<ModelConfig> {
-        let classes = config.classes_in(checkpoint, from, device)?;
-        Ok(config.with_classes(classes))
-    };
+    let with_classes = |config: ModelConfig| -> Result<ModelConfig> { Ok(config.as_in(checkpoint, from, device)?) };
     if let Some(side) = asked.image_size {
         return with_classes(usual.with_image_size(side));
     }

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use burn::tensor::Device;
 
+use crate::vit::{Pool, VitConfig};
 use crate::weights::{self, Checkpoint};
 use crate::{Model, ModelConfig, ZooError, registry};
 
@@ -68,6 +69,27 @@ impl ModelConfig {
         // With a classifier, so that one beside a backbone is not passed over.
         let model = Model::blank(&self.with_classes(self.classes().max(1)), device)?;
         weights::classes(checkpoint, &weights::shapes(&model), from)
+    }
+
+    /// The network as a file has it: with as many classes as its classifier has, and with a mean pool and the norm behind it where the file
+    /// shows these. `from` is the key of a state dict.
+    ///
+    /// # Errors
+    /// A file that holds no state dict for the network.
+    pub fn as_in(&self, checkpoint: &Checkpoint, from: Option<&str>, device: &Device) -> Result<Self, ZooError> {
+        let config = self.pooled_as_in(checkpoint, from, device)?;
+        let classes = config.classes_in(checkpoint, from, device)?;
+        Ok(config.with_classes(classes))
+    }
+
+    fn pooled_as_in(&self, checkpoint: &Checkpoint, from: Option<&str>, device: &Device) -> Result<Self, ZooError> {
+        let Self::Vit(vit) = self else { return Ok(self.clone()) };
+        if vit.pool != Pool::Cls || vit.distilled || vit.fc_norm {
+            return Ok(self.clone());
+        }
+        let pooled = Self::Vit(VitConfig { pool: Pool::Mean, fc_norm: true, ..vit.clone() });
+        let shapes = weights::shapes(&Model::blank(&pooled.with_classes(self.classes().max(1)), device)?);
+        Ok(if weights::has_pooled_norm(checkpoint, &shapes, from)? { pooled } else { self.clone() })
     }
 }
 

@@ -61,7 +61,7 @@ impl Checkpoint {
                 (Source::Safetensors(file), header)
             }
             kind @ (Kind::Zip | Kind::LegacyPickle) => {
-                let opened = PytorchFile::open(path, file, length, matches!(kind, Kind::Zip)).map_err(format)?;
+                let opened = PytorchFile::open(file, length, matches!(kind, Kind::Zip)).map_err(format)?;
                 (Source::Pytorch(opened.0), (opened.1, BTreeMap::new()))
             }
         };

@@ -33,7 +33,7 @@ pub fn convert<M: Module>(
     existing: Existing,
 ) -> Result<Loaded, ZooError> {
     let expected = shapes(module);
-    let mut plan = Plan::new(checkpoint, &expected, from)?;
+    let mut plan = Plan::find(checkpoint, &expected, from)?;
     let counters = plan.counters();
     let faults = plan.settle(&expected);
     if !faults.is_empty() {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 
 use super::checkpoint::Checkpoint;
-use super::locate::{BESIDE, Located, first_parts, shortened};
+use super::locate::{BESIDE, Located, first_parts, prefixes, rank, shortened};
 use super::module::{fill, misshapen, missing, shapes, unexpected_tensor};
 use super::names::{self, Naming, Recipe, Recipes, Shapes};
 use super::raw::{Change, Dtype, RawTensor};
@@ -114,7 +114,7 @@ pub fn load_from<M: Module>(
     options: LoadOptions<'_>,
 ) -> Result<(M, Loaded), ZooError> {
     let expected = shapes(&module);
-    let mut plan = Plan::new(checkpoint, &expected, options.from)?;
+    let mut plan = Plan::find(checkpoint, &expected, options.from)?;
     let faults = plan.settle(&expected);
     if !faults.is_empty() && (options.partial == Partial::Refuse || plan.recipes.is_empty()) {
         return Err(plan.refusal(faults, expected.len()));
@@ -141,9 +141,21 @@ pub fn load_from<M: Module>(
 /// # Errors
 /// No state dict under the key `from`.
 pub fn classes(checkpoint: &Checkpoint, model: &Shapes, from: Option<&str>) -> Result<usize, ZooError> {
-    const CLASSIFIERS: [&str; 3] = ["head.weight", "fc.weight", "head.fc.weight"];
-    let plan = Plan::new(checkpoint, model, from)?;
-    Ok(CLASSIFIERS.iter().find_map(|name| plan.about(name)?.1.first().copied()).unwrap_or(0))
+    let plan = Plan::find_with(checkpoint, model, from, Plan::fits_but_for_classes)?;
+    Ok(CLASSIFIERS.iter().find_map(|name| plan.about(&format!("{name}.weight"))?.1.first().copied()).unwrap_or(0))
+}
+
+/// Last layers of classifiers.
+const CLASSIFIERS: [&str; 3] = ["head", "fc", "head.fc"];
+
+/// Whether a mean over the patches is what the classifier of a checkpoint reads, by the norm behind it: the file has `fc_norm` and no
+/// `norm`, as timm's models with a mean pool and MAE's fine-tuned ones. `model` are the tensors of such a model.
+///
+/// # Errors
+/// No state dict under the key `from`.
+pub(crate) fn has_pooled_norm(checkpoint: &Checkpoint, model: &Shapes, from: Option<&str>) -> Result<bool, ZooError> {
+    let plan = Plan::find_with(checkpoint, model, from, Plan::fits_but_for_classes)?;
+    Ok(plan.recipes.contains_key("fc_norm.weight") && !plan.recipes.contains_key("norm.weight"))
 }
 
 /// Which tensors of a checkpoint become which of ours.
@@ -159,11 +171,80 @@ pub(super) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
+    /// The plan for the state dict under `from`, or for the one under a usual key; where that does not fit whole, for the only one in the
+    /// file that does.
+    ///
+    /// # Errors
+    /// No state dict under `from`, or several that fit, of which none comes before the others.
+    pub(super) fn find(checkpoint: &'a Checkpoint, expected: &Shapes, from: Option<&str>) -> Result<Self, ZooError> {
+        Self::find_with(checkpoint, expected, from, Self::fits_whole)
+    }
+
+    fn find_with(
+        checkpoint: &'a Checkpoint,
+        expected: &Shapes,
+        from: Option<&str>,
+        fits: impl Fn(&Self, &Shapes) -> bool,
+    ) -> Result<Self, ZooError> {
+        let usual = Self::new(checkpoint, expected, from)?;
+        if from.is_some() || fits(&usual, expected) {
+            return Ok(usual);
+        }
+        let mut found: Vec<Self> = Vec::new();
+        for key in prefixes(checkpoint.names(), expected.len() / 2) {
+            // Wherever one fits, so does what is above it, if nothing else is there.
+            let Ok(plan) = Self::new(checkpoint, expected, Some(key)) else { continue };
+            let is_new = found.iter().all(|other| other.located.prefix != plan.located.prefix);
+            if is_new && fits(&plan, expected) {
+                found.push(Self { chosen: false, ..plan });
+            }
+        }
+        let best = found.iter().map(|plan| rank(&plan.located.prefix)).min().unwrap_or_default();
+        found.retain(|plan| rank(&plan.located.prefix) == best);
+        match found.len() {
+            0 => Ok(usual),
+            1 => Ok(found.swap_remove(0)),
+            _ => {
+                let keys: Vec<String> =
+                    found.iter().map(|plan| format!("--from {}", plan.located.prefix.trim_end_matches('.'))).collect();
+                let reason = format!(
+                    "several state dicts in it fit the model; choose one with {}",
+                    shortened(&keys).join(" or ")
+                );
+                Err(ZooError::Format { path: checkpoint.path().into(), reason })
+            }
+        }
+    }
+
+    /// Whether every tensor is there as the model needs it, and none besides.
+    fn fits_whole(&self, expected: &Shapes) -> bool {
+        let mut trial = Self {
+            located: Located { prefix: String::new(), names: BTreeMap::new(), passed_over: Vec::new() },
+            recipes: self.recipes.clone(),
+            found: self.found.clone(),
+            fits: BTreeMap::new(),
+            ..*self
+        };
+        trial.settle(expected).is_empty()
+    }
+
+    /// The same where the model may have another number of classes, or none.
+    fn fits_but_for_classes(&self, expected: &Shapes) -> bool {
+        let mut expected = expected.clone();
+        for name in CLASSIFIERS.iter().flat_map(|name| [format!("{name}.weight"), format!("{name}.bias")]) {
+            match self.recipes.get(&name).and_then(|recipe| recipe.shape(&self.found)) {
+                Some(shape) => drop(expected.insert(name, shape)),
+                None => drop(expected.remove(&name)),
+            }
+        }
+        self.fits_whole(&expected)
+    }
+
     pub(super) fn new(checkpoint: &'a Checkpoint, expected: &Shapes, from: Option<&str>) -> Result<Self, ZooError> {
         let mut located = Located::find(checkpoint.names(), expected, from)
             .map_err(|reason| ZooError::Format { path: checkpoint.path().into(), reason })?;
         let shape = |full: &str| checkpoint.shape(full).unwrap_or_default().to_vec();
-        let found: Shapes = located.names.iter().map(|(&name, &full)| (name.to_owned(), shape(full))).collect();
+        let found: Shapes = located.names.iter().map(|(name, &full)| (name.to_string(), shape(full))).collect();
         let as_is = expected.keys().all(|name| found.contains_key(name));
         let (naming, mut recipes) =
             if as_is { (names::own(expected), names::as_is(&found)) } else { names::import(&found, expected) };
@@ -275,6 +356,12 @@ impl<'a> Plan<'a> {
     pub(super) fn refusal(&self, faults: Vec<String>, expected: usize) -> ZooError {
         // What the file is says more than what it lacks, if that is most of it.
         let mut listed = if faults.len() * 2 > expected { self.instead() } else { Vec::new() };
+        let is_of = |norm: &str, what: &str| {
+            faults.iter().any(|fault| fault.starts_with(&format!("{what} tensor {norm}.weight")))
+        };
+        if is_of("fc_norm", "unexpected") && is_of("norm", "missing") {
+            listed.push("its classifier reads the mean of the patches (fc_norm): set pool = \"mean\" and fc_norm = true for the network".into());
+        }
         listed.extend(shortened(&faults));
         ZooError::Mismatch { path: self.checkpoint.path().into(), faults: listed }
     }

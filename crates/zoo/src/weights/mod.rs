@@ -7,7 +7,6 @@
 //! names: [`state`] and [`to_bytes`] make them, [`read`] and [`with_state`] take them. Weights that are no floats, or no finite
 //! numbers, are refused wherever they enter a module.
 
-mod archive;
 mod beside;
 mod checkpoint;
 mod convert;
@@ -17,15 +16,15 @@ mod load;
 mod locate;
 mod module;
 mod names;
+mod pickle;
 mod place;
 mod pytorch;
 mod raw;
 mod recognise;
 mod resize;
 mod safetensors;
-mod shared;
 mod sound;
-mod torchscript;
+mod state;
 mod training;
 
 use std::borrow::Cow;
@@ -38,6 +37,7 @@ pub use beside::Beside;
 pub use checkpoint::Checkpoint;
 pub use convert::{Existing, convert};
 pub use folder::{HubFolder, HubKind, HubModel};
+pub(crate) use load::has_pooled_norm;
 pub use load::{LoadOptions, Loaded, Partial, classes, load, load_from};
 pub use module::{ParameterPath, between, names_in, parameters, shapes, state, with_state};
 pub use names::{Naming, Shapes, passed_over, recognised, renamed};

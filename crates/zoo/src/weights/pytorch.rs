@@ -1,257 +1,223 @@
 //! What `torch.save` writes: a pickle that describes tensors, and their elements beside it.
 //!
-//! `pytorch-reader`, Burn's own, reads it. It knows what state dicts are made of (`OrderedDict`, `_rebuild_tensor_v2`,
-//! storages and views of them); every other call and object becomes an inert name, and nothing is ever executed. It checks
-//! the lengths a file claims, too. What it leaves open is the memory that a pickle of many tiny objects takes, and
-//! compressed archives that grow: a look at the file beforehand refuses both. And it reads a container that the pickle has
-//! twice as empty the second time, which the same look finds and a changed copy of the file avoids.
+//! Since PyTorch 1.6 that is an archive, in which the pickle and every storage are files; before, one pickle after another, and then the
+//! storages. Archives of TorchScript hold modules as objects, which are named like a state dict ([`super::state`]); their program is not
+//! looked at. Names, types and shapes are in memory, elements are read when they are asked for. Source: PyTorch's
+//! `torch/serialization.py`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Seek, Write};
-use std::path::Path;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::sync::{Mutex, PoisonError};
 
-use pytorch_reader::{DType, OpCode, PytorchReader, Tensor};
-use tempfile::NamedTempFile;
+use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
-use super::archive::{self, Part, damaged};
 use super::checkpoint::Stored;
+use super::pickle::Pickle;
 use super::raw::Dtype;
-use super::shared::{self, Stale, Watch};
-use super::torchscript;
+use super::state::{Laid, State};
 
-/// Instructions that one pickle may have. A tensor takes about 50; an object of the reader, of which an instruction makes
-/// at most one, 100 bytes.
-const MAX_INSTRUCTIONS: u64 = 1 << 20;
-
-/// Pickles in a file of PyTorch 1.5 and before: magic number, version, machine, object, keys of the storages.
-const LEGACY_PICKLES: usize = 5;
+/// Pickles before the object in a file of PyTorch 1.5 and before: magic number, version of the format, machine.
+const BEFORE_THE_OBJECT: usize = 3;
 
 /// An open file.
 #[derive(Debug)]
 pub(super) struct PytorchFile {
-    tensors: HashMap<String, Tensor>,
+    file: Mutex<File>,
     length: u64,
+    tensors: BTreeMap<String, Laid>,
+    storages: HashMap<String, Storage>,
+    /// Whether the machine that wrote it put the highest byte of a number first.
+    is_big_endian: bool,
+}
+
+/// Where the elements of a storage lie in the file.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Storage {
+    start: u64,
+    bytes: u64,
 }
 
 impl PytorchFile {
     /// Reads names, types and shapes of all tensors of a file of `length` bytes.
-    pub(super) fn open(
-        path: &Path,
-        file: File,
-        length: u64,
-        zip: bool,
-    ) -> Result<(Self, BTreeMap<String, Stored>), String> {
-        let mut file = BufReader::new(file);
-        file.rewind().map_err(|error| error.to_string())?;
-        let copy = if zip { inspect_zip(file, length)? } else { inspect_legacy(file)? };
-        // The reader keeps the file open, so that the copy is there as long as it is needed.
-        let path = copy.as_ref().map_or(path, NamedTempFile::path);
-        let tensors = PytorchReader::new(path).map_err(|error| error.to_string())?.into_tensors();
-        let about = tensors.iter().map(|(name, tensor)| (name.clone(), stored(tensor))).collect();
-        Ok((Self { tensors, length }, about))
+    pub(super) fn open(file: File, length: u64, zip: bool) -> Result<(Self, BTreeMap<String, Stored>), String> {
+        let mut reader = BufReader::new(file);
+        reader.rewind().map_err(|error| error.to_string())?;
+        let found = if zip { open_archive(reader, length)? } else { open_legacy(reader, length)? };
+        let about = found.tensors.iter().map(|(name, laid)| (name.clone(), stored(laid))).collect();
+        Ok((found, about))
     }
 
-    /// The elements of a tensor, in row-major order however the file has them.
+    /// The elements of a tensor, in row-major order however the file has them, the lowest byte first.
     pub(super) fn read(&self, name: &str) -> Result<Vec<u8>, String> {
-        let tensor = self.tensors.get(name).ok_or("the file has no such tensor")?;
+        let laid = self.tensors.get(name).ok_or("the file has no such tensor")?;
+        let size = laid.dtype.bitsize() / 8;
+        let wanted = elements(&laid.shape).and_then(|count| count.checked_mul(size));
         // A view repeats elements at no cost to the file (`expand`).
-        if tensor.byte_len() as u64 > self.length {
+        let Some(wanted) = wanted.filter(|&bytes| bytes as u64 <= self.length) else {
             return Err(format!(
-                "it has {} bytes, more than the whole file ({}); save its `.contiguous()` copy",
-                tensor.byte_len(),
+                "it has more bytes than the whole file ({}); save its `.contiguous()` copy",
                 self.length
             ));
+        };
+        if wanted == 0 {
+            return Ok(Vec::new());
         }
-        tensor.read().map_err(|error| error.to_string())
+        let storage =
+            self.storages.get(&laid.storage).ok_or_else(|| format!("the file has no storage {}", laid.storage))?;
+        let span = span(laid).and_then(|span| span.checked_mul(size));
+        let first = laid.first.checked_mul(size);
+        let end = first.zip(span).and_then(|(first, span)| first.checked_add(span));
+        let (Some(first), Some(span)) = (first.filter(|_| end.is_some_and(|end| end as u64 <= storage.bytes)), span)
+        else {
+            return Err(format!(
+                "its elements lie outside of storage {}; copy or download the file again",
+                laid.storage
+            ));
+        };
+        let mut bytes = vec![0; span];
+        {
+            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+            file.seek(SeekFrom::Start(storage.start + first as u64))
+                .and_then(|_| file.read_exact(&mut bytes))
+                .map_err(|error| format!("its elements cannot be read: {error}"))?;
+        }
+        let mut bytes = if is_row_major(laid) { bytes } else { gathered(laid, size, &bytes) };
+        if self.is_big_endian {
+            bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+        }
+        Ok(bytes)
     }
 }
 
-fn stored(tensor: &Tensor) -> Stored {
-    let dtype = match tensor.dtype() {
-        DType::F64 => Dtype::F64,
-        DType::F32 => Dtype::F32,
-        DType::F16 => Dtype::F16,
-        DType::BF16 => Dtype::BF16,
-        DType::I64 => Dtype::I64,
-        DType::I32 => Dtype::I32,
-        DType::I16 => Dtype::I16,
-        DType::I8 => Dtype::I8,
-        DType::U64 => Dtype::U64,
-        DType::U32 => Dtype::U32,
-        DType::U16 => Dtype::U16,
-        DType::U8 => Dtype::U8,
-        DType::Bool => Dtype::BOOL,
-    };
-    Stored { dtype, shape: tensor.shape().to_vec(), offset: 0, length: tensor.byte_len() }
+fn stored(laid: &Laid) -> Stored {
+    let length = elements(&laid.shape).and_then(|count| count.checked_mul(laid.dtype.bitsize() / 8));
+    Stored { dtype: laid.dtype, shape: laid.shape.clone(), offset: 0, length: length.unwrap_or(usize::MAX) }
 }
 
-/// Refuses archives that only cost memory. A copy comes back when the archive holds a program, which becomes a state dict,
-/// or a container twice.
-fn inspect_zip(file: BufReader<File>, length: u64) -> Result<Option<NamedTempFile>, String> {
+fn elements(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size))
+}
+
+/// Elements of the storage from a tensor's first to its last; none if there are more than numbers. Of a tensor with elements.
+fn span(laid: &Laid) -> Option<usize> {
+    let mut sizes = laid.shape.iter().zip(&laid.strides);
+    sizes.try_fold(1_usize, |span, (&size, &stride)| span.checked_add((size - 1).checked_mul(stride)?))
+}
+
+fn is_row_major(laid: &Laid) -> bool {
+    let mut step = 1;
+    laid.shape.iter().zip(&laid.strides).rev().all(|(&size, &stride)| {
+        let fits = size == 1 || stride == step;
+        step *= size;
+        fits
+    })
+}
+
+/// Row-major elements of a tensor from the part of its storage that begins with its first one.
+fn gathered(laid: &Laid, size: usize, span: &[u8]) -> Vec<u8> {
+    let count = elements(&laid.shape).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(count * size);
+    let mut index = vec![0; laid.shape.len()];
+    for _ in 0..count {
+        let at: usize = index.iter().zip(&laid.strides).map(|(index, stride)| index * stride).sum();
+        bytes.extend_from_slice(&span[at * size..(at + 1) * size]);
+        for (position, &dim) in index.iter_mut().zip(&laid.shape).rev() {
+            *position += 1;
+            if *position < dim {
+                break;
+            }
+            *position = 0;
+        }
+    }
+    bytes
+}
+
+/// What to say of an archive that cannot be read.
+fn damaged(error: ZipError) -> String {
+    format!("the archive is damaged ({error}); copy or download it again")
+}
+
+/// Opens an archive. Those that only cost memory are refused: nothing in it is compressed, or lies in something else.
+fn open_archive(file: BufReader<File>, length: u64) -> Result<PytorchFile, String> {
     let mut archive = ZipArchive::new(file).map_err(damaged)?;
-    let names = archive.file_names().collect::<Result<Vec<_>, _>>().map_err(damaged)?;
-    let is_program = names.iter().any(|name| name.ends_with("/constants.pkl"));
-    drop(names);
-    let (mut pickles, mut total) = (Vec::new(), 0_u64);
+    let (mut storages, mut pickle, mut order, mut total) = (HashMap::new(), None, None, 0_u64);
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index).map_err(damaged)?;
         let name = entry.name().map_err(damaged)?.into_owned();
-        // Of every entry the file has bytes of its own, or a few of them would fill the disk with copies.
+        // Of every entry the file has bytes of its own.
         total = total.saturating_add(entry.compressed_size());
         if total > length {
             return Err(format!("the archive is damaged ({name} lies in other entries); copy or download it again"));
         }
-        // The code of a program is compressed; it is not read.
-        let is_code = is_program && name.contains("/code/");
-        if !is_code && (entry.compression() != CompressionMethod::Stored || entry.size() != entry.compressed_size()) {
+        // Relative to the folder that the archive has everything in.
+        let inner = name.split_once('/').map_or(name.as_str(), |(_, inner)| inner);
+        let storage = inner.strip_prefix("data/");
+        if inner != "data.pkl" && inner != "byteorder" && storage.is_none() {
+            continue;
+        }
+        if entry.compression() != CompressionMethod::Stored || entry.size() != entry.compressed_size() {
             return Err(format!(
                 "{name} is compressed or of two sizes, which torch.save never writes; load the file in Python and torch.save \
                  it again"
             ));
         }
-        if name == "data.pkl" || name.ends_with("/data.pkl") {
-            pickles.push((index, name));
+        let start = entry
+            .data_start()
+            .ok_or_else(|| format!("the archive is damaged ({name} has no beginning); copy or download it again"))?;
+        match storage {
+            Some(key) => drop(storages.insert(key.to_owned(), Storage { start, bytes: entry.size() })),
+            None if inner == "data.pkl" => pickle = Some(index),
+            None => order = Some(index),
         }
     }
-    if pickles.is_empty() {
-        return Err("a ZIP archive without data.pkl; PyTorch did not write it".into());
+    let pickle = pickle.ok_or("a ZIP archive without data.pkl; PyTorch did not write it")?;
+    let pickle = Pickle::read(&mut BufReader::new(archive.by_index(pickle).map_err(damaged)?))?;
+    let mut text = String::new();
+    if let Some(order) = order {
+        archive
+            .by_index(order)
+            .map_err(damaged)?
+            .take(16)
+            .read_to_string(&mut text)
+            .map_err(|error| error.to_string())?;
     }
-    let mut stale = HashMap::new();
-    for (index, name) in pickles {
-        let entry = BufReader::new(archive.by_index(index).map_err(damaged)?);
-        stale.insert(name, inspect_pickle(&mut Counted { inner: entry, position: 0 })?);
-    }
-    if is_program {
-        return torchscript::state_dict(&mut archive).map(Some);
-    }
-    if stale.values().all(Vec::is_empty) {
-        return Ok(None);
-    }
-    let copy = archive::copy(&mut archive, |name, entry| {
-        let Some(stale) = stale.get(name) else { return Ok(Part::Stays) };
-        let mut pickle = Vec::new();
-        shared::renewed(&mut entry.all()?.as_slice(), stale, &mut pickle).map_err(|error| error.to_string())?;
-        Ok(Part::Becomes(pickle))
-    });
-    copy.map(Some)
+    let tensors = State::of(&pickle)?.tensors;
+    let file = Mutex::new(archive.into_inner().into_inner());
+    Ok(PytorchFile { file, length, tensors, storages, is_big_endian: text.trim() == "big" })
 }
 
-/// Refuses files that only cost memory. A copy comes back when the file has a container twice.
-fn inspect_legacy(file: BufReader<File>) -> Result<Option<NamedTempFile>, String> {
-    let mut file = Counted { inner: file, position: 0 };
-    let mut stale = Vec::new();
-    for _ in 0..LEGACY_PICKLES {
-        stale.extend(inspect_pickle(&mut file)?);
+/// Opens a file of pickles and storages. Each storage is its number of elements, in 64 bits, and the elements.
+fn open_legacy(mut file: BufReader<File>, length: u64) -> Result<PytorchFile, String> {
+    for _ in 0..BEFORE_THE_OBJECT {
+        Pickle::read(&mut file)?;
     }
-    if stale.is_empty() {
-        return Ok(None);
+    let state = State::of(&Pickle::read(&mut file)?)?;
+    let keys = Pickle::read(&mut file)?;
+    let mut storages = HashMap::new();
+    for &key in keys.sequence(keys.root).unwrap_or_default() {
+        let Some(key) = keys.text(key) else { continue };
+        // A storage that no tensor names has elements of an unknown size: what comes behind it cannot be found.
+        let Some(dtype) = state.storages.get(key) else { break };
+        let mut count = [0; 8];
+        file.read_exact(&mut count).map_err(|_| truncated(key))?;
+        let bytes = u64::from_le_bytes(count).checked_mul(size_of(*dtype));
+        let start = file.stream_position().map_err(|error| error.to_string())?;
+        let bytes = bytes
+            .filter(|bytes| start.checked_add(*bytes).is_some_and(|end| end <= length))
+            .ok_or_else(|| truncated(key))?;
+        storages.insert(key.to_owned(), Storage { start, bytes });
+        file.seek_relative(bytes as i64).map_err(|error| error.to_string())?;
     }
-    let copy = archive::temporary()?;
-    let mut file = file.inner;
-    file.rewind().map_err(|error| error.to_string())?;
-    let mut out = BufWriter::new(copy.as_file());
-    shared::renewed(&mut file, &stale, &mut out)
-        .and_then(|()| out.flush())
-        .map_err(|error| archive::full(&copy, error))?;
-    drop(out);
-    Ok(Some(copy))
+    let tensors = state.tensors;
+    Ok(PytorchFile { file: Mutex::new(file.into_inner()), length, tensors, storages, is_big_endian: false })
 }
 
-/// Walks through one pickle without building anything, and finds the containers that it has twice.
-fn inspect_pickle(pickle: &mut Counted<impl BufRead>) -> Result<Vec<Stale>, String> {
-    let mut watch = Watch::default();
-    for _ in 0..MAX_INSTRUCTIONS {
-        let damaged =
-            |error: std::io::Error| format!("the pickle is damaged ({error}); copy or download the file again");
-        let [byte] = array(pickle).map_err(damaged)?;
-        let code = OpCode::try_from(byte)
-            .map_err(|byte| format!("the pickle is damaged: byte {byte:#04x} is no instruction"))?;
-        if code == OpCode::Stop {
-            return Ok(watch.finish());
-        }
-        let memo = memo_argument(code, pickle).map_err(damaged)?;
-        watch.pass(code, memo, pickle.position).ok_or_else(|| {
-            format!("the pickle is damaged: its stack is empty at {code:?}; copy or download the file again")
-        })?;
-    }
-    Err(format!(
-        "the pickle has more than {MAX_INSTRUCTIONS} instructions, which no state dict needs; save the state dict alone"
-    ))
+fn size_of(dtype: Dtype) -> u64 {
+    dtype.bitsize() as u64 / 8
 }
 
-/// The number in the memo that belongs to an instruction. What belongs to others is passed over.
-fn memo_argument(code: OpCode, pickle: &mut impl BufRead) -> std::io::Result<Option<u32>> {
-    use OpCode::*;
-    let memo = match code {
-        BinGet | BinPut => array::<1>(pickle)?[0].into(),
-        LongBinGet | LongBinPut => u32::from_le_bytes(array(pickle)?),
-        Get | Put => {
-            let mut line = String::new();
-            pickle.take(16).read_line(&mut line)?;
-            line.trim_end().parse().map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))?
-        }
-        _ => {
-            pass_argument(code, pickle)?;
-            return Ok(Option::None);
-        }
-    };
-    Ok(Some(memo))
-}
-
-/// Passes over what belongs to an instruction. Source: Python's `pickletools.py`.
-pub(super) fn pass_argument(code: OpCode, pickle: &mut impl BufRead) -> std::io::Result<()> {
-    use OpCode::*;
-    let lines = match code {
-        Global => 2,
-        Int | Long | Float | Unicode | Get | Put | PersId => 1,
-        _ => 0,
-    };
-    for _ in 0..lines {
-        pickle.skip_until(b'\n')?;
-    }
-    let bytes = match code {
-        BinInt1 | BinGet | BinPut | Proto | Ext1 => 1,
-        BinInt2 | Ext2 => 2,
-        BinInt | LongBinGet | LongBinPut | Ext4 => 4,
-        BinFloat | Frame => 8,
-        ShortBinString | ShortBinUnicode | Long1 | ShortBinBytes => u64::from(array::<1>(pickle)?[0]),
-        BinString | BinUnicode | Long4 | BinBytes => u64::from(u32::from_le_bytes(array(pickle)?)),
-        BinUnicode8 | BinBytes8 | ByteArray8 => u64::from_le_bytes(array(pickle)?),
-        _ => 0,
-    };
-    let passed = std::io::copy(&mut pickle.by_ref().take(bytes), &mut std::io::sink())?;
-    if passed == bytes { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
-}
-
-fn array<const N: usize>(pickle: &mut impl Read) -> std::io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    pickle.read_exact(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// A reader that knows how far it is.
-struct Counted<R> {
-    inner: R,
-    position: u64,
-}
-
-impl<R: BufRead> Read for Counted<R> {
-    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.inner.read(bytes)?;
-        self.position += count as u64;
-        Ok(count)
-    }
-}
-
-impl<R: BufRead> BufRead for Counted<R> {
-    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
-        self.inner.fill_buf()
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.inner.consume(count);
-        self.position += count as u64;
-    }
+fn truncated(key: &str) -> String {
+    format!("the file ends before storage {key} does; copy or download it again")
 }

@@ -24,10 +24,9 @@ impl ModelConfig {
     /// # Errors
     /// A network with faults, or no state dict under the key `from`.
     pub fn fitting(&self, checkpoint: &Checkpoint, from: Option<&str>, device: &Device) -> Result<Fitting, ZooError> {
-        let classes = self.classes_in(checkpoint, from, device)?;
-        let model = Model::blank(&self.with_classes(classes), device)?;
+        let model = Model::blank(&self.as_in(checkpoint, from, device)?, device)?;
         let expected = shapes(&model);
-        let mut plan = Plan::new(checkpoint, &expected, from)?;
+        let mut plan = Plan::find(checkpoint, &expected, from)?;
         Ok(match plan.settle(&expected).is_empty() {
             false => Fitting::No,
             true if plan.is_resized() => Fitting::Resized,

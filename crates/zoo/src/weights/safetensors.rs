@@ -48,9 +48,13 @@ impl SafetensorsFile {
         let metadata = parse(&header)?;
         let expected = metadata.data_len() as u64;
         if expected != data {
-            return Err(format!(
-                "the tensors need {expected} bytes, the file has {data} for them; it may be truncated"
-            ));
+            let advice = match data.checked_sub(expected) {
+                None => "it may be truncated".to_owned(),
+                Some(more) => {
+                    format!("{more} bytes more than belong there; copy or download the file again, or save it anew")
+                }
+            };
+            return Err(format!("the tensors need {expected} bytes, the file has {data} for them; {advice}"));
         }
         let tensors = metadata.tensors().into_iter().map(|(name, info)| (name, stored(info))).collect();
         let extra = metadata.metadata().clone().unwrap_or_default().into_iter().collect();

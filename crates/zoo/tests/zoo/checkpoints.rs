@@ -170,8 +170,70 @@ fn a_classifier_beside_its_backbone_is_loaded() {
 }
 
 #[test]
-fn a_refusal_says_what_the_file_has_instead_and_how_another_part_is_taken() {
+fn the_only_state_dict_that_fits_is_taken_wherever_it_lies() {
     let (config, _, state) = golden_model();
+    let under = |prefix: &str, of: &State| -> State {
+        of.iter().map(|(name, entry)| (format!("{prefix}.{name}"), entry.clone())).collect()
+    };
+    let load = |parts: &State| {
+        let file = file(parts, str::to_owned);
+        let checkpoint = Checkpoint::open(file.path()).unwrap();
+        let classes = weights::classes(&checkpoint, &weights::shapes(&blank(&config.with_classes(3))), None);
+        let loaded = weights::load_from(blank(&config), &checkpoint, LoadOptions::default());
+        (loaded.map(|(model, loaded)| (weights::state(&model), loaded.prefix)), classes)
+    };
+    // Lightning's, with the weight of a loss beside the network; DINOv2's, whose teacher is an average of its student.
+    let mut lightning = under("state_dict.model", &state);
+    lightning.insert("state_dict.criterion.weight".into(), zeroed(&state["head.bias"]));
+    let mut dino =
+        under("model.student.backbone", &state.iter().map(|(name, entry)| (name.clone(), zeroed(entry))).collect());
+    dino.extend(under("model.teacher.backbone", &state));
+    dino.insert("model.teacher.dino_head.last_layer.weight_g".into(), zeroed(&state["head.bias"]));
+    for (parts, prefix) in
+        [(lightning, "state_dict.model."), (dino, "model.teacher.backbone."), (under("best.net", &state), "best.net.")]
+    {
+        let (loaded, classes) = load(&parts);
+        assert_eq!(loaded.unwrap(), (state.clone(), prefix.to_owned()));
+        assert_eq!(classes.unwrap(), 10, "{prefix}");
+    }
+    // Where two fit and neither comes first, the message has the option for each.
+    let mut twins = under("cv.fold1", &state);
+    twins.extend(under("cv.fold2", &state));
+    let error = load(&twins).0.unwrap_err().to_string();
+    assert!(error.contains("--from cv.fold1 or --from cv.fold2"), "{error}");
+}
+
+#[test]
+fn chunks_of_blocks_are_no_level_of_a_network() {
+    let (config, _, state) = golden_model();
+    let chunked = |name: &str| match name.strip_prefix("blocks.") {
+        Some(rest) => format!("model.teacher.backbone.blocks.{}.{rest}", if rest.starts_with('0') { 0 } else { 1 }),
+        None => format!("model.teacher.backbone.{name}"),
+    };
+    let file = file(&state, chunked);
+    assert_eq!(weights::state(&weights::load(blank(&config), file.path()).unwrap()), state);
+}
+
+#[test]
+fn a_mean_pool_is_seen_in_the_file() {
+    let (config, _, state) = golden_model();
+    let file = file(&state, |name| match name.strip_prefix("norm.") {
+        Some(rest) => format!("fc_norm.{rest}"),
+        None => name.to_owned(),
+    });
+    let checkpoint = Checkpoint::open(file.path()).unwrap();
+    let error = weights::load(blank(&config), file.path()).unwrap_err().to_string();
+    assert!(error.contains("pool = \"mean\" and fc_norm = true"), "{error}");
+    let found = config.with_classes(3).as_in(&checkpoint, None, &flex()).unwrap();
+    let (model, _) = weights::load_from(blank(&found), &checkpoint, LoadOptions::default()).unwrap();
+    assert_eq!(weights::state(&model)["fc_norm.weight"], state["norm.weight"]);
+    assert_eq!(found.classes(), 10);
+}
+
+#[test]
+fn a_refusal_says_what_the_file_has_instead_and_how_another_part_is_taken() {
+    let (config, _, mut state) = golden_model();
+    state.remove("blocks.0.norm1.weight");
     let mut parts: State = state.iter().map(|(name, entry)| (format!("best.net.{name}"), entry.clone())).collect();
     parts.insert("steps.0".into(), zeroed(&state["head.bias"]));
     let refused = |parts: &State| {

@@ -33,11 +33,9 @@ pub fn run(options: &ModelsConvert, console: &Console) -> anyhow::Result<()> {
     let existing = if options.force { Existing::Goes } else { Existing::Stays };
     let taken = match &source.network {
         Network::Image(config) => {
-            let classes = match source.classes {
-                Some(classes) => classes,
-                None => config.classes_in(&checkpoint, from, &device)?,
-            };
-            let module = Model::blank(&config.with_classes(classes), &device)?;
+            let found = config.as_in(&checkpoint, from, &device)?;
+            let found = source.classes.map_or(found.clone(), |classes| found.with_classes(classes));
+            let module = Model::blank(&found, &device)?;
             weights::convert(&module, &checkpoint, from, to, out, existing)?
         }
         Network::Clip(config) => {
