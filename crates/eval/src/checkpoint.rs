@@ -8,7 +8,7 @@ use robustify_data::Normalize;
 use robustify_predict::{Made, RobustModel};
 use robustify_zoo::registry::{self, CropMode, Entry, Preprocessing};
 use robustify_zoo::weights::{self, Beside, Checkpoint, Fitting, LoadOptions};
-use robustify_zoo::{ModelConfig, ZooError};
+use robustify_zoo::{ModelConfig, ZooError, transformers};
 
 /// Weights, and what was said of them.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +58,9 @@ impl Model {
             return sized(asked, network, &checkpoint, device);
         }
         let beside = Beside::read(file)?;
+        if let (None, Some(found)) = (&asked.model, beside.as_ref().and_then(of_transformers)) {
+            return found.model(asked, &checkpoint, device);
+        }
         let (entry, about, doubt) = entry(asked, beside.as_ref(), &checkpoint, device)?;
         let usual = beside.as_ref().map_or(entry.preprocessing, |beside| beside.preprocessing(entry.preprocessing));
         let network = fitted(entry, asked, &checkpoint, device)?;
@@ -78,6 +81,56 @@ fn own(asked: &Weights, device: &Device) -> Result<Model> {
     ensure!(asked.image_size.is_none(), "the model in it says its image size itself; leave --image-size out");
     let about = format!("`{}`, a model that this program wrote: its header says what it is", read.method);
     Ok(Model { about, doubt: None, network: read.network, name: None, preprocess: read.preprocess.to_string() })
+}
+
+/// A network that `config.json` of Hugging Face transformers describes.
+struct Described<'a> {
+    network: &'a ModelConfig,
+    beside: &'a Beside,
+}
+
+/// The image model of a configuration of transformers; of a whole CLIP the image tower.
+fn of_transformers(beside: &Beside) -> Option<Described<'_>> {
+    let network = match beside.network.as_ref()? {
+        transformers::Network::Image(network) => network,
+        transformers::Network::Clip(clip) => &clip.image,
+    };
+    Some(Described { network, beside })
+}
+
+impl Described<'_> {
+    fn model(&self, asked: &Asked, checkpoint: &Checkpoint, device: &Device) -> Result<Model> {
+        let sized = match asked.image_size {
+            Some(side) => self.network.with_image_size(side),
+            None => self.network.clone(),
+        };
+        let network = sized.as_in(checkpoint, asked.from.as_deref(), device)?;
+        let side = network.image_size();
+        let (path, processor) = (self.beside.path.display(), self.beside.processor(side)?);
+        let doubt = match &processor {
+            Some(_) => None,
+            None => Some(format!(
+                "no preprocessor_config.json lies beside {path}, so nothing says how its images are prepared: a mean and deviation of 0.5 \
+                 are assumed"
+            )),
+        };
+        let usual = Preprocessing {
+            image_size: side,
+            crop_fraction: 1.0,
+            crop_mode: CropMode::Squash,
+            interpolation: "bilinear",
+            mean: [0.5; 3],
+            std: [0.5; 3],
+        };
+        let preprocess = preprocess_line(&of_size(processor.unwrap_or(usual), side));
+        Ok(Model {
+            about: format!("the network of Hugging Face transformers that {path} describes"),
+            doubt,
+            network,
+            name: None,
+            preprocess,
+        })
+    }
 }
 
 /// A network whose sizes were given.

@@ -88,10 +88,16 @@ impl std::fmt::Display for NotWritten {
 
 impl std::error::Error for NotWritten {}
 
-/// The name under which a file is written before it is complete; the next start writes over it.
+/// Bytes that a name may have for `.NAME.tmp` to be one as well.
+const LONGEST: usize = 255 - ".".len() - ".tmp".len();
+
+/// The name under which a file is written before it is complete; the next start writes over it. It is no longer than a name may be.
 pub fn neighbour(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.tmp"))
+    match name.len() > LONGEST {
+        true => path.with_file_name(format!(".{}.tmp", digest::of_bytes(name.as_bytes()))),
+        false => path.with_file_name(format!(".{name}.tmp")),
+    }
 }
 
 /// The results of one picture.
@@ -361,4 +367,19 @@ pub fn check_names(inputs: &Inputs, format: Format) -> anyhow::Result<()> {
         clashes.concat()
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_as_long_as_a_name_may_be_has_a_neighbour() {
+        assert_eq!(neighbour(Path::new("a/b.png")), Path::new("a/.b.png.tmp"));
+        for length in 248..=255 {
+            let name = "x".repeat(length - 4) + ".png";
+            let beside = neighbour(Path::new(&name));
+            assert!(beside.as_os_str().len() <= 255 && beside != neighbour(Path::new(&format!("y{}", &name[1..]))));
+        }
+    }
 }

@@ -43,6 +43,7 @@ pub mod resnet;
 mod setting;
 pub mod swin;
 mod texts;
+pub mod transformers;
 pub mod vit;
 pub mod weights;
 

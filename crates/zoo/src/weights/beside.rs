@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::place::read_text;
 use crate::ZooError;
 use crate::registry::{CropMode, Preprocessing};
+use crate::transformers::{self, Network};
 
 /// What `config.json` beside a checkpoint says; what it does not say is none.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +20,8 @@ pub struct Beside {
     pub architecture: Option<String>,
     /// The classes in the order of the weights, each by all the names that it has there: `n01440764`, `tench`, `Tinca tinca`.
     pub classes: Option<Vec<Vec<String>>>,
+    /// The network, if it is transformers'.
+    pub network: Option<Network>,
     /// What it says of the preparation of images.
     prepared: Prepared,
 }
@@ -70,10 +73,17 @@ impl Beside {
             Err(ZooError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let config: Config = serde_json::from_str(&text).map_err(|error| ZooError::Format {
+        let unlike = |error: serde_json::Error| ZooError::Format {
             path: path.clone(),
             reason: format!("the configuration beside the weights is not as timm or transformers write it: {error}"),
-        })?;
+        };
+        let json: Value = serde_json::from_str(&text).map_err(unlike)?;
+        let network = match json.get("architecture") {
+            // A network that is not among those here is no fault of a file beside weights that are named otherwise.
+            None => Network::read(&json).and_then(Result::ok),
+            Some(_) => None,
+        };
+        let config: Config = serde_json::from_value(json).map_err(unlike)?;
         let Config { architecture, pretrained_cfg: prepared, names } = config;
         if let Some(fault) = prepared.fault() {
             return Err(ZooError::Format { path, reason: format!("the configuration beside the weights: {fault}") });
@@ -83,7 +93,24 @@ impl Beside {
             _ => name,
         });
         let classes = names.classes().or_else(|| prepared.names.classes());
-        Ok(Some(Self { path, architecture, classes, prepared }))
+        Ok(Some(Self { path, architecture, classes, network, prepared }))
+    }
+
+    /// How images are prepared by the `preprocessor_config.json` beside the file, for a network whose input has `side` pixels; none without
+    /// one.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is no such configuration.
+    pub fn processor(&self, side: usize) -> Result<Option<Preprocessing>, ZooError> {
+        let path = self.path.with_file_name("preprocessor_config.json");
+        match read_text(&path) {
+            Ok(text) => {
+                let unlike = |error: ZooError| ZooError::Format { path: path.clone(), reason: error.to_string() };
+                transformers::preprocessing(&text, side).map(Some).map_err(unlike)
+            }
+            Err(ZooError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// How images are prepared: what the file says over `usual`, whose interpolation stays where the file has one that is not known.

@@ -5,9 +5,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+
 use super::Entry;
 use super::folder::HubFolder;
-use super::place::expect_readable;
+use super::place::{expect_readable, read_text};
 use super::pytorch::PytorchFile;
 use super::raw::{Dtype, RawTensor};
 use super::safetensors::SafetensorsFile;
@@ -26,6 +28,8 @@ pub struct Checkpoint {
 enum Source {
     Safetensors(SafetensorsFile),
     Pytorch(PytorchFile),
+    /// Several files, and which one each tensor is in.
+    Shards(Vec<Checkpoint>, BTreeMap<String, usize>),
 }
 
 /// What a file says of one tensor.
@@ -55,6 +59,9 @@ impl Checkpoint {
         let length = about.len();
         let mut start = Vec::new();
         (&file).take(64).read_to_end(&mut start).map_err(io)?;
+        if path.to_string_lossy().ends_with(INDEX) {
+            return Self::open_shards(path);
+        }
         let (source, (tensors, metadata)) = match kind(&start).map_err(format)? {
             Kind::Safetensors => {
                 let (file, header) = SafetensorsFile::open(file, length).map_err(format)?;
@@ -66,6 +73,37 @@ impl Checkpoint {
             }
         };
         Ok(Self { path: path.into(), tensors, metadata, source })
+    }
+
+    /// Opens the files that an index names, `{"weight_map": {TENSOR: FILE}}`, as one. Source: transformers, `modeling_utils.py`.
+    fn open_shards(index: &Path) -> Result<Self, ZooError> {
+        let format = |reason| ZooError::Format { path: index.into(), reason };
+        let read: Index = serde_json::from_str(&read_text(index)?)
+            .map_err(|error| format(format!("no index of weights in several files: {error}")))?;
+        let mut files: Vec<&String> = read.weight_map.values().collect();
+        files.sort();
+        files.dedup();
+        let folder = index.parent().unwrap_or(Path::new(""));
+        let mut shards = Vec::with_capacity(files.len());
+        for file in &files {
+            if Path::new(file).components().count() != 1 {
+                return Err(format(format!("it names `{file}`, which is not in the same folder")));
+            }
+            let shard = folder.join(file);
+            if !shard.is_file() {
+                return Err(format(format!("it names {file}, which is not there; download that file as well")));
+            }
+            shards.push(Self::open(&shard)?);
+        }
+        let (mut tensors, mut places) = (BTreeMap::new(), BTreeMap::new());
+        for (name, file) in &read.weight_map {
+            let place = files.binary_search(&file).unwrap_or_default();
+            let stored = shards[place].tensors.get(name).cloned();
+            let stored = stored.ok_or_else(|| format(format!("it has {name} in {file}, which has no such tensor")))?;
+            tensors.insert(name.clone(), stored);
+            places.insert(name.clone(), place);
+        }
+        Ok(Self { path: index.into(), tensors, metadata: BTreeMap::new(), source: Source::Shards(shards, places) })
     }
 
     /// The file.
@@ -110,6 +148,7 @@ impl Checkpoint {
         let bytes = match &self.source {
             Source::Safetensors(file) => file.read(stored.offset, stored.length),
             Source::Pytorch(file) => file.read(name),
+            Source::Shards(shards, places) => return shards[places[name]].read_raw(name),
         };
         let bytes = bytes.map_err(|reason| self.fault(name, &reason))?;
         Ok(RawTensor { dtype: stored.dtype, shape: stored.shape.clone(), bytes })
@@ -119,6 +158,14 @@ impl Checkpoint {
     pub(super) fn fault(&self, name: &str, reason: &str) -> ZooError {
         ZooError::Format { path: self.path.clone(), reason: format!("tensor {name}: {reason}") }
     }
+}
+
+/// What the name of an index of weights in several files ends with.
+const INDEX: &str = ".index.json";
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
 }
 
 enum Kind {

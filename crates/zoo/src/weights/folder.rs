@@ -6,8 +6,9 @@ use serde::Deserialize;
 
 use super::place::read_text;
 use crate::ZooError;
+use crate::transformers::Network;
 
-/// A folder with a model of timm or open_clip.
+/// A folder with a model of timm, open_clip or transformers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HubFolder {
     /// The weights.
@@ -28,6 +29,8 @@ pub enum HubModel {
     },
     /// open_clip's: the sizes of both towers, as open_clip writes them.
     OpenClip(serde_json::Value),
+    /// transformers': the network.
+    Transformers(Box<Network>),
 }
 
 /// timm's `config.json`. Source: timm 1.0, `models/_hub.py`.
@@ -81,6 +84,9 @@ const TIMM: Layout = Layout {
     weights: &["model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"],
 };
 
+/// Indices of weights in several files. Source: transformers 5.24, `utils/__init__.py`.
+const INDEXES: [&str; 2] = ["model.safetensors.index.json", "pytorch_model.bin.index.json"];
+
 impl HubKind {
     /// The configuration that is looked for first.
     pub fn config(self) -> &'static str {
@@ -122,7 +128,9 @@ impl HubFolder {
         let text = read_text(&path)?;
         let model = if layout.config == OPEN_CLIP.config { open_clip(&text) } else { timm(&text) };
         let model = model.map_err(|reason| ZooError::Format { path, reason })?;
-        let weights = weights.ok_or_else(|| ZooError::Format {
+        // What is too large for one file is in several, which an index names.
+        let indexed = INDEXES.into_iter().find(|name| has(name));
+        let weights = weights.or(indexed).ok_or_else(|| ZooError::Format {
             path: folder.into(),
             reason: format!("the folder has none of the files {}", layout.weights.join(", ")),
         })?;
@@ -150,11 +158,14 @@ fn open_clip(text: &str) -> Result<HubModel, String> {
 }
 
 fn timm(text: &str) -> Result<HubModel, String> {
-    let config: TimmConfig = serde_json::from_str(text).map_err(|error| {
-        format!(
-            "no configuration of timm ({error}); folders of Hugging Face transformers are not read, timm has the same models"
-        )
-    })?;
+    let json: serde_json::Value = serde_json::from_str(text).map_err(|error| format!("no JSON: {error}"))?;
+    if json.get("architecture").is_none()
+        && let Some(network) = Network::read(&json)
+    {
+        return network.map(|network| HubModel::Transformers(Box::new(network))).map_err(|error| error.to_string());
+    }
+    let config: TimmConfig =
+        serde_json::from_value(json).map_err(|error| format!("no configuration of timm or transformers: {error}"))?;
     let classes = config.num_classes.or(config.pretrained_cfg.num_classes).ok_or("num_classes is missing")?;
     let name = match config.pretrained_cfg.tag.filter(|tag| !tag.is_empty()) {
         Some(tag) if !config.architecture.contains('.') => format!("{}.{tag}", config.architecture),

@@ -26,6 +26,7 @@ mod safetensors;
 mod sound;
 mod state;
 mod training;
+mod transformers;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

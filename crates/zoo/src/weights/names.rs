@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::raw::Change;
+use super::transformers;
 use crate::clip::names as clip;
 use Change::Keep;
 
@@ -24,10 +25,12 @@ pub enum Naming {
     Facebook,
     /// open_clip's and OpenAI's, of a whole CLIP or of its image tower.
     OpenClip,
+    /// Hugging Face transformers', which are read and not written.
+    Transformers,
 }
 
 impl Naming {
-    /// All of them.
+    /// All that can be written.
     pub const ALL: [Self; 5] = [Self::Timm, Self::Torchvision, Self::Microsoft, Self::Facebook, Self::OpenClip];
 }
 
@@ -39,6 +42,7 @@ impl fmt::Display for Naming {
             Self::Microsoft => "microsoft",
             Self::Facebook => "facebook",
             Self::OpenClip => "open_clip",
+            Self::Transformers => "transformers",
         })
     }
 }
@@ -223,6 +227,10 @@ fn keep(name: &str) -> (String, Recipe) {
 
 /// Recipes for our tensors out of those of a checkpoint, and whose names they are. `expected` are the shapes of the model.
 pub(super) fn import(shapes: &Shapes, expected: &Shapes) -> (Naming, Recipes) {
+    if let Some(mut recipes) = transformers::import(shapes, expected) {
+        add_head_bias(expected, &mut recipes);
+        return (Naming::Transformers, recipes);
+    }
     let scheme = SCHEMES.iter().find(|scheme| scheme.marks.iter().all(|mark| shapes.contains_key(*mark)));
     let mut recipes = Recipes::new();
     for name in shapes.keys() {
@@ -318,11 +326,14 @@ fn split_biases(expected: &Shapes, recipes: &mut Recipes) {
 fn add_head_bias(expected: &Shapes, recipes: &mut Recipes) {
     for prefix in ["", "visual."] {
         let (weight, bias) = (format!("{prefix}head.weight"), format!("{prefix}head.bias"));
-        if let Some(Recipe { from, change: Change::Transpose }) = recipes.get(&weight)
-            && (expected.contains_key(&bias) || expected.contains_key("head.bias"))
-        {
-            let zeros = Recipe { from: from.clone(), change: Change::ZeroForColumn };
-            recipes.insert(bias, zeros);
+        let zeros = match recipes.get(&weight) {
+            Some(Recipe { change: Change::Transpose, .. }) => Change::ZeroForColumn,
+            Some(Recipe { from, change: Keep }) if from[0] == transformers::PROJECTION => Change::ZeroForRow,
+            _ => continue,
+        };
+        if expected.contains_key(&bias) || expected.contains_key("head.bias") {
+            let from = recipes[&weight].from.clone();
+            recipes.insert(bias, Recipe { from, change: zeros });
         }
     }
 }
@@ -337,7 +348,12 @@ fn unflatten_patches(shapes: &Shapes, recipes: &mut Recipes) {
 }
 
 impl Pair {
-    fn ours_of(&self, theirs: &str) -> Option<String> {
+    /// What makes our tensor of theirs.
+    pub(super) fn undone(&self) -> Option<Change> {
+        self.change.inverse()
+    }
+
+    pub(super) fn ours_of(&self, theirs: &str) -> Option<String> {
         let (mut numbers, rest) = captures(self.theirs, theirs)?;
         if let Some(first) = numbers.first_mut() {
             let unshifted = first.checked_add_signed(-self.shift)?;
@@ -399,6 +415,8 @@ const PASSED_OVER: &[(&str, &str)] = &[
     ("dino_head", "belongs to the projection head of pre-training"),
     ("ibot_head", "belongs to the projection head of pre-training"),
     ("logit_bias", "shifts all logits alike"),
+    ("pooler", "belongs to a pooler that no classifier reads"),
+    ("position_ids", "follows from the number of positions"),
     ("context_length", "is a number of the configuration"),
     ("input_resolution", "is a number of the configuration"),
     ("vocab_size", "is a number of the configuration"),

@@ -92,6 +92,10 @@ pub enum Change {
     DropFirstPosition,
     /// A zero for every column of a matrix.
     ZeroForColumn,
+    /// A zero for every row of a matrix.
+    ZeroForRow,
+    /// The rows of all, one after the other.
+    Rows,
     /// `[outputs, inputs * side * side]` as `[outputs, inputs, side, side]`, for three input channels.
     Unflatten,
 }
@@ -125,6 +129,14 @@ impl Change {
             }
             (Self::DropFirstPosition, [[1, positions, width]]) => Some(vec![1, positions.checked_sub(1)?, *width]),
             (Self::ZeroForColumn, [[_, columns]]) => Some(vec![*columns]),
+            (Self::ZeroForRow, [[rows, _]]) => Some(vec![*rows]),
+            (Self::Rows, [[_, first @ ..], ..]) => {
+                let rows = from
+                    .iter()
+                    .map(|shape| shape.split_first().filter(|(_, rest)| *rest == first).map(|(rows, _)| rows));
+                let rows: usize = rows.sum::<Option<usize>>()?;
+                Some([&[rows], first].concat())
+            }
             (Self::Unflatten, [[outputs, inputs]]) => {
                 let side = (inputs / 3).isqrt();
                 (side * side * 3 == *inputs).then(|| vec![*outputs, 3, side, side])
@@ -163,7 +175,13 @@ impl Change {
                 return Ok(RawTensor::from_floats(shape, &sum));
             }
             // All bits zero is zero in every element type.
-            Self::ZeroForColumn => vec![0; shape[0] * size],
+            Self::ZeroForColumn | Self::ZeroForRow => vec![0; shape[0] * size],
+            Self::Rows => {
+                if let Some(other) = from.iter().find(|tensor| tensor.dtype != last.dtype) {
+                    return Err(format!("element types {:?} and {:?} differ", other.dtype, last.dtype));
+                }
+                from.iter().chain([&last]).flat_map(|tensor| tensor.bytes.iter().copied()).collect()
+            }
             Self::DropFirstPosition => last.bytes[shape[2] * size..].to_vec(),
         };
         Ok(RawTensor { dtype: last.dtype, shape, bytes })

@@ -13,4 +13,5 @@ mod registry;
 mod resize;
 mod swin;
 mod threads;
+mod transformers;
 mod weights;

@@ -5,6 +5,7 @@ use robustify_report::expect_folder_of;
 use robustify_zoo::Model;
 use robustify_zoo::clip::{Clip, ClipConfig};
 use robustify_zoo::registry;
+use robustify_zoo::transformers;
 use robustify_zoo::weights::{self, Checkpoint, Existing, HubFolder, HubKind, HubModel, Loaded, Resized};
 
 use super::Network;
@@ -96,6 +97,13 @@ impl Source {
         if let (None, Some(HubModel::OpenClip(json))) = (model, &found) {
             let network = Network::Clip(ClipConfig::from_open_clip(&json.to_string())?);
             return Ok(Self { name: "CLIP".into(), weights, network, classes: None });
+        }
+        if let (None, Some(HubModel::Transformers(network))) = (model, &found) {
+            let (name, network) = match &**network {
+                transformers::Network::Image(config) => ("the network of config.json", Network::Image(config.clone())),
+                transformers::Network::Clip(config) => ("CLIP", Network::Clip(config.clone())),
+            };
+            return Ok(Self { name: name.into(), weights, network, classes: None });
         }
         let (entry, classes) = match (model, found) {
             (Some(entry), _) => (entry, None),
