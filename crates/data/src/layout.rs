@@ -85,6 +85,21 @@ pub fn reported(config: &DataConfig) -> Result<(Source, DataFormat)> {
     Ok((Source::Folder(found.map_or_else(|| path.clone(), |name| path.join(name))), format))
 }
 
+impl Layout {
+    /// Splits of a folder whose names are other spellings of what a configuration asks for, beyond capital letters: the key, what is asked
+    /// for, and the folder's name.
+    pub(crate) fn respelled<'a>(&self, config: &'a DataConfig) -> Vec<(&'static str, &'a str, String)> {
+        let parts = [("train", config.train.as_str(), &self.train), ("test", config.test.as_str(), &self.test)];
+        let other = |(key, asked, source): (&'static str, &'a str, &Source)| {
+            let Source::Folder(folder) = source else { return None };
+            let found = folder.file_name()?.to_string_lossy().into_owned();
+            let is_other = split_of(asked).is_some() && split_of(&found) == split_of(asked);
+            (is_other && !found.eq_ignore_ascii_case(asked)).then_some((key, asked, found))
+        };
+        parts.into_iter().filter_map(other).collect()
+    }
+}
+
 /// What lies in a folder, by the names of its files.
 ///
 /// # Errors
@@ -220,9 +235,27 @@ impl Folders<'_> {
         ))
     }
 
+    /// Folders that are splits more likely than classes, by a part of their names as in `seg_train`: of two splits or more, or none.
+    fn alike_splits(&self) -> Result<Vec<String>> {
+        let part = |name: &str| name.split(|letter: char| !letter.is_alphanumeric()).find_map(split_of);
+        let folders = visible(&self.config.path)?.into_iter().filter(|(_, path)| path.is_dir());
+        let found: Vec<(Split, String)> = folders.filter_map(|(name, _)| Some((part(&name)?, name))).collect();
+        let is_one = found.iter().all(|(split, _)| *split == found[0].0);
+        Ok(if is_one { Vec::new() } else { found.into_iter().map(|(_, name)| name).collect() })
+    }
+
     /// A folder whose folders are the classes.
     fn divided(&self) -> Result<Layout> {
         let DataConfig { path, train, test, leave_out, validation, .. } = self.config;
+        let splits = self.alike_splits()?;
+        if let [one, ..] = &splits[..] {
+            return Err(DataError::Settings(format!(
+                "{}: {} look like splits, and would be taken for classes; name the folders with classes in them with data.train={one}/… and \
+                 data.test=…, or rename those that are classes",
+                shown(path),
+                quoted(&splits)
+            )));
+        }
         let parts = [Split::Test, Split::Validation].map(Split::name);
         if leave_out.is_some() || validation.is_some() || !parts.contains(&test.as_str()) {
             return Err(DataError::Settings(format!(

@@ -128,6 +128,12 @@ impl Splits {
                 config.train
             ));
         }
+        for (key, asked, found) in layout.respelled(config) {
+            watch.warn(&format!(
+                "{}: `{found}` is taken for data.{key}, `{asked}`; data.{key}={found} says so",
+                shown(&config.path)
+            ));
+        }
         let opened = open_train(config, &layout)?;
         let (mut train, mut test) = (Arc::clone(&opened), None);
         if layout.divided {

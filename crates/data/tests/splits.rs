@@ -116,6 +116,9 @@ fn names_in_the_configuration_name_what_they_name() {
 
 #[test]
 fn splits_are_never_classes() {
+    let dir = tree(&["seg_train/seg_train/a", "seg_test/seg_test/a"]);
+    let said = refused(dir.path(), "");
+    assert!(said.contains("`seg_test`, `seg_train` look like splits"), "{said}");
     let dir = tree(&["dataset/train/a", "dataset/train/b", "dataset/test/a"]);
     let said = refused(dir.path(), "");
     let way_out = format!("data.path={}", dir.path().join("dataset").display());

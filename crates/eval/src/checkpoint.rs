@@ -99,7 +99,7 @@ fn of_transformers(beside: &Beside) -> Option<Described<'_>> {
 }
 
 impl Described<'_> {
-    fn model(&self, asked: &Asked, checkpoint: &Checkpoint, device: &Device) -> Result<Model> {
+    fn model(&self, asked: &Weights, checkpoint: &Checkpoint, device: &Device) -> Result<Model> {
         let sized = match asked.image_size {
             Some(side) => self.network.with_image_size(side),
             None => self.network.clone(),
