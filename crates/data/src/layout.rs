@@ -238,7 +238,8 @@ impl Folders<'_> {
     /// Folders that are splits more likely than classes, by a part of their names as in `seg_train`: of two splits or more, or none.
     fn alike_splits(&self) -> Result<Vec<String>> {
         let part = |name: &str| name.split(|letter: char| !letter.is_alphanumeric()).find_map(split_of);
-        let folders = visible(&self.config.path)?.into_iter().filter(|(_, path)| path.is_dir());
+        let folders =
+            visible(&self.config.path)?.into_iter().filter(|(name, path)| !is_split_name(name) && path.is_dir());
         let found: Vec<(Split, String)> = folders.filter_map(|(name, _)| Some((part(&name)?, name))).collect();
         let is_one = found.iter().all(|(split, _)| *split == found[0].0);
         Ok(if is_one { Vec::new() } else { found.into_iter().map(|(_, name)| name).collect() })
