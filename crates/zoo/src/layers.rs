@@ -14,17 +14,32 @@ pub struct Init {
     /// Absent when weights will be loaded.
     stream: Option<Stream>,
     device: Device,
+    /// Standard deviations at which normals are cut off.
+    cut: f64,
+    /// Whether kernels of convolutions come from the normal of linear maps.
+    plain_kernels: bool,
 }
+
+/// Where normals are cut off, in standard deviations, unless a network says otherwise.
+const CUT: f64 = 2.0;
 
 impl Init {
     /// Weights that depend on `seed` alone, on any backend.
     pub fn new(seed: u64, device: &Device) -> Self {
-        Self { stream: Some(Key::new(seed, "weights").stream()), device: device.clone() }
+        Self { stream: Some(Key::new(seed, "weights").stream()), ..Self::blank(device) }
     }
 
     /// Weights that take no memory before they are loaded; one that is read before that is zero.
     pub fn blank(device: &Device) -> Self {
-        Self { stream: None, device: device.clone() }
+        Self { stream: None, device: device.clone(), cut: CUT, plain_kernels: false }
+    }
+
+    /// What `build` makes while normals are cut off at one standard deviation, and kernels of convolutions drawn as linear maps are.
+    pub(crate) fn cut_at_one<T>(&mut self, build: impl FnOnce(&mut Self) -> T) -> T {
+        (self.cut, self.plain_kernels) = (1.0, true);
+        let built = build(self);
+        (self.cut, self.plain_kernels) = (CUT, false);
+        built
     }
 
     /// Where the weights go.
@@ -32,14 +47,14 @@ impl Init {
         &self.device
     }
 
-    /// Normal with mean zero, cut off at two standard deviations.
+    /// Normal with mean zero, cut off at two standard deviations (in BEiT's form of a network at one).
     pub fn truncated_normal<const D: usize>(&mut self, shape: [usize; D], std: f64) -> Param<Tensor<D>> {
         let Some(stream) = &mut self.stream else { return self.zeros(shape) };
         let count = shape.iter().product();
         let mut values = Vec::with_capacity(count);
         while values.len() < count {
             let draw = stream.normal();
-            if draw.abs() <= 2.0 {
+            if draw.abs() <= self.cut {
                 values.push((draw * std) as f32);
             }
         }
@@ -68,6 +83,9 @@ impl Init {
     }
 }
 
+/// Standard deviation of the weights of new linear maps.
+pub(crate) const STD: f64 = 0.02;
+
 /// An affine map. `weight` is `[outputs, inputs]`, as PyTorch has it.
 #[derive(Module, Debug)]
 pub struct Linear {
@@ -80,7 +98,12 @@ pub struct Linear {
 impl Linear {
     /// Weights truncated normal with standard deviation 0.02, bias zero (timm's initialisation of ViT).
     pub fn new(init: &mut Init, inputs: usize, outputs: usize, bias: bool) -> Self {
-        let weight = init.truncated_normal([outputs, inputs], 0.02);
+        Self::with_std(init, inputs, outputs, bias, STD)
+    }
+
+    /// The same with another standard deviation.
+    pub fn with_std(init: &mut Init, inputs: usize, outputs: usize, bias: bool, std: f64) -> Self {
+        let weight = init.truncated_normal([outputs, inputs], std);
         Self { weight, bias: bias.then(|| init.constant([outputs], 0.0)) }
     }
 
@@ -168,7 +191,7 @@ impl Conv2d {
     /// Weights normal with variance `2 / (outputs * kernel^2)` (He et al. 2015, fan-out, as torchvision's ResNet).
     pub fn new(init: &mut Init, io: [usize; 2], kernel: usize, stride: usize, padding: usize, bias: bool) -> Self {
         let [inputs, outputs] = io;
-        let std = (2.0 / (outputs * kernel * kernel) as f64).sqrt();
+        let std = if init.plain_kernels { STD } else { (2.0 / (outputs * kernel * kernel) as f64).sqrt() };
         let weight = init.truncated_normal([outputs, inputs, kernel, kernel], std);
         Self { weight, bias: bias.then(|| init.constant([outputs], 0.0)), stride, padding }
     }

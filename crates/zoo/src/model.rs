@@ -237,6 +237,16 @@ impl Model {
         })
     }
 
+    /// The configuration that describes the network as it is.
+    pub fn config(&self) -> ModelConfig {
+        match self {
+            Self::Vit(model) => ModelConfig::Vit(model.config.clone()),
+            Self::ResNet(model) => ModelConfig::ResNet(model.config.clone()),
+            Self::Swin(model) => ModelConfig::Swin(model.config.clone()),
+            Self::ClipResNet(model) => ModelConfig::ClipResNet(model.config.clone()),
+        }
+    }
+
     /// Number of classes, or of texts that stand for them; 0 for a network without a classifier, whose logits are the pooled
     /// features.
     pub fn classes(&self) -> usize {
@@ -358,7 +368,7 @@ impl Model {
         self.features_in(images, self.last_cut(), pass).logits()
     }
 
-    fn features_in(&self, images: Tensor<4>, cut: CutPoint, pass: &Pass<'_>) -> Features {
+    pub(crate) fn features_in(&self, images: Tensor<4>, cut: CutPoint, pass: &Pass<'_>) -> Features {
         let stem = match self {
             Self::Vit(model) => Features::Tokens(model.embed(images, pass)),
             Self::ResNet(model) => Features::Map(model.stem(images, pass)),

@@ -12,6 +12,15 @@ pub trait Masks: Sync {
     /// # Shapes
     /// - output: `[rows, elements]`, one row for every row of the batch
     fn mask(&self, site: &str, elements: usize, device: &Device) -> Option<Tensor<2>>;
+
+    /// What the residual branch `site` of every row is multiplied by: zero where it is left out, `1 / (1 - p)` where it is kept. `None`
+    /// when all are kept. Source: Huang et al. 2016, arXiv:1603.09382 (stochastic depth, "drop path").
+    ///
+    /// # Shapes
+    /// - output: `[rows]`
+    fn branch(&self, _site: &str, _device: &Device) -> Option<Tensor<1>> {
+        None
+    }
 }
 
 /// Batch statistics that the BatchNorm layers of one training forward saw, in the order of the layers.
@@ -136,6 +145,23 @@ impl<'a> Pass<'a> {
     /// The mask of a site, see [`Masks::mask`].
     pub(crate) fn mask(&self, site: &str, elements: usize, device: &Device) -> Option<Tensor<2>> {
         self.masks?.mask(&format!("{}/{site}", self.scope), elements, device)
+    }
+
+    /// The residual branch `site` as it joins the others, see [`Masks::branch`].
+    ///
+    /// # Shapes
+    /// - x: `[rows, ...]`
+    /// - output: that of `x`
+    pub(crate) fn branch<const D: usize>(&self, x: Tensor<D>, site: &str) -> Tensor<D> {
+        let device = x.device().without_autodiff();
+        match self.masks.and_then(|masks| masks.branch(&format!("{}/{site}", self.scope), &device)) {
+            Some(mask) => {
+                let mut dims = [1; D];
+                dims[0] = x.dims()[0];
+                x * mask.reshape(dims)
+            }
+            None => x,
+        }
     }
 
     /// Applies the dropout of `site` to `x`.

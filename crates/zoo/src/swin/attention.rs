@@ -25,10 +25,15 @@ impl WindowAttention {
     pub(super) fn new(config: &SwinConfig, shape: &LayerShape, layout: Layout, init: &mut Init) -> Self {
         match config.version {
             Version::V1 => Self::V1(TableAttention::new(shape, layout, init)),
-            Version::V2 => {
-                let pretrained = config.pretrained_windows.get(shape.index).copied();
-                Self::V2(CosineAttention::new(shape, layout, pretrained, init))
-            }
+            Version::V2 => Self::V2(CosineAttention::new(config, shape, layout, init)),
+        }
+    }
+
+    /// What is added to the scores of a window that is not shifted, `[heads, area, area]`.
+    pub(super) fn position_bias(&self, shared: Option<Tensor<2>>) -> Option<Tensor<3>> {
+        match self {
+            Self::V1(attention) => Some(attention.layout.position_bias(attention.relative_position_bias_table.val())),
+            Self::V2(attention) => Some(attention.layout.position_bias(attention.table(shared)?)),
         }
     }
 
@@ -36,8 +41,16 @@ impl WindowAttention {
     ///
     /// # Shapes
     /// - maps: `[batch, grid, grid, width]`
+    /// - table: position biases that blocks share, `[positions, heads]`
     /// - output: `[batch * passes, grid, grid, width]`, the passes of a map next to each other
-    pub fn forward(&self, maps: Tensor<4>, passes: usize, pass: &Pass<'_>, site: &str) -> Tensor<4> {
+    pub fn forward(
+        &self,
+        maps: Tensor<4>,
+        table: Option<Tensor<2>>,
+        passes: usize,
+        pass: &Pass<'_>,
+        site: &str,
+    ) -> Tensor<4> {
         if let (Self::V1(attention), 1) = (self, passes) {
             let mixed = attention.forward(maps, pass, site);
             return pass.dropout(mixed, &format!("{site}.attn.proj_drop"));
@@ -49,7 +62,7 @@ impl WindowAttention {
         };
         let (weights, values) = match self {
             Self::V1(attention) => attention.weights(maps),
-            Self::V2(attention) => attention.weights(maps),
+            Self::V2(attention) => attention.weights(maps, table),
         };
         let weights = pass.dropout(repeat(weights, passes), &format!("{site}.attn.attn_drop"));
         let mixed = layout.join(weights.matmul(repeat(values, passes)), proj);
@@ -107,7 +120,8 @@ impl TableAttention {
 pub struct CosineAttention {
     /// Logarithm of the factor of the cosines, `[heads, 1, 1]`.
     logit_scale: Param<Tensor<3>>,
-    cpb_mlp: (Linear, Relu, Linear),
+    /// Absent where the blocks of a layer share one.
+    cpb_mlp: Option<(Linear, Relu, Linear)>,
     /// Has no bias of its own: keys have none, queries and values the two that follow.
     qkv: Linear,
     /// `[width]`.
@@ -123,33 +137,25 @@ pub struct CosineAttention {
 impl CosineAttention {
     /// The largest factor of a cosine.
     const MAX_SCALE: f64 = 100.0;
-    /// The largest bias.
-    const MAX_BIAS: f64 = 16.0;
     /// Least square of a length that a vector is divided by.
     const LEAST_SQUARE: f64 = 1e-24;
 
-    fn new(shape: &LayerShape, layout: Layout, pretrained: Option<usize>, init: &mut Init) -> Self {
-        let (width, heads, windows) = (shape.width, shape.heads, layout.windows);
-        let positions = windows.log_positions(pretrained.unwrap_or(windows.side()));
-        let positions = TensorData::new(positions, [windows.positions(), 2]);
+    fn new(config: &SwinConfig, shape: &LayerShape, layout: Layout, init: &mut Init) -> Self {
+        let (width, heads) = (shape.width, shape.heads);
         Self {
             logit_scale: init.constant([heads, 1, 1], 10.0_f32.ln()),
-            cpb_mlp: (
-                Linear::new(init, 2, POSITION_HIDDEN, true),
-                Relu,
-                Linear::new(init, POSITION_HIDDEN, heads, false),
-            ),
+            cpb_mlp: (!config.shared_positions).then(|| position_network(heads, init)),
+            log_positions: log_positions(config, shape, init.device()),
             qkv: Linear::new(init, width, 3 * width, false),
             q_bias: init.constant([width], 0.0),
             v_bias: init.constant([width], 0.0),
             proj: Linear::new(init, width, width, true),
-            log_positions: Tensor::from_data(positions, init.device()),
             layout,
         }
     }
 
     /// Attention weights and values, see [`Layout::weights`] and [`Layout::split`].
-    fn weights(&self, maps: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+    fn weights(&self, maps: Tensor<4>, shared: Option<Tensor<2>>) -> (Tensor<4>, Tensor<4>) {
         let (q_bias, v_bias) = (self.q_bias.val(), self.v_bias.val());
         let bias = Tensor::cat(vec![q_bias.clone(), q_bias.zeros_like(), v_bias], 0);
         let [q, k, v] = self.layout.split(maps, |tokens| self.qkv.forward(tokens) + bias.unsqueeze());
@@ -158,14 +164,13 @@ impl CosineAttention {
         let scale = scale.unsqueeze::<4>().expand([count, heads, 1, 1]).reshape([1, count * heads, 1, 1]);
         // The factor goes to the queries, which are fewer than the scores.
         let scores = (Self::unit(q) * scale).matmul(Self::unit(k).transpose());
-        (self.layout.weights(scores, self.bias_table()), v)
+        let table = self.table(shared).expect("a block without a network of its own is given the layer's biases");
+        (self.layout.weights(scores, table), v)
     }
 
-    /// The biases as the table that version 1 learns, `[positions, heads]`.
-    fn bias_table(&self) -> Tensor<2> {
-        let (first, relu, second) = &self.cpb_mlp;
-        let biases = second.forward(relu.forward(first.forward(self.log_positions.clone())));
-        activation::sigmoid(biases) * Self::MAX_BIAS
+    /// The biases as the table that version 1 learns, `[positions, heads]`: its own, or those of the layer.
+    fn table(&self, shared: Option<Tensor<2>>) -> Option<Tensor<2>> {
+        self.cpb_mlp.as_ref().map(|network| position_biases(network, self.log_positions.clone())).or(shared)
     }
 
     /// Vectors of length one; zero stays zero, with a gradient of zero from its length.
@@ -174,6 +179,49 @@ impl CosineAttention {
         x / squares.clamp_min(Self::LEAST_SQUARE).sqrt()
     }
 }
+
+/// A network of positions that all blocks of a layer share.
+#[derive(Module, Debug)]
+pub struct PositionNetwork {
+    cpb_mlp: (Linear, Relu, Linear),
+    /// What it reads, `[positions, 2]`.
+    log_positions: Tensor<2>,
+}
+
+impl PositionNetwork {
+    pub(super) fn of_layer(config: &SwinConfig, shape: &LayerShape, init: &mut Init) -> Self {
+        let cpb_mlp = position_network(shape.heads, init);
+        Self { cpb_mlp, log_positions: log_positions(config, shape, init.device()) }
+    }
+
+    /// The biases as the table that version 1 learns; to be computed once a forward.
+    ///
+    /// # Shapes
+    /// - output: `[positions, heads]`
+    pub fn table(&self) -> Tensor<2> {
+        position_biases(&self.cpb_mlp, self.log_positions.clone())
+    }
+}
+
+fn position_network(heads: usize, init: &mut Init) -> (Linear, Relu, Linear) {
+    let first = Linear::new(init, 2, POSITION_HIDDEN, true);
+    (first, Relu, Linear::new(init, POSITION_HIDDEN, heads, false))
+}
+
+/// What a network of positions reads, `[positions, 2]`. Shifted windows have the same positions as others.
+fn log_positions(config: &SwinConfig, shape: &LayerShape, device: &Device) -> Tensor<2> {
+    let windows = shape.windows(0);
+    let trained = config.pretrained_windows.get(shape.index).copied().unwrap_or(windows.side());
+    Tensor::from_data(TensorData::new(windows.log_positions(trained), [windows.positions(), 2]), device)
+}
+
+/// What a network of positions says, `[positions, heads]`.
+fn position_biases((first, relu, second): &(Linear, Relu, Linear), log_positions: Tensor<2>) -> Tensor<2> {
+    activation::sigmoid(second.forward(relu.forward(first.forward(log_positions)))) * MAX_BIAS
+}
+
+/// The largest bias of version 2.
+const MAX_BIAS: f64 = 16.0;
 
 /// `max(x, 0)`, which has a number of its own in the names of [`CosineAttention`]'s network.
 #[derive(Module, Debug)]
@@ -242,13 +290,17 @@ impl Layout {
     /// - bias_table: `[positions, heads]`
     /// - output: `[count, heads, area, area]`, or `[1, heads, area, area]` where all windows are alike
     fn bias(&self, bias_table: Tensor<2>) -> Tensor<4> {
-        let (heads, area) = (self.heads, self.windows.area());
-        let bias = bias_table.select(0, self.position_index.clone()).reshape([area, area, heads]).permute([2, 0, 1]);
-        let bias: Tensor<4> = bias.unsqueeze();
+        let bias: Tensor<4> = self.position_bias(bias_table).unsqueeze();
         match &self.mask {
             Some(mask) => bias + mask.clone().unsqueeze_dim::<4>(1),
             None => bias,
         }
+    }
+
+    /// The biases of pairs of tokens, `[heads, area, area]`, from those of positions, `[positions, heads]`.
+    fn position_bias(&self, bias_table: Tensor<2>) -> Tensor<3> {
+        let (heads, area) = (self.heads, self.windows.area());
+        bias_table.select(0, self.position_index.clone()).reshape([area, area, heads]).permute([2, 0, 1])
     }
 
     /// Projects attended values and puts tokens back where they came from.

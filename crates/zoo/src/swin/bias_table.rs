@@ -53,14 +53,20 @@ impl Place {
     }
 }
 
-/// The place of each of `new` positions, which lie at whole distances, among `old` ones.
-fn places(old: usize, new: usize) -> Vec<Place> {
+/// Where `old` positions (an odd number) are put among `new` ones, which lie at whole distances: at zero, and on both sides of it at
+/// distances that grow as a geometric series, the first of them 1 and the last, if a ratio in `[1.01, 1.5]` gives it, `new / 2`.
+pub(crate) fn geometric_points(old: usize, new: usize) -> Vec<f64> {
     let ratio = ratio(old / 2, new / 2);
     let mut distances = vec![0.0];
     for step in 0..old / 2 {
         distances.push(distances[step] + ratio.powi(step as i32));
     }
-    let points: Vec<f64> = distances[1..].iter().rev().map(|distance| -distance).chain(distances.clone()).collect();
+    distances[1..].iter().rev().map(|distance| -distance).chain(distances.iter().copied()).collect()
+}
+
+/// The place of each of `new` positions, which lie at whole distances, among `old` ones.
+fn places(old: usize, new: usize) -> Vec<Place> {
+    let points = geometric_points(old, new);
     let place = |index: usize| {
         let at = index as f64 - (new / 2) as f64;
         let right = points.partition_point(|&point| point < at).min(old - 1);

@@ -47,6 +47,14 @@ pub struct SwinConfig {
     /// Version 2: a third norm after every so many blocks of a layer, as the giant has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub norm_every: Option<usize>,
+    /// Version 2: whether all blocks of a layer share one network of positions, as an option of Feature Distillation's students.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(!skip_serializing_if)]
+    pub shared_positions: bool,
+    /// Version 2: what the weights of a new block's norms begin with. Feature Distillation's students: 1e-5.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(!skip_serializing_if)]
+    pub norm_start: f64,
     /// Number of classes; 0 for a network without a classifier, whose output are the pooled features.
     pub classes: usize,
 }
@@ -57,6 +65,10 @@ fn default_patch_size() -> usize {
 
 fn default_mlp_ratio() -> f64 {
     4.0
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 /// What one layer works on.
@@ -92,6 +104,8 @@ impl SwinConfig {
             pretrained_windows: Vec::new(),
             mlp_ratio: default_mlp_ratio(),
             norm_every: None,
+            shared_positions: false,
+            norm_start: 0.0,
             classes: 1000,
         }
     }
@@ -114,6 +128,14 @@ impl SwinConfig {
     pub fn giant() -> Self {
         let plain = Self::plain(Version::V2, 12, 512, [2, 2, 42, 4], [16, 32, 64, 128]);
         Self { image_size: 192, norm_every: Some(6), ..plain }
+    }
+
+    /// A student of Feature Distillation: version 2 without a classifier, its norms beginning at 1e-5. `shared_positions` is the
+    /// reference's option. Source: Wei et al. 2022, arXiv:2205.14141, and SwinTransformer/Feature-Distillation,
+    /// `models/swin_transformer_v2.py`.
+    pub fn student(window: usize, width: usize, depths: [usize; 4], heads: [usize; 4]) -> Self {
+        let plain = Self::plain(Version::V2, window, width, depths, heads);
+        Self { norm_start: 1e-5, classes: 0, ..plain }
     }
 
     /// The same network for another input, its windows scaled with the map, as timm's `set_input_size` does. To keep the
@@ -146,6 +168,10 @@ impl SwinConfig {
         check(v2 || (pretrained == 0 && self.norm_every.is_none()), {
             "pretrained_windows and norm_every belong to version v2".into()
         });
+        check(v2 || (!self.shared_positions && self.norm_start == 0.0), {
+            "shared_positions and norm_start belong to version v2".into()
+        });
+        check(self.norm_start.is_finite(), format!("norm_start {} is no finite number", self.norm_start));
         let lists = [&self.depths, &self.heads, &self.windows, &self.pretrained_windows];
         let mut numbers = lists.into_iter().flatten().chain([&self.image_size, &self.patch_size, &self.width]);
         check(numbers.all(|&number| number > 0) && self.norm_every != Some(0), {
@@ -194,7 +220,7 @@ impl SwinConfig {
                 let padded = windows.count() * windows.area();
                 let mut own = padded * (4 * width * width + 2 * windows.area() * width);
                 own += tokens * 2 * width * self.hidden(width);
-                if self.version == Version::V2 {
+                if self.version == Version::V2 && (block == 0 || !self.shared_positions) {
                     own += windows.positions() * POSITION_HIDDEN * (2 + shape.heads);
                 }
                 own += NORM_MACS * tokens * width * (2 + usize::from(self.has_third_norm(block)));

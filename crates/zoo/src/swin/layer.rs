@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use burn::tensor::ops::PadMode;
 
 use crate::layers::{Activation, Init, LayerNorm, Linear};
-use crate::swin::attention::{Layout, WindowAttention};
+use crate::swin::attention::{Layout, PositionNetwork, WindowAttention};
 use crate::swin::config::LayerShape;
 use crate::swin::{SwinConfig, Version};
 use crate::vit::{Mlp, repeat};
@@ -15,6 +15,11 @@ use crate::{Features, Pass};
 #[derive(Module, Debug)]
 pub struct Layer {
     downsample: Option<PatchMerging>,
+    /// The network of positions that all blocks share, in the part of the layer that has the first of them.
+    rel_pos_bias: Option<PositionNetwork>,
+    /// The same in any other part, a constant where that is tuned by itself: it belongs to what comes before.
+    #[module(skip)]
+    borrowed: Option<PositionNetwork>,
     blocks: Vec<Block>,
     index: usize,
     /// Whether the blocks end with the last one.
@@ -27,6 +32,8 @@ impl Layer {
         let block = |block: usize, init: &mut Init| Block::new(config, shape, block, layouts[block % 2].clone(), init);
         Self {
             downsample: (shape.index > 0).then(|| PatchMerging::new(config.version, shape.width / 2, init)),
+            rel_pos_bias: config.shared_positions.then(|| PositionNetwork::of_layer(config, shape, init)),
+            borrowed: None,
             blocks: (0..shape.depth).map(|index| block(index, init)).collect(),
             index: shape.index,
             ends: true,
@@ -38,11 +45,23 @@ impl Layer {
         self.blocks.len()
     }
 
+    /// What the layer's blocks share, if they do, as a table `[positions, heads]`.
+    fn shared_table(&self) -> Option<Tensor<2>> {
+        self.rel_pos_bias.as_ref().or(self.borrowed.as_ref()).map(PositionNetwork::table)
+    }
+
+    /// See [`Swin::position_bias`](super::Swin::position_bias).
+    pub(super) fn position_bias(&self, block: usize) -> Option<Tensor<3>> {
+        self.blocks.get(block)?.attn.position_bias(self.shared_table())
+    }
+
     /// Clones blocks `from..to`; `None` when there are none.
     pub(super) fn part(&self, from: usize, to: usize) -> Option<Self> {
         let (from, to) = (from.min(self.depth()), to.min(self.depth()));
         (from < to).then(|| Self {
             downsample: self.downsample.clone().filter(|_| from == 0),
+            rel_pos_bias: self.rel_pos_bias.clone().filter(|_| from == 0),
+            borrowed: self.rel_pos_bias.as_ref().or(self.borrowed.as_ref()).cloned().filter(|_| from > 0),
             blocks: self.blocks[from..to].to_vec(),
             index: self.index,
             ends: self.ends && to == self.depth(),
@@ -53,13 +72,14 @@ impl Layer {
     /// - maps: `[batch, side, side, width]`
     /// - output: `[batch * passes, side', side', width']`, half the side and twice the width after a patch merging
     pub(super) fn forward(&self, maps: Tensor<4>, passes: usize, pass: &Pass<'_>) -> Tensor<4> {
-        let maps = match &self.downsample {
-            Some(downsample) => downsample.forward(maps),
-            None => maps,
-        };
         let mut maps = maps;
+        if let Some(downsample) = &self.downsample {
+            maps = downsample.forward(maps);
+            pass.saw(|| format!("layers.{}.downsample", self.index), || Features::Map(maps.clone()));
+        }
+        let table = self.shared_table();
         for (index, block) in self.blocks.iter().enumerate() {
-            maps = block.forward(maps, if index == 0 { passes } else { 1 }, pass);
+            maps = block.forward(maps, table.clone(), if index == 0 { passes } else { 1 }, pass);
         }
         if self.ends {
             pass.saw(|| format!("layers.{}", self.index), || Features::Map(maps.clone()));
@@ -126,8 +146,8 @@ impl Block {
         let norm = |init: &mut Init| {
             let mut norm = LayerNorm::new(init, width, super::NORM_EPS);
             if config.version == Version::V2 {
-                // A new block of version 2 is the identity map.
-                norm.weight = init.constant([width], 0.0);
+                // A new block of version 2 is the identity map, or nearly.
+                norm.weight = init.constant([width], config.norm_start as f32);
             }
             norm
         };
@@ -144,19 +164,25 @@ impl Block {
 
     /// # Shapes
     /// - maps: `[batch, side, side, width]`
+    /// - table: position biases that the layer's blocks share, `[positions, heads]`
     /// - output: `[batch * passes, side, side, width]`, the passes of a map next to each other
-    fn forward(&self, maps: Tensor<4>, passes: usize, pass: &Pass<'_>) -> Tensor<4> {
+    fn forward(&self, maps: Tensor<4>, table: Option<Tensor<2>>, passes: usize, pass: &Pass<'_>) -> Tensor<4> {
         let site = format!("layers.{}.blocks.{}", self.layer, self.index);
         let residual = repeat(maps.clone(), passes);
-        if matches!(self.attn, WindowAttention::V1(_)) {
-            let x = residual + self.attn.forward(self.norm1.forward(maps), passes, pass, &site);
-            return x.clone() + self.mlp.forward(self.norm2.forward(x), pass, &site);
-        }
-        let x = residual + self.norm1.forward(self.attn.forward(maps, passes, pass, &site));
-        let x = x.clone() + self.norm2.forward(self.mlp.forward(x, pass, &site));
-        match &self.norm3 {
+        let branch = |x: Tensor<4>, number: usize| pass.branch(x, &format!("{site}.drop_path{number}"));
+        let norm_first = matches!(self.attn, WindowAttention::V1(_));
+        let x = if norm_first { self.norm1.forward(maps) } else { maps };
+        let attended = self.attn.forward(x, table, passes, pass, &site);
+        let attended = if norm_first { attended } else { self.norm1.forward(attended) };
+        let x = residual + branch(attended, 1);
+        let hidden = |x: Tensor<4>| self.mlp.forward(x, pass, &site);
+        let y = if norm_first { hidden(self.norm2.forward(x.clone())) } else { self.norm2.forward(hidden(x.clone())) };
+        let x = x + branch(y, 2);
+        let x = match &self.norm3 {
             Some(norm) => norm.forward(x),
             None => x,
-        }
+        };
+        pass.saw(|| site.clone(), || Features::Map(x.clone()));
+        x
     }
 }

@@ -16,10 +16,12 @@ mod windows;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-pub use attention::{CosineAttention, Layout, Relu, TableAttention, WindowAttention};
+pub use attention::{CosineAttention, Layout, PositionNetwork, Relu, TableAttention, WindowAttention};
+pub(crate) use bias_table::geometric_points;
 pub use bias_table::resize_bias_table;
 pub use config::{SwinConfig, Version};
 pub use layer::{Block, Layer, PatchMerging};
+pub use windows::Windows;
 
 use crate::layers::{Conv2d, Init, LayerNorm, Linear};
 use crate::vit::repeat;
@@ -71,6 +73,24 @@ impl Swin {
         let maps = self.patch_embed.norm.forward(self.patch_embed.proj.forward(images).permute([0, 2, 3, 1]));
         pass.saw(|| "patch_embed".into(), || Features::Map(maps.clone()));
         maps
+    }
+
+    /// The last map, normalised: what the classifier reads the mean of.
+    ///
+    /// # Shapes
+    /// - images: `[batch, 3, image_size, image_size]`
+    /// - output: `[batch, side, side, width]`
+    pub(crate) fn last_maps(&self, images: Tensor<4>, pass: &Pass<'_>) -> Tensor<4> {
+        let maps = self.embed(images, pass);
+        self.norm.forward(self.layers.iter().fold(maps, |maps, layer| layer.forward(maps, 1, pass)))
+    }
+
+    /// What a block adds to its scores, without the mask of shifted windows; `None` if there is no such block.
+    ///
+    /// # Shapes
+    /// - output: `[heads, area, area]`
+    pub fn position_bias(&self, layer: usize, block: usize) -> Option<Tensor<3>> {
+        self.layers.get(layer)?.position_bias(block)
     }
 
     /// Number of blocks in all layers.

@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::PromptConfig;
+use super::{PromptConfig, RelativePositions};
 use crate::layers::{Activation, LAYER_NORM_MACS};
 
 /// What the classifier reads.
@@ -115,6 +115,20 @@ pub struct VitConfig {
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(!skip_serializing_if)]
     pub prompts: Option<PromptConfig>,
+    /// Whether tokens have learned absolute positions, added before the first block.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    #[schemars(!skip_serializing_if)]
+    pub absolute_positions: bool,
+    /// Biases of attention for the relative positions of two tokens.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(!skip_serializing_if)]
+    pub relative_positions: RelativePositions,
+    /// Whether blocks have the form of BEiT's, which Feature Distillation's students have: `qkv_bias` is one of queries and values
+    /// alone, LayerScale is named `gamma_1` and `gamma_2`, and new weights are drawn as those papers draw them (see `Vit::new`).
+    /// Sources: Bao et al. 2022, arXiv:2106.08254; Wei et al. 2022, arXiv:2205.14141.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(!skip_serializing_if)]
+    pub beit: bool,
 }
 
 fn default_mlp_ratio() -> f64 {
@@ -173,6 +187,23 @@ impl VitConfig {
             texts: 0,
             projection: 0,
             prompts: None,
+            absolute_positions: true,
+            relative_positions: RelativePositions::None,
+            beit: false,
+        }
+    }
+
+    /// A student of Feature Distillation: [`Self::plain`] without classifier and absolute positions, with one table of relative
+    /// position biases for all blocks, BEiT's form of blocks, and LayerScale that begins at 0.1.
+    /// Source: Wei et al. 2022, arXiv:2205.14141, and SwinTransformer/Feature-Distillation, `models/vision_transformer.py`.
+    pub fn student(image_size: usize, patch_size: usize, width: usize, depth: usize, heads: usize) -> Self {
+        Self {
+            classes: 0,
+            absolute_positions: false,
+            relative_positions: RelativePositions::Shared,
+            beit: true,
+            layer_scale: Some(0.1),
+            ..Self::plain(image_size, patch_size, width, depth, heads)
         }
     }
 
@@ -218,6 +249,12 @@ impl VitConfig {
             check(self.registers == 0 && !self.fc_norm, "distilled goes with neither registers nor fc_norm");
         }
         check(self.prompts.is_none_or(|prompts| prompts.tokens > 0), "prompts.tokens is 0");
+        check(
+            self.relative_positions == RelativePositions::None || (self.prefix() == 1 && self.prompts.is_none()),
+            "relative_positions are those of a class token and patches: they go with class_token = true and without distilled, \
+             registers and prompts",
+        );
+        check(self.absolute_positions || !self.no_embed_class, "no_embed_class needs absolute_positions = true");
         self.check_stem(&mut check);
         faults
     }
@@ -299,7 +336,8 @@ impl VitConfig {
     /// Scalars in matrices, kernels and positions.
     pub(crate) fn weights(&self) -> f64 {
         let [height, columns] = self.grid();
-        let tokens = (height * columns + self.embedded_prefix()) as f64;
+        let positions = if self.absolute_positions { height * columns } else { 0 };
+        let tokens = (positions + self.embedded_prefix()) as f64;
         let (width, hidden) = (self.width as f64, self.hidden() as f64);
         let of_stem = self.stem.iter().scan(3, |inputs, conv| {
             let weights = (*inputs * conv.channels) as f64 * (conv.kernel * conv.kernel) as f64;

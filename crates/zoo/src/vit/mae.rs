@@ -6,7 +6,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::{Block, Vit, VitConfig};
+use super::{Block, RelativePositions, Vit, VitConfig};
 use crate::layers::{Init, LayerNorm, Linear};
 use crate::{Pass, ZooError};
 
@@ -47,12 +47,13 @@ impl MaskedAutoencoder {
     /// An autoencoder with fresh weights. The positions of both halves are fixed, sines and cosines.
     ///
     /// # Errors
-    /// Configurations with faults, and an encoder that MAE does not know: with prompts, with a distillation token, or with a
-    /// convolutional stem, whose tokens would tell of the pixels of hidden neighbours.
+    /// Configurations with faults, and an encoder that MAE does not know: with prompts, with a distillation token, with relative
+    /// positions or without absolute ones, or with a convolutional stem, whose tokens would tell of the pixels of hidden neighbours.
     pub fn new(config: &VitConfig, decoder: MaeDecoder, seed: u64, device: &Device) -> Result<Self, ZooError> {
-        if config.prompts.is_some() || config.distilled || !config.stem.is_empty() {
-            let fault =
-                "a masked autoencoder has an encoder without prompts, distillation token and convolutional stem";
+        let has_positions = config.absolute_positions && config.relative_positions == RelativePositions::None;
+        if config.prompts.is_some() || config.distilled || !config.stem.is_empty() || !has_positions {
+            let fault = "a masked autoencoder has an encoder with absolute positions, and without relative ones, prompts, \
+                         distillation token and convolutional stem";
             return Err(ZooError::Config(fault.into()));
         }
         let own = VitConfig { width: decoder.width, depth: decoder.depth, heads: decoder.heads, ..config.clone() };
@@ -72,7 +73,7 @@ impl MaskedAutoencoder {
             let count = values.len() / width;
             Param::from_data(TensorData::new(values, [1, count, width]), device).set_require_grad(false)
         };
-        encoder.pos_embed = fixed(config.width, config.embedded_prefix());
+        encoder.pos_embed = Some(fixed(config.width, config.embedded_prefix()));
         Ok(Self {
             encoder,
             decoder_embed: Linear::new(init, config.width, own.width, true),
@@ -130,7 +131,7 @@ impl MaskedAutoencoder {
             tokens + positions
         };
         for block in &self.decoder_blocks {
-            tokens = block.forward(tokens, &pass);
+            tokens = block.forward(tokens, None, &pass);
         }
         self.decoder_pred.forward(self.decoder_norm.forward(tokens).narrow(1, prefix, patches))
     }
@@ -148,23 +149,6 @@ impl MaskedAutoencoder {
         let strips = strips.reshape([rows * grid, channels * patch, grid, patch]).swap_dims(1, 2);
         let each = strips.reshape([rows * grid * grid, channels, patch * patch]).swap_dims(1, 2);
         each.reshape([rows, grid * grid, channels * patch * patch])
-    }
-}
-
-impl Vit {
-    /// Tokens to tokens: all blocks, and the norm behind them if the network has one there.
-    ///
-    /// # Shapes
-    /// - tokens: `[rows, tokens, width]`, with positions; any number of them
-    /// - output: that of `tokens`
-    pub fn encoded(&self, mut tokens: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
-        for block in &self.blocks {
-            tokens = block.forward(tokens, pass);
-        }
-        match &self.norm {
-            Some(norm) => norm.forward(tokens),
-            None => tokens,
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Vision Transformer, pre-norm. Source: Dosovitskiy et al. 2021, arXiv:2010.11929.
 //! The convolutional stem follows Xiao et al. 2021, "Early convolutions help transformers see better", arXiv:2106.14881.
-//! Its descendants are settings of [`VitConfig`]: DeiT, DeiT-III, MAE, DINO, DINOv2 and the image tower of CLIP.
+//! Its descendants are settings of [`VitConfig`]: DeiT, DeiT-III, MAE, DINO, DINOv2, the image tower of CLIP, and the students of
+//! Feature Distillation, which are BEiTs.
 //! Fields carry timm's names (`patch_embed`, `blocks.0.attn.qkv`, ...), so weights load by key alone.
 
 mod block;
@@ -8,7 +9,9 @@ mod config;
 mod embed;
 mod mae;
 mod prompts;
-mod segment;
+mod relative;
+mod relative_resize;
+pub(crate) mod segment;
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -18,6 +21,8 @@ pub use config::{Pool, StemConv, VitConfig};
 pub use embed::PatchEmbed;
 pub use mae::{MaeDecoder, MaskedAutoencoder, Visible};
 pub use prompts::PromptConfig;
+pub use relative::{RelativeBias, RelativePositions, position_index};
+pub use relative_resize::{relative_points, resize_relative_positions};
 pub use segment::VitSegment;
 pub(crate) use segment::{VitState, repeat};
 
@@ -31,9 +36,11 @@ pub struct Vit {
     pub(crate) cls_token: Option<Param<Tensor<3>>>,
     pub(crate) dist_token: Option<Param<Tensor<3>>>,
     pub(crate) reg_token: Option<Param<Tensor<3>>>,
-    pub(crate) pos_embed: Param<Tensor<3>>,
+    pub(crate) pos_embed: Option<Param<Tensor<3>>>,
     pub(crate) patch_embed: PatchEmbed,
     pub(crate) norm_pre: Option<LayerNorm>,
+    /// What all blocks add to their scores, where they share it.
+    pub(crate) rel_pos_bias: Option<RelativeBias>,
     pub(crate) blocks: Vec<Block>,
     pub(crate) norm: Option<LayerNorm>,
     pub(crate) fc_norm: Option<LayerNorm>,
@@ -51,7 +58,9 @@ pub struct Vit {
 }
 
 impl Vit {
-    /// A network with fresh weights.
+    /// A network with fresh weights. In [BEiT's form](VitConfig::beit) all of them come from a normal of standard deviation 0.02 that
+    /// is cut off at one standard deviation, kernels of convolutions too, and those of the last layers of block `l`'s branches,
+    /// counted from one, are divided by `sqrt(2 l)`.
     ///
     /// # Errors
     /// A configuration with faults.
@@ -60,6 +69,10 @@ impl Vit {
         if !faults.is_empty() {
             return Err(ZooError::Config(faults.join("; ")));
         }
+        if config.beit { init.cut_at_one(|init| Self::build(config, init)) } else { Self::build(config, init) }
+    }
+
+    fn build(config: &VitConfig, init: &mut Init) -> Result<Self, ZooError> {
         let (width, classes) = (config.width, config.classes);
         let [height, columns] = config.grid();
         let positions = config.embedded_prefix() + height * columns;
@@ -70,9 +83,11 @@ impl Vit {
             cls_token: config.class_token.then(|| tokens(init, 1)),
             dist_token: config.distilled.then(|| tokens(init, 1)),
             reg_token: (config.registers > 0).then(|| tokens(init, config.registers)),
-            pos_embed: tokens(init, positions),
+            pos_embed: config.absolute_positions.then(|| tokens(init, positions)),
             patch_embed: PatchEmbed::new(config, init),
             norm_pre: config.pre_norm.then(|| norm(init)),
+            rel_pos_bias: (config.relative_positions == RelativePositions::Shared)
+                .then(|| RelativeBias::new(config.grid(), config.heads, init)),
             blocks: (0..config.depth).map(|index| Block::new(config, index, init)).collect(),
             norm: (!config.fc_norm).then(|| norm(init)),
             fc_norm: config.fc_norm.then(|| norm(init)),
@@ -107,11 +122,10 @@ impl Vit {
         let patches = self.patch_embed.forward(images);
         pass.saw(|| "patch_embed".into(), || Features::Tokens(patches.clone()));
         let prefix = [&self.cls_token, &self.dist_token, &self.reg_token].into_iter().flatten();
-        let positions = self.pos_embed.val();
-        let mut x = if self.config.no_embed_class {
-            embed::with_prefix(patches + positions, prefix)
-        } else {
-            embed::with_prefix(patches, prefix) + positions
+        let mut x = match self.pos_embed.as_ref().map(Param::val) {
+            Some(positions) if self.config.no_embed_class => embed::with_prefix(patches + positions, prefix),
+            Some(positions) => embed::with_prefix(patches, prefix) + positions,
+            None => embed::with_prefix(patches, prefix),
         };
         if let Some(norm) = &self.norm_pre {
             x = norm.forward(x);

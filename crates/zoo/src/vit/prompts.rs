@@ -28,7 +28,7 @@ pub struct PromptConfig {
 
 /// The prompts before a block, `[1, count, width]`, and how many tokens stand before them.
 #[derive(Clone, Debug)]
-pub(super) struct Prompts {
+pub(crate) struct Prompts {
     tokens: Tensor<3>,
     prefix: usize,
     block: usize,
@@ -89,7 +89,7 @@ impl Vit {
     }
 
     /// The prompts before a block, if it has some of its own.
-    pub(super) fn prompts(&self, block: usize) -> Option<Prompts> {
+    pub(crate) fn prompts(&self, block: usize) -> Option<Prompts> {
         let tokens = match block.checked_sub(1) {
             None => self.prompt_embeddings.as_ref().map(Param::val),
             Some(deep) => self.deep_prompt_embeddings.as_ref().map(|all| all.val().narrow(0, deep, 1)),

@@ -2,7 +2,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::prompts::Prompts;
-use super::{Block, ClsInput, Pool, Vit};
+use super::{Block, ClsInput, Pool, RelativeBias, Vit};
 use crate::clip::Readout;
 use crate::layers::{LayerNorm, Linear};
 use crate::{Features, Pass};
@@ -22,6 +22,9 @@ pub struct VitSegment {
     /// The prompts before each of the blocks, as constants where the segment is tuned by itself: they are the whole network's.
     #[module(skip)]
     prompts: Vec<Option<Prompts>>,
+    /// What all blocks add to their scores, a constant where the segment is tuned by itself, for the same reason.
+    #[module(skip)]
+    rel_pos_bias: Option<RelativeBias>,
     #[module(skip)]
     reading: Reading,
     /// Whether only the class token is read after the last block, so that the block may compute that row alone.
@@ -66,6 +69,7 @@ impl VitSegment {
             ends,
             // Those of the first block are there when its input is made.
             prompts: (from..to.min(depth)).map(|block| model.prompts(block).filter(|_| block > 0)).collect(),
+            rel_pos_bias: model.rel_pos_bias.clone(),
             reading,
             cls_only: reading == Reading::Cls && to >= depth,
         }
@@ -84,19 +88,20 @@ impl VitSegment {
         };
         let cls_only = self.cls_only && !pass.is_traced();
         let own = self.prompts.last().and_then(Option::as_ref);
+        let bias = self.rel_pos_bias.as_ref().map(RelativeBias::forward);
         if rest.is_empty() && cls_only && own.is_none() {
             let input = ClsInput::new(tokens, &last.norm1);
-            return self.classify(VitState::Cls(last.forward_cls(&input, passes, pass)), pass);
+            return self.classify(VitState::Cls(last.forward_cls(&input, bias, passes, pass)), pass);
         }
         tokens = repeat(tokens, passes);
         for (block, prompts) in rest.iter().zip(&self.prompts) {
-            tokens = block.forward(prompted(prompts.as_ref(), tokens, pass), pass);
+            tokens = block.forward(prompted(prompts.as_ref(), tokens, pass), bias.clone(), pass);
         }
         tokens = prompted(own, tokens, pass);
         let state = if cls_only {
-            VitState::Cls(last.forward_cls(&ClsInput::new(tokens, &last.norm1), 1, pass))
+            VitState::Cls(last.forward_cls(&ClsInput::new(tokens, &last.norm1), bias, 1, pass))
         } else {
-            VitState::Tokens(last.forward(tokens, pass))
+            VitState::Tokens(last.forward(tokens, bias, pass))
         };
         self.classify(state, pass)
     }
@@ -158,14 +163,14 @@ impl VitSegment {
     }
 }
 
-fn prompted(prompts: Option<&Prompts>, tokens: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
+pub(crate) fn prompted(prompts: Option<&Prompts>, tokens: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
     match prompts {
         Some(prompts) => prompts.before_block(tokens, pass),
         None => tokens,
     }
 }
 
-fn normed<const D: usize>(norm: Option<&LayerNorm>, x: Tensor<D>) -> Tensor<D> {
+pub(crate) fn normed<const D: usize>(norm: Option<&LayerNorm>, x: Tensor<D>) -> Tensor<D> {
     match norm {
         Some(norm) => norm.forward(x),
         None => x,

@@ -45,6 +45,7 @@ pub use names::{Naming, Shapes, passed_over, recognised, renamed};
 pub use raw::{Dtype, RawTensor};
 pub use recognise::{Fitting, recognise};
 pub use resize::Resized;
+pub(crate) use resize::fitted;
 pub use sound::{NonFinite, non_finite, read_weights};
 pub use training::{changed, gradients, norm_affines, tuned_only};
 

@@ -160,7 +160,11 @@ const SCHEMES: &[Scheme] = &[
         marks: &["layers.0.downsample.reduction.weight"],
         model: "layers.0.blocks.0.attn.qkv.weight",
         pairs: &[numbered("layers.*.downsample", "layers.*.downsample", 1, -1), same("head.fc", "head")],
-        former: &[],
+        // As Feature Distillation's `models/swin_transformer_v2.py` has them, in every block or once for a layer.
+        former: &[
+            same("layers.*.blocks.*.attn.cpb_mlp", "layers.*.blocks.*.attn.rpe_mlp"),
+            same("layers.*.rel_pos_bias.cpb_mlp", "layers.*.rel_pos_bias.rpe_mlp"),
+        ],
     },
     // Source: deit's `models_v2.py`.
     Scheme {
@@ -231,7 +235,12 @@ pub(super) fn import(shapes: &Shapes, expected: &Shapes) -> (Naming, Recipes) {
         add_head_bias(expected, &mut recipes);
         return (Naming::Transformers, recipes);
     }
-    let scheme = SCHEMES.iter().find(|scheme| scheme.marks.iter().all(|mark| shapes.contains_key(*mark)));
+    // Names that a model has itself are not those of others: BEiT's scales are named as DeiT-III's.
+    let is_ours = |scheme: &Scheme| {
+        scheme.marks.iter().all(|mark| expected.contains_key(*mark)) && !expected.contains_key(scheme.model)
+    };
+    let is_carried = |scheme: &&Scheme| scheme.marks.iter().all(|mark| shapes.contains_key(*mark)) && !is_ours(scheme);
+    let scheme = SCHEMES.iter().find(is_carried);
     let mut recipes = Recipes::new();
     for name in shapes.keys() {
         let pairs = scheme.iter().flat_map(|scheme| scheme.pairs.iter().chain(scheme.former));

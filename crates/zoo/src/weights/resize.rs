@@ -4,12 +4,15 @@ use super::Entry;
 use super::names::Shapes;
 use crate::resize::position_embedding;
 use crate::swin::resize_bias_table;
+use crate::vit::resize_relative_positions;
 
 /// How a tensor of another shape is fitted to the one that a model expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fit {
     /// Swin's position biases `[positions, heads]` for another window.
     BiasTable,
+    /// BEiT's position biases `[positions, heads]`, those of the class token last, for another square of patches.
+    PatchTable,
     /// Position embeddings `[1, prefix + side * side, width]` for another square of patches.
     Positions {
         /// Rows of tokens that are no patches.
@@ -43,7 +46,10 @@ impl Resized {
 pub(super) fn fit(name: &str, found: &[usize], model: &Shapes) -> Option<Fit> {
     let (owner, last) = name.rsplit_once('.').unwrap_or(("", name));
     match (last, found, model.get(name)?.as_slice()) {
-        ("relative_position_bias_table", [_, heads], [_, same]) if heads == same => Some(Fit::BiasTable),
+        ("relative_position_bias_table", [old, heads], [new, same]) if heads == same => {
+            let of_patches = table_side(*old).is_some() && table_side(*new).is_some();
+            Some(if of_patches { Fit::PatchTable } else { Fit::BiasTable })
+        }
         ("pos_embed", [1, old, width], [1, new, same]) if width == same => {
             let fits = |prefix: &usize| side(*old, *prefix).is_some() && side(*new, *prefix).is_some();
             // Some models leave the other tokens without positions.
@@ -58,11 +64,13 @@ impl Fit {
     pub(super) fn described(self, name: &str, found: &[usize], expected: &[usize]) -> Resized {
         let (what, unit) = match self {
             Self::BiasTable => ("relative position biases", "windows"),
+            Self::PatchTable => ("relative position biases", "patches"),
             Self::Positions { .. } => ("position embeddings", "patches"),
         };
         let size = |shape: &[usize]| match self {
             // As many differences of positions as fit into a window along one side, in both directions.
             Self::BiasTable => shape[0].isqrt().div_ceil(2),
+            Self::PatchTable => table_side(shape[0]).unwrap_or_default(),
             Self::Positions { prefix } => side(shape[1], prefix).unwrap_or_default(),
         };
         Resized { names: vec![name.to_owned()], what, unit, from: size(found), to: size(expected) }
@@ -79,6 +87,12 @@ impl Fit {
                 resize_bias_table(&entry.values, shape, expected[0])
                     .ok_or_else(|| format!("a table of {} position biases is not that of a square window", shape[0]))?
             }
+            Self::PatchTable => {
+                let shape = [entry.shape[0], entry.shape[1]];
+                let side =
+                    |rows| table_side(rows).ok_or("a table of position biases is not that of a square of patches");
+                resize_relative_positions(&entry.values, shape[1], side(shape[0])?, side(expected[0])?)?
+            }
             Self::Positions { prefix } => {
                 let square = |rows| side(rows, prefix).map(|side| [side; 2]).ok_or("its patches are no square");
                 let (old, new) = (square(entry.shape[1])?, square(expected[1])?);
@@ -87,6 +101,25 @@ impl Fit {
         };
         Ok(Entry { shape: expected.to_vec(), values })
     }
+}
+
+/// A tensor as a model with these shapes has it, fitted where its size follows from that of the input.
+///
+/// # Errors
+/// A tensor that the model does not have, or that cannot be fitted, as a sentence.
+pub(crate) fn fitted(name: &str, entry: Entry, model: &Shapes) -> Result<Entry, String> {
+    let expected = model.get(name).ok_or_else(|| format!("unexpected tensor {name}"))?;
+    if entry.shape == *expected {
+        return Ok(entry);
+    }
+    let fit = fit(name, &entry.shape, model);
+    fit.ok_or_else(|| super::module::misshapen(name, &entry.shape, expected))?.apply(&entry, expected)
+}
+
+/// Side of the square of patches that a table of BEiT's position biases is for; the class token has three more of them.
+fn table_side(positions: usize) -> Option<usize> {
+    let span = side(positions, 3)?;
+    (span % 2 == 1).then(|| span.div_ceil(2))
 }
 
 /// Class, distillation and register tokens of the ViT that owns a position embedding.

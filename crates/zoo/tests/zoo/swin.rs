@@ -40,16 +40,22 @@ fn a_trace_has_the_outputs_of_timms_modules() {
             trace.into_steps().into_iter().map(|(name, features)| (name, features.dims())).collect();
         let ModelConfig::Swin(config) = &case.config else { panic!("{}: no Swin Transformer", case.name) };
         let (side, width) = (config.image_size / config.patch_size, config.width);
-        let last = vec![2, side.div_ceil(2), side.div_ceil(2), 2 * width];
+        let (first, last) = (vec![2, side, side, width], vec![2, side.div_ceil(2), side.div_ceil(2), 2 * width]);
+        let blocks = |layer: usize, dims: &Vec<usize>| {
+            let named = |block| (format!("layers.{layer}.blocks.{block}"), dims.clone());
+            (0..config.depths[layer]).map(named).chain([(format!("layers.{layer}"), dims.clone())]).collect::<Vec<_>>()
+        };
+        let one = |name: &str, dims: &Vec<usize>| vec![(name.to_owned(), dims.clone())];
         let expected = [
-            ("patch_embed", vec![2, side, side, width]),
-            ("layers.0", vec![2, side, side, width]),
-            ("layers.1", last.clone()),
-            ("norm", last.clone()),
-            ("forward_features", last),
-            ("pre_logits", vec![2, 2 * width]),
+            one("patch_embed", &first),
+            blocks(0, &first),
+            one("layers.1.downsample", &last),
+            blocks(1, &last),
+            one("norm", &last),
+            one("forward_features", &last),
+            one("pre_logits", &vec![2, 2 * width]),
         ];
-        assert_eq!(steps, expected.map(|(name, dims)| (name.to_owned(), dims)), "{}", case.name);
+        assert_eq!(steps, expected.concat(), "{}", case.name);
     }
 }
 
