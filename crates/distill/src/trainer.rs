@@ -50,6 +50,11 @@ pub trait Objective: Sync {
     fn group(&self, name: &str, rank: usize) -> Group {
         Group::by_shape(name, rank)
     }
+
+    /// The learning rate of step `step` of `total`, counted from zero, of parameters whose [group](Self::group) has that scale.
+    fn rate(&self, optimizer: &AdamWConfig, step: usize, total: usize, scale: f64) -> f64 {
+        optimizer.rate(step, total) * scale
+    }
 }
 
 /// The batches of an epoch, in order.
@@ -229,7 +234,8 @@ impl<M: Module + Sync> Run<M> {
         }
         let waited = batches.waited();
         drop(batches);
-        let record = self.position.finish_epoch(plan.optimizer.rate(self.optimizer.steps().saturating_sub(1), total));
+        let last = self.optimizer.steps().saturating_sub(1);
+        let record = self.position.finish_epoch(objective.rate(&plan.optimizer, last, total, 1.0));
         teller.epoch(&record);
         self.save(plan)?;
         Ok(waited)
@@ -270,10 +276,13 @@ impl<M: Module + Sync> Run<M> {
             return Err(DistillError::Diverged { step: self.optimizer.steps() + 1, loss: batch_loss, norm });
         }
         self.position.finish_step(norm);
-        let rate = plan.optimizer.rate(self.optimizer.steps(), total);
-        let group = |name: &str, rank: usize| objective.group(name, rank);
+        let step = self.optimizer.steps();
+        let group = |name: &str, rank: usize| {
+            let group = objective.group(name, rank);
+            Group { rate_scale: objective.rate(&plan.optimizer, step, total, group.rate_scale), ..group }
+        };
         let stepped = |(mut optimizer, model, gradients): (AdamW, M, Gradients)| {
-            let model = optimizer.step(&plan.optimizer, rate, &group, model, gradients);
+            let model = optimizer.step(&plan.optimizer, 1.0, &group, model, gradients);
             (optimizer, model)
         };
         let before = (std::mem::take(&mut self.optimizer), model, gradients);
