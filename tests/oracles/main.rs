@@ -11,6 +11,10 @@
 
 mod adamspd;
 mod dawin;
+mod fd_finetune;
+mod fd_student;
+mod fd_tables;
+mod fd_teachers;
 mod flyp;
 mod losses;
 mod metrics;
@@ -34,10 +38,23 @@ type Check = fn(&mut Oracle) -> Result<()>;
 const CHECKS: &[(&str, Check)] = &[
     ("adamspd", adamspd::check),
     ("dawin", dawin::check),
+    ("fd_finetune_vit", fd_finetune::form),
+    ("fd_student_swinv2_perblock", fd_student::swin),
+    ("fd_student_swinv2_shared", fd_student::swin),
+    ("fd_student_vit", fd_student::vit),
+    ("fd_teacher_clip", fd_teachers::clip),
+    ("fd_teacher_deit", fd_teachers::vit),
+    ("fd_teacher_deit_distilled", fd_teachers::vit),
+    ("fd_teacher_dino", fd_teachers::vit),
+    ("fd_teacher_esvit_swin", fd_teachers::swin),
+    ("fd_teacher_mae", fd_teachers::vit),
     ("flyp_loss", flyp::check),
+    ("layer_decay", fd_finetune::layers),
     ("losses", losses::check),
     ("lr_schedules", schedules::check),
     ("metrics", metrics::check),
+    ("rpb_index", fd_tables::index),
+    ("rpb_interp", fd_tables::interpolation),
     ("vpt", vpt::check),
     ("zeroshot", zeroshot::check),
 ];

@@ -136,6 +136,19 @@ impl Oracle {
         })
     }
 
+    /// The file.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(&self.name)
+    }
+
+    /// Another file of the same folder, described by its entry in the index.
+    pub fn beside(&self, name: &str) -> Result<Self> {
+        let path = self.folder.join("index.json");
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let index: Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        Self::open(&self.folder, name, &index["files"][name])
+    }
+
     /// Names of the tensors that begin so.
     pub fn names(&self, prefix: &str) -> Vec<String> {
         self.tensors.keys().filter(|name| name.starts_with(prefix)).cloned().collect()
@@ -231,6 +244,19 @@ impl Oracle {
     /// Compares a fact with the file's.
     pub fn expect_equal<T: PartialEq + std::fmt::Debug>(&mut self, output: &str, got: T, want: T) -> Result<()> {
         ensure!(got == want, "{output}: {got:?} is ours, the file has {want:?}");
+        self.compare(output, &[], &[])
+    }
+
+    /// Compares a set of names with the file's.
+    pub fn expect_names<'a>(
+        &mut self,
+        output: &str,
+        got: impl IntoIterator<Item = &'a String>,
+        want: impl IntoIterator<Item = &'a String>,
+    ) -> Result<()> {
+        let [got, want] = [got.into_iter().collect::<BTreeSet<_>>(), want.into_iter().collect::<BTreeSet<_>>()];
+        let [ours, theirs] = [got.difference(&want), want.difference(&got)].map(|names| names.collect::<Vec<_>>());
+        ensure!(ours.is_empty() && theirs.is_empty(), "{output}: only ours are {ours:?}, only the file's {theirs:?}");
         self.compare(output, &[], &[])
     }
 
