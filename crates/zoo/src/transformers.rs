@@ -212,6 +212,8 @@ impl Swin {
             pretrained_windows: pretrained.unwrap_or_default(),
             mlp_ratio: self.mlp_ratio,
             norm_every: None,
+            shared_positions: false,
+            norm_start: 0.0,
             classes: 0,
         }))
     }
