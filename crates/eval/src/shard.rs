@@ -119,9 +119,9 @@ impl Manifest {
                     "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: robustify-eval\nspec:\n  completionMode: Indexed\n  completions: \
                      {shards}\n  parallelism: {shards}\n  backoffLimitPerIndex: 2\n  template:\n    spec:\n      restartPolicy: Never\n      \
                      containers:\n        - name: eval\n          # An image with the program, and the volume with models, data and results.\n          \
-                     image: robustify:latest\n          workingDir: /work\n          command: [{}]\n          env:\n            - name: \
+                     image: robustify:latest\n          workingDir: /evaluation\n          command: [{}]\n          env:\n            - name: \
                      JOB_COMPLETIONS\n              value: \"{shards}\"\n          resources:\n            requests: {{ cpu: \"8\", memory: \
-                     8Gi }}\n          volumeMounts:\n            - {{ name: work, mountPath: /work }}\n      volumes:\n        - name: work\n          \
+                     8Gi }}\n          volumeMounts:\n            - {{ name: work, mountPath: /evaluation }}\n      volumes:\n        - name: work\n          \
                      persistentVolumeClaim: {{ claimName: robustify }}\n",
                     list.join(", ")
                 )
