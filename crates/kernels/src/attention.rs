@@ -32,22 +32,42 @@ pub fn self_attention(qkv: Tensor<3>, heads: usize, scale: f64, extras: Extras) 
     if crate::tch::serves(&qkv) && extras.bias.is_none() && extras.mask.is_none() {
         return crate::tch::self_attention(qkv, heads, scale);
     }
+    let [q, k, v] = split(qkv, heads);
+    let [rows, _, tokens, size] = v.dims();
+    let mut weights = weigh(q, k, scale, extras.bias);
+    if let Some(mask) = extras.mask {
+        weights = weights * mask.detach();
+    }
+    weights.matmul(v).swap_dims(1, 2).reshape([rows, tokens, heads * size])
+}
+
+/// The weights that [`self_attention`] gives values, which no fast path keeps: `softmax(scale q k^T + bias)`.
+///
+/// # Shapes
+/// - qkv, bias: as those of [`self_attention`]
+/// - output: `[rows, heads, tokens, tokens]`, queries before keys
+pub fn attention_weights(qkv: Tensor<3>, heads: usize, scale: f64, bias: Option<Tensor<4>>) -> Tensor<4> {
+    let [q, k, _] = split(qkv, heads);
+    weigh(q, k, scale, bias)
+}
+
+/// Queries, keys and values, each `[rows, heads, tokens, size]`.
+fn split(qkv: Tensor<3>, heads: usize) -> [Tensor<4>; 3] {
     let [rows, tokens, width] = qkv.dims();
-    let (width, size) = (width / 3, width / 3 / heads);
+    let size = width / 3 / heads;
     let qkv = qkv.reshape([rows, tokens, 3, heads, size]).permute([2, 0, 3, 1, 4]);
-    let part = |index| qkv.clone().narrow(0, index, 1).reshape([rows, heads, tokens, size]);
-    let (q, k, v) = (part(0), part(1), part(2));
+    [0, 1, 2].map(|index| qkv.clone().narrow(0, index, 1).reshape([rows, heads, tokens, size]))
+}
+
+fn weigh(q: Tensor<4>, k: Tensor<4>, scale: f64, bias: Option<Tensor<4>>) -> Tensor<4> {
+    let [rows, heads, tokens, _] = q.dims();
     let mut scores = (q * scale).matmul(k.transpose());
-    if let Some(bias) = extras.bias {
+    if let Some(bias) = bias {
         let windows = bias.dims()[0];
         let scores_of = scores.reshape([rows / windows, windows, heads, tokens, tokens]);
         scores = (scores_of + bias.unsqueeze::<5>()).reshape([rows, heads, tokens, tokens]);
     }
-    let mut weights = activation::softmax(scores, 3);
-    if let Some(mask) = extras.mask {
-        weights = weights * mask.detach();
-    }
-    weights.matmul(v).swap_dims(1, 2).reshape([rows, tokens, width])
+    activation::softmax(scores, 3)
 }
 
 #[cfg(feature = "flex")]

@@ -62,7 +62,7 @@ mod threads;
 
 pub use activation::{gelu, quick_gelu};
 pub use adamw::{AdamWStep, adamw};
-pub use attention::{Extras, self_attention};
+pub use attention::{Extras, attention_weights, self_attention};
 pub use batch_norm::{Then, batch_norm, batch_norm_train};
 pub use conv2d::conv2d;
 pub use linear::linear;

@@ -28,6 +28,7 @@
 //! ```
 #![deny(missing_docs)]
 
+mod attention;
 mod classes;
 pub mod clip;
 mod error;
@@ -49,6 +50,7 @@ pub mod transformers;
 pub mod vit;
 pub mod weights;
 
+pub use attention::{AttentionLayer, Onlooker};
 pub use error::ZooError;
 pub use features::Features;
 pub use model::{CutPoint, Model, ModelConfig, Segment, Unit};

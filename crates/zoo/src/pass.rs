@@ -2,7 +2,7 @@ use std::sync::Mutex;
 
 use burn::tensor::{Device, Tensor};
 
-use crate::Features;
+use crate::{Features, Onlooker};
 
 /// A source of dropout masks, keyed by what they are drawn for.
 pub trait Masks: Sync {
@@ -79,6 +79,7 @@ pub struct Pass<'a> {
     masks: Option<&'a dyn Masks>,
     statistics: Option<&'a BatchStatistics>,
     trace: Option<&'a Trace>,
+    onlooker: Option<&'a dyn Onlooker>,
     /// Whether the trace takes the classifier's input alone.
     is_last_alone: bool,
     scope: &'a str,
@@ -115,6 +116,13 @@ impl<'a> Pass<'a> {
         Self { trace: Some(trace), is_last_alone: true, ..self }
     }
 
+    /// The same pass with `onlooker` shown the weights of every layer of attention. They are computed for it beside the fast path,
+    /// which keeps none, and every row of the last block is computed.
+    #[must_use]
+    pub fn with_attention(self, onlooker: &'a dyn Onlooker) -> Self {
+        Self { onlooker: Some(onlooker), ..self }
+    }
+
     /// The same pass with `scope` before the name of every dropout site, so that two copies of a layer draw different masks.
     #[must_use]
     pub fn scoped(self, scope: &'a str) -> Self {
@@ -128,6 +136,18 @@ impl<'a> Pass<'a> {
     /// Whether all intermediates are asked for.
     pub(crate) fn is_traced(&self) -> bool {
         self.trace.is_some() && !self.is_last_alone
+    }
+
+    /// Whether every row of every block is wanted, also those that no classifier reads.
+    pub(crate) fn wants_all_rows(&self) -> bool {
+        self.is_traced() || self.onlooker.is_some()
+    }
+
+    /// Shows the weights of the attention of a block, when somebody looks on.
+    pub(crate) fn attends(&self, block: &str, weights: impl FnOnce() -> Tensor<4>) {
+        if let Some(onlooker) = self.onlooker {
+            onlooker.saw(&format!("{block}.attn"), weights());
+        }
     }
 
     /// Keeps an intermediate, when they are asked for.

@@ -64,6 +64,10 @@ impl WindowAttention {
             Self::V1(attention) => attention.weights(maps),
             Self::V2(attention) => attention.weights(maps, table),
         };
+        pass.attends(site, || {
+            let [batch, rows, area, _] = weights.dims();
+            weights.clone().reshape([batch * rows / layout.heads, layout.heads, area, area])
+        });
         let weights = pass.dropout(repeat(weights, passes), &format!("{site}.attn.attn_drop"));
         let mixed = layout.join(weights.matmul(repeat(values, passes)), proj);
         pass.dropout(mixed, &format!("{site}.attn.proj_drop"))
@@ -102,6 +106,7 @@ impl TableAttention {
         let bias = self.layout.bias(self.relative_position_bias_table.val());
         let scale = ((width / heads) as f64).powf(-0.5);
         let qkv = self.qkv.forward(windows.split(maps));
+        pass.attends(site, || robustify_kernels::attention_weights(qkv.clone(), *heads, scale, Some(bias.clone())));
         let mixed = robustify_kernels::self_attention(qkv, *heads, scale, Extras { bias: Some(bias), mask });
         windows.join(self.proj.forward(mixed))
     }

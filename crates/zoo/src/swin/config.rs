@@ -1,6 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::AttentionLayer;
 use crate::swin::windows::Windows;
 
 /// Width of the hidden layer of version 2's network of positions.
@@ -242,6 +243,25 @@ impl SwinConfig {
         });
         let patch = (3 * self.patch_size * self.patch_size) as f64 * self.width as f64;
         patch + layers.sum::<f64>() + self.features() as f64 * self.classes as f64
+    }
+
+    /// The layers of attention, see [`ModelConfig::attention`](crate::ModelConfig::attention).
+    pub(crate) fn attention(&self) -> Vec<AttentionLayer> {
+        let mut layers = Vec::new();
+        for shape in self.layers() {
+            for block in 0..shape.depth {
+                let windows = shape.windows(block);
+                layers.push(AttentionLayer {
+                    name: format!("layers.{}.blocks.{block}.attn", shape.index),
+                    heads: shape.heads,
+                    pixels: self.patch_size << shape.index,
+                    prefix: 0,
+                    window: [windows.side(); 2],
+                    places: windows.places(),
+                });
+            }
+        }
+        layers
     }
 
     pub(super) fn hidden(&self, width: usize) -> usize {

@@ -88,6 +88,19 @@ impl Windows {
         self.roll(maps, self.shift as isize)
     }
 
+    /// For every window, where each of its tokens lies in the map, as row and column; none for what fills the map up to whole
+    /// windows.
+    pub fn places(&self) -> Vec<Vec<Option<[usize; 2]>>> {
+        let across = self.padded() / self.side;
+        let whence = |rolled: usize| (rolled < self.grid).then(|| (rolled + self.shift) % self.grid);
+        let place = |window: usize, token: usize| {
+            let row = whence(window / across * self.side + token / self.side)?;
+            let column = whence(window % across * self.side + token % self.side)?;
+            Some([row, column])
+        };
+        (0..self.count()).map(|window| (0..self.area()).map(|token| place(window, token)).collect()).collect()
+    }
+
     fn roll(&self, maps: Tensor<4>, shift: isize) -> Tensor<4> {
         if shift == 0 { maps } else { maps.roll(&[shift, shift], &[1, 2]) }
     }
@@ -156,6 +169,12 @@ mod tests {
                 let maps = maps.reshape([2, grid, grid, 3]);
                 let cut = windows.split(maps.clone());
                 assert_eq!(cut.dims(), [2 * windows.count(), windows.area(), 3]);
+                let first = cut.clone().slice([0..windows.count(), 0..windows.area(), 0..1]).into_data();
+                let first: Vec<f32> = first.try_to_vec().unwrap();
+                for (place, value) in windows.places().concat().iter().zip(first) {
+                    let there = place.map_or(0.0, |[row, column]| ((row * grid + column) * 3) as f32);
+                    assert_eq!(value, there, "{windows:?} {place:?}");
+                }
                 assert_eq!(windows.join(cut).into_data(), maps.into_data(), "{windows:?}");
             }
         }

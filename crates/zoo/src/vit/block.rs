@@ -184,6 +184,9 @@ impl Attention {
         let mask = mask.map(|mask| mask.reshape([rows, self.heads, tokens, tokens]));
         let extras = Extras { bias: self.bias(bias), mask };
         let qkv = robustify_kernels::linear(x, self.qkv.weight.val(), self.qkv_bias());
+        pass.attends(site, || {
+            robustify_kernels::attention_weights(qkv.clone(), self.heads, scale, extras.bias.clone())
+        });
         let mixed = robustify_kernels::self_attention(qkv, self.heads, scale, extras);
         pass.dropout(self.proj.forward(mixed), &format!("{site}.attn.proj_drop"))
     }

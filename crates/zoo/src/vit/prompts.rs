@@ -36,7 +36,7 @@ pub(crate) struct Prompts {
 
 impl VitConfig {
     /// Number of prompts, which is how many more tokens there are than the prefix and the patches.
-    pub(super) fn prompt_tokens(&self) -> usize {
+    pub(crate) fn prompt_tokens(&self) -> usize {
         self.prompts.map_or(0, |prompts| prompts.tokens)
     }
 

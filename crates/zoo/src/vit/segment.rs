@@ -86,7 +86,7 @@ impl VitSegment {
         let Some((last, rest)) = self.blocks.split_last() else {
             return self.classify(VitState::Tokens(repeat(tokens, passes)), pass);
         };
-        let cls_only = self.cls_only && !pass.is_traced();
+        let cls_only = self.cls_only && !pass.wants_all_rows();
         let own = self.prompts.last().and_then(Option::as_ref);
         let bias = self.rel_pos_bias.as_ref().map(RelativeBias::forward);
         if rest.is_empty() && cls_only && own.is_none() {
