@@ -32,7 +32,7 @@ pub fn vit(oracle: &mut Oracle) -> Result<()> {
 pub fn swin(oracle: &mut Oracle) -> Result<()> {
     let config = swin_config(oracle, Version::V2)?;
     let encoder = load(oracle, &ModelConfig::Swin(config.clone()), "w.encoder")?;
-    student(oracle, encoder, |name| reference_name(name))
+    student(oracle, encoder, reference_name)
 }
 
 /// The shape of a student in the file's settings.

@@ -5,6 +5,7 @@ mod experiment;
 mod faults;
 mod modes;
 mod own;
+mod predict;
 mod shifts;
 mod trust;
 

@@ -1,5 +1,6 @@
 mod eval;
 mod experiment;
+mod predict;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use robustify_zoo::weights::Naming;
 
 pub use eval::{Eval, ManifestOf, Merge, Rescore};
 pub use experiment::{Experiment, ExperimentSize};
+pub use predict::{Predict, PredictFormat};
 
 /// Make a large pre-trained vision model robust to distribution shift without retraining it.
 #[derive(Debug, Parser)]
@@ -39,6 +41,8 @@ pub enum Command {
     Merge(Merge),
     /// Judge the answers of an evaluation again, with another rule: no model is run.
     Rescore(Rescore),
+    /// Say what a model takes pictures for: classes with probabilities, the head that was chosen, uncertainty; in the order of the pictures.
+    Predict(Predict),
     /// Measure the models of a finished run again: model x corruption x severity, every selection rule.
     BenchRobustness(BenchRobustness),
     /// Measure what the method costs: cached against full training steps, T passes against the original model.
@@ -78,6 +82,7 @@ impl Command {
         match self {
             Self::Train(options) => options.common.quiet,
             Self::Init(_) => false,
+            Self::Predict(options) => options.common.quiet,
             Self::Eval(options) => options.common.quiet,
             Self::Merge(options) => options.threads.quiet,
             Self::Rescore(options) => options.threads.quiet,

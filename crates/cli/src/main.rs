@@ -47,6 +47,7 @@ fn run(command: Command, console: &Console) -> anyhow::Result<()> {
         Command::Init(options) => commands::init::run(&options, console),
         Command::Experiment(options) => commands::experiment::run(&options, console),
         Command::Eval(options) => commands::eval::run(&options, console),
+        Command::Predict(options) => commands::predict::run(&options, console),
         Command::Merge(options) => commands::eval::merge(&options, console),
         Command::Rescore(options) => commands::eval::rescore(&options, console),
         Command::BenchRobustness(options) => commands::bench_robustness::run(&options, console),

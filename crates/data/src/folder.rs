@@ -365,8 +365,8 @@ pub(crate) fn holds_pictures(folder: &Path) -> bool {
     })
 }
 
-/// Whether a path has the extension of a picture.
-fn is_picture(path: &Path) -> bool {
+/// Whether a path has the extension of a picture that can be read.
+pub fn is_picture(path: &Path) -> bool {
     EXTENSIONS.contains(&path.extension().unwrap_or_default().to_string_lossy().to_lowercase().as_str())
 }
 

@@ -17,6 +17,7 @@ pub mod merge;
 pub mod models;
 mod place;
 mod plan;
+pub mod predict;
 mod settings;
 mod shard;
 mod suites;

@@ -104,6 +104,14 @@ impl Answers {
         }
     }
 
+    /// Probabilities of one image, as [`Self::probabilities`] has them.
+    pub fn probabilities_of(&self, image: usize) -> Vec<f32> {
+        match self {
+            Self::Logits { classes, values } => softmax(&values[image * classes..(image + 1) * classes]),
+            Self::Heads(heads) => heads[image].deterministic[Head::Combined.index()].clone(),
+        }
+    }
+
     /// The first image about which something was said that is no finite number.
     pub fn non_finite(&self) -> Option<usize> {
         match self {

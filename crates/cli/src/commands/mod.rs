@@ -11,6 +11,7 @@ pub mod experiment;
 pub mod init;
 pub mod models;
 mod own;
+pub mod predict;
 pub mod pretrain;
 pub mod train;
 
