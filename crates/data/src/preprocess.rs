@@ -163,6 +163,11 @@ impl Preprocess {
         &self.steps
     }
 
+    /// Whether it says a normalisation, `normalize(none)` included.
+    pub fn is_normalized(&self) -> bool {
+        self.normalize.is_some()
+    }
+
     /// The normalisation; [`Normalize::NONE`] when none is given.
     pub fn normalization(&self) -> Normalize {
         self.normalize.unwrap_or(Normalize::NONE)

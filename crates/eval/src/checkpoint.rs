@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 use burn::tensor::Device;
-use robustify_data::Normalize;
-use robustify_predict::{Made, RobustModel};
+use robustify_predict::{Made, RobustModel, preprocess_line};
 use robustify_zoo::registry::{self, CropMode, Entry, Preprocessing};
 use robustify_zoo::weights::{self, Beside, Checkpoint, Fitting, LoadOptions};
 use robustify_zoo::{ModelConfig, ZooError, transformers};
@@ -265,18 +264,6 @@ fn fitted(entry: &Entry, asked: &Weights, checkpoint: &Checkpoint, device: &Devi
 /// The same preparation for another side of the input.
 fn of_size(prepared: Preprocessing, image_size: usize) -> Preprocessing {
     Preprocessing { image_size, ..prepared }
-}
-
-/// How images are prepared, as `original.preprocess` says it.
-pub fn preprocess_line(facts: &Preprocessing) -> String {
-    let (size, filter) = (facts.image_size, facts.interpolation);
-    let side = (size as f64 / facts.crop_fraction).floor();
-    let resized = match facts.crop_mode {
-        CropMode::Center => format!("{side}"),
-        CropMode::Squash => format!("{side},{side}"),
-    };
-    let normalise = Normalize { mean: facts.mean, std: facts.std };
-    format!("resize({resized},{filter})|center_crop({size})|{normalise}")
 }
 
 #[cfg(test)]

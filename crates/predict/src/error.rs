@@ -28,4 +28,12 @@ pub enum PredictError {
         /// What was found, and the way out.
         reason: String,
     },
+    /// An ONNX file that cannot be asked about pictures.
+    #[error("{path}: {reason}")]
+    Onnx {
+        /// The file.
+        path: PathBuf,
+        /// What was found, and the way out.
+        reason: String,
+    },
 }

@@ -42,7 +42,10 @@ mod classifier;
 mod error;
 mod file;
 mod model;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 mod pair;
+mod preparation;
 mod rows;
 mod three_heads;
 
@@ -53,7 +56,10 @@ pub use answers::{Answered, Answers, HeadAnswer};
 pub use attached::{Attached, Column, Columns};
 pub use error::PredictError;
 pub use model::{LabelSet, Made, Prompts, RobustModel, TrainedOn};
+#[cfg(feature = "onnx")]
+pub use onnx::{OnnxClassifier, OnnxOptions};
 pub use pair::{Pair, PairSettings, Together};
+pub use preparation::preprocess_line;
 pub use rows::Rows;
 
 /// What can be asked about images.

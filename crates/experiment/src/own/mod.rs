@@ -15,7 +15,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::settings::{self as layers, Validate};
 
-pub use robustify_eval::checkpoint::{Model, Weights, preprocess_line};
+pub use robustify_eval::checkpoint::{Model, Weights};
+pub use robustify_predict::preprocess_line;
 
 /// What the user typed.
 #[derive(Clone, Debug)]

@@ -113,6 +113,26 @@ impl Beside {
         }
     }
 
+    /// How images are prepared, if the file says all of it: size, part that is cut out, filter, mean and deviation, as timm writes them.
+    pub fn whole_preprocessing(&self) -> Option<Preprocessing> {
+        let said = &self.prepared;
+        let crop_mode = match said.crop_mode.as_deref() {
+            None | Some("center") => CropMode::Center,
+            Some("squash") => CropMode::Squash,
+            Some(_) => return None,
+        };
+        let [_, height, width] = said.input_size?;
+        let name = said.interpolation.as_deref()?;
+        Some(Preprocessing {
+            image_size: (height == width).then_some(height)?,
+            crop_fraction: said.crop_pct?,
+            crop_mode,
+            interpolation: FILTERS.into_iter().find(|known| *known == name)?,
+            mean: said.mean?,
+            std: said.std?,
+        })
+    }
+
     /// How images are prepared: what the file says over `usual`, whose interpolation stays where the file has one that is not known.
     pub fn preprocessing(&self, usual: Preprocessing) -> Preprocessing {
         let said = &self.prepared;
@@ -205,6 +225,7 @@ mod tests {
         let prepared = beside.preprocessing(usual);
         assert_eq!((prepared.image_size, prepared.crop_fraction, prepared.interpolation), (32, 1.0, "bilinear"));
         assert_eq!((prepared.mean, prepared.std), ([0.1, 0.2, 0.3], usual.std));
+        assert_eq!(beside.whole_preprocessing(), None, "it says no deviation");
     }
 
     #[test]
