@@ -12,6 +12,9 @@ pub enum PredictError {
     /// A file that cannot be written.
     #[error(transparent)]
     Report(#[from] robustify_report::ReportError),
+    /// A CLIP whose texts cannot be made.
+    #[error("{0}")]
+    Texts(String),
     /// A file that cannot be read.
     #[error("{path}: {source}")]
     Io {

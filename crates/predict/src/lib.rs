@@ -47,6 +47,7 @@ pub mod onnx;
 mod pair;
 mod preparation;
 mod rows;
+pub mod texts;
 mod three_heads;
 
 use std::sync::Arc;

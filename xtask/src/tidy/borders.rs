@@ -17,7 +17,7 @@ const BUILT_ON: [(&str, &[&str]); 20] = [
     ("pictures", &["data", "deepaugment", "device", "augment", "report", "watch", "rng"]),
     ("distill", &["select", "data", "zoo", "device", "report", "watch"]),
     ("bench", &["predict", "select", "data", "zoo", "device", "report", "watch"]),
-    ("predict", &["select", "data", "zoo", "device", "report"]),
+    ("predict", &["select", "data", "zoo", "device", "report", "tokenizer"]),
     ("select", &["zoo"]),
     ("data", &["augment", "watch"]),
     ("hub", &["zoo", "report", "watch"]),

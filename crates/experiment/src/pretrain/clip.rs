@@ -157,7 +157,7 @@ impl Pretraining for Clip {
         let half = config.precision == Precision::F16;
         let vocabulary = captions.texts.vocabulary().ids().to_vec();
         let description = ClipDescription { clip: shape, vocabulary, preprocess: config.preprocess.clone() };
-        let bytes = clip_bytes(&weights::state(&towers), half, &description)?;
+        let bytes = clip_bytes(&weights::state(&towers), half, &description);
         Ok(Made { bytes, scores: vec![zero_shot(session, &captions, &towers)?] })
     }
 }

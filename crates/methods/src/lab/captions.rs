@@ -44,7 +44,7 @@ impl TuningCaptions {
         let row = |class: &String| {
             let name = towers.zero_shot.name(class);
             let filled = towers.zero_shot.templates().into_iter().map(|template| prompts::fill(template, name));
-            filled.map(|text| towers.texts.row(&text)).collect::<Result<Vec<_>>>()
+            filled.map(|text| towers.texts.row(&text)).collect::<Result<Vec<_>, _>>()
         };
         let config = &lab.config;
         Ok(Arc::new(Self {
@@ -52,7 +52,7 @@ impl TuningCaptions {
             preprocess: config.original.preprocess.parse()?,
             view: config.views.clean_view.parse()?,
             policy: augmented.then(|| lab.policy(&config.views.policy)).transpose()?,
-            rows: lab.classes().iter().map(row).collect::<Result<_>>()?,
+            rows: lab.classes().iter().map(row).collect::<Result<_, _>>()?,
             seed: config.tuning.seed,
         }))
     }

@@ -1,11 +1,10 @@
 //! A CLIP with both towers, and the label sets that its text tower makes.
 
 use std::path::Path;
+use std::result;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
 use burn::tensor::{Device, Tensor};
 use robustify_device::Workers;
-use robustify_predict::{LabelSet, Prompts};
 use robustify_report::digest;
 use robustify_tokenizer::{Tokenizer, Vocabulary, prompts};
 use robustify_zoo::clip::{Clip, ClipConfig, TextConfig, TextMatrix};
@@ -13,6 +12,10 @@ use robustify_zoo::weights::{self, Checkpoint, LoadOptions, Partial, State};
 use robustify_zoo::{ModelConfig, registry};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::{LabelSet, PredictError, Prompts};
+
+type Result<T> = result::Result<T, PredictError>;
 
 /// The key of [`ClipDescription`] in the header of a file that `pretrain` wrote.
 const KEY: &str = "robustify_clip";
@@ -27,6 +30,18 @@ pub struct ClipDescription {
     pub vocabulary: Vec<u32>,
     /// From files to the image tower's input.
     pub preprocess: String,
+}
+
+impl ClipDescription {
+    /// What a file says of itself; none of one that `pretrain` did not write, or that is no CLIP.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or whose description is damaged.
+    pub fn of(file: &Path) -> Result<Option<Self>> {
+        let checkpoint = Checkpoint::open(file)?;
+        let said = checkpoint.metadata().get(KEY).map(|said| serde_json::from_str(said));
+        said.transpose().map_err(|error| broken(format!("the description in its header: {error}")))
+    }
 }
 
 /// Zero-shot classes: the names of the data's classes, in sentences.
@@ -84,7 +99,7 @@ impl Texts {
     /// # Errors
     /// A word that the text tower does not know.
     pub fn row(&self, text: &str) -> Result<Vec<u32>> {
-        Ok(self.vocabulary.row(&self.tokenizer, text, self.context_length)?)
+        self.vocabulary.row(&self.tokenizer, text, self.context_length).map_err(|unknown| broken(unknown.to_string()))
     }
 
     /// The ids that the tower knows.
@@ -123,39 +138,40 @@ impl Towers {
         let checkpoint = Checkpoint::open(file)?;
         let (text, vocabulary) = match (checkpoint.metadata().get(KEY), &zero_shot.model) {
             (Some(said), _) => {
-                let said: ClipDescription = serde_json::from_str(said).context("the description in its header")?;
+                let said: ClipDescription = serde_json::from_str(said)
+                    .map_err(|error| broken(format!("the description in its header: {error}")))?;
                 let vocabulary = match said.vocabulary {
                     ids if ids.is_empty() => Vocabulary::whole(),
-                    ids => Vocabulary::from_ids(ids).context("the vocabulary in its header is not in order")?,
+                    ids => Vocabulary::from_ids(ids)
+                        .ok_or_else(|| broken("the vocabulary in its header is not in order"))?,
                 };
                 if let Some(name) = &zero_shot.model {
-                    ensure!(
-                        registered(name)? == said.clip.text,
-                        "original.zero_shot.model: the text tower of {name} has another shape than the header of the file says; leave \
-                         the setting out"
-                    );
+                    if registered(name)? != said.clip.text {
+                        return Err(broken(format!(
+                            "original.zero_shot.model: the text tower of {name} has another shape than the header of the file says; leave \
+                             the setting out"
+                        )));
+                    }
                 }
                 (said.clip.text, vocabulary)
             }
             (None, Some(name)) => (registered(name)?, Vocabulary::whole()),
             (None, None) => {
-                return Err(anyhow!(
+                return Err(broken(
                     "nothing says the shape of its text tower; name the model in original.zero_shot.model, as in \
-                     original.zero_shot={{model=\"ViT-B-32-quickgelu.openai\"}}"
+                     original.zero_shot={model=\"ViT-B-32-quickgelu.openai\"}",
                 ));
             }
         };
-        ensure!(
-            text.vocabulary == vocabulary.size(),
-            "a text tower with {} embeddings and a vocabulary of {} ids",
-            text.vocabulary,
-            vocabulary.size()
-        );
+        if text.vocabulary != vocabulary.size() {
+            let (embeddings, ids) = (text.vocabulary, vocabulary.size());
+            return Err(broken(format!("a text tower with {embeddings} embeddings and a vocabulary of {ids} ids")));
+        }
         let config = ClipConfig { image: network.clone(), text };
         let options = LoadOptions { from, partial: Partial::Refuse };
         let (clip, _) = weights::load_from(Clip::blank(&config, device)?, &checkpoint, options)?;
         let texts = Texts::new(vocabulary, config.text.context_length);
-        let sha256 = digest::of_file(file).with_context(|| file.display().to_string())?;
+        let sha256 = digest::of_file(file).map_err(|source| PredictError::Io { path: file.into(), source })?;
         Ok(Self { clip, config, texts, zero_shot: zero_shot.clone(), sha256 })
     }
 
@@ -188,23 +204,31 @@ pub fn text_matrix(
 ) -> Result<TextMatrix> {
     let rows = |class: &String| -> Result<Vec<Vec<u32>>> {
         let filled = zero_shot.templates().into_iter().map(|template| prompts::fill(template, zero_shot.name(class)));
-        filled.map(|text| texts.row(&text)).collect::<Result<_>>().with_context(|| format!("class `{class}`"))
+        filled
+            .map(|text| texts.row(&text))
+            .collect::<Result<_>>()
+            .map_err(|error| PredictError::Texts(format!("class `{class}`: {error}")))
     };
     let filled = classes.iter().map(rows).collect::<Result<Vec<_>>>()?;
     let parts = workers.map(filled, |rows| clip.encode_text(&rows).map(Tensor::unsqueeze::<3>));
-    let embeddings = parts.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let embeddings = parts.into_iter().collect::<result::Result<Vec<_>, _>>()?;
     let logit_scale = clip.logit_scale.val().into_scalar::<f32>();
     Ok(TextMatrix::new(Tensor::cat(embeddings, 0), logit_scale))
 }
 
 /// The text tower of a model in the registry.
 fn registered(name: &str) -> Result<TextConfig> {
-    let entry = registry::find(name).context("original.zero_shot.model")?;
-    let text = entry.text.with_context(|| format!("original.zero_shot.model: {name} has no text tower"))?;
+    let entry = registry::find(name).map_err(|error| broken(format!("original.zero_shot.model: {error}")))?;
+    let text = entry.text.ok_or_else(|| broken(format!("original.zero_shot.model: {name} has no text tower")))?;
     Ok(text())
 }
 
 /// The file of a CLIP: its tensors, and in the header what they are.
-pub fn clip_bytes(state: &State, half: bool, description: &ClipDescription) -> Result<Vec<u8>> {
-    Ok(weights::to_described_bytes(state, half, KEY, serde_json::to_string(description)?))
+pub fn clip_bytes(state: &State, half: bool, description: &ClipDescription) -> Vec<u8> {
+    let description = serde_json::to_string(description).expect("numbers and strings have a JSON form");
+    weights::to_described_bytes(state, half, KEY, description)
+}
+
+fn broken(reason: impl Into<String>) -> PredictError {
+    PredictError::Texts(reason.into())
 }
