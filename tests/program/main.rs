@@ -1,6 +1,7 @@
 //! The built program, from outside: a whole tiny run, its interruption, and the errors a user meets.
 
 mod caches;
+mod eval;
 mod experiment;
 mod faults;
 mod modes;

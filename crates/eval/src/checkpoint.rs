@@ -226,8 +226,8 @@ fn stranger(checkpoint: &Checkpoint, device: &Device) -> String {
         _ => String::new(),
     };
     format!(
-        "{}: the tensors are those of no model that `models list` shows{looks}. --model NAME --weights FILE names one; a network of other \
-         sizes is given as original.network={{...}}, see the README",
+        "{}: the tensors are those of no model that `models list` shows{looks}. --model NAME --weights FILE names one (in \
+         `eval` NAME=FILE); a network of other sizes is given as original.network={{...}}, see the README",
         checkpoint.path().display()
     )
 }

@@ -139,7 +139,7 @@ impl Prepared {
         ensure!(!data.is_empty(), "nothing to measure on: --data DIR names a folder of images");
         let (mut suites, mut groups) = (Vec::new(), Vec::new());
         for data in &data {
-            let (planned, open) = of_data(data, job, opened, watch)?;
+            let (planned, open) = of_data(data, job, opened, machine, watch)?;
             suites.push(planned);
             groups.push(open);
         }
@@ -200,7 +200,13 @@ impl Prepared {
 }
 
 /// A suite as it is planned, and open for the models of each geometry.
-fn of_data(data: &Data, job: &Job, opened: &[Opened], watch: &dyn Watch) -> Result<(PlannedSuite, Vec<Group>)> {
+fn of_data(
+    data: &Data,
+    job: &Job,
+    opened: &[Opened],
+    machine: &Machine,
+    watch: &dyn Watch,
+) -> Result<(PlannedSuite, Vec<Group>)> {
     let (mut planned, mut groups): (Vec<PlannedGroup>, Vec<Group>) = (Vec::new(), Vec::new());
     for model in opened {
         let geometry = model.geometry.to_string();
@@ -215,10 +221,10 @@ fn of_data(data: &Data, job: &Job, opened: &[Opened], watch: &dyn Watch) -> Resu
             }
         };
         let (name, group) = (&model.record.name, &mut groups[place]);
-        let Matched { map, why } =
-            matching::matched(name, model.predictor.classes(), model.known.as_ref(), &*group.suite)?;
+        let predictor = model.predictor(group.suite.classes(), machine)?;
+        let Matched { map, why } = matching::matched(name, predictor.classes(), model.known.as_ref(), &*group.suite)?;
         watch.say(&format!("{name}: {why}"));
-        let predictor = Arc::clone(&model.predictor);
+
         let (identity, is_whole) = (predictor.identity().to_owned(), is_whole(&*predictor));
         planned[place].models.push(PlannedModel { name: name.clone(), identity, map, is_whole });
         group.models.push((name.clone(), predictor));

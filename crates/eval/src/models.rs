@@ -1,13 +1,17 @@
 //! What people call a model, opened as something to ask.
 
+mod zero_shot;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use burn::tensor::Device;
 use robustify_data::{Preprocess, place};
+use robustify_device::Machine;
 use robustify_hub::Environment;
 use robustify_predict::classes::KnownClasses;
+use robustify_predict::texts::{Towers, ZeroShotConfig};
 use robustify_predict::{Made, Predictor, RobustModel};
 use robustify_report::digest;
 use robustify_report::evaluation::ModelRecord;
@@ -35,6 +39,8 @@ pub struct Asked {
     pub network: Option<ModelConfig>,
     /// The key under which the state dict lies in the file.
     pub from: Option<String>,
+    /// The sentences of a CLIP whose classes are texts.
+    pub zero_shot: Option<ZeroShotConfig>,
 }
 
 /// A model that can be asked.
@@ -47,12 +53,33 @@ pub struct Opened {
     pub side: u32,
     /// What they are called, where something says it.
     pub known: Option<KnownClasses>,
-    /// The model.
-    pub predictor: Arc<dyn Predictor>,
+    body: Body,
+
     /// The rule that stands for it, where the run that it belongs to says one.
     pub select: Option<SelectConfig>,
     /// What else the file may be, where that would change numbers.
     pub doubt: Option<String>,
+}
+
+/// What answers.
+enum Body {
+    /// A model with classes of its own.
+    Whole(Arc<dyn Predictor>),
+    /// A CLIP, whose classes are texts: those of whatever it is asked about.
+    Texts(Box<Towers>, Preprocess),
+}
+
+impl Opened {
+    /// The model as something to ask about `classes`; one with classes of its own has these.
+    ///
+    /// # Errors
+    /// Texts with words that the text tower does not know.
+    pub fn predictor(&self, classes: &[String], machine: &Machine) -> Result<Arc<dyn Predictor>> {
+        match &self.body {
+            Body::Whole(predictor) => Ok(Arc::clone(predictor)),
+            Body::Texts(towers, preprocess) => zero_shot::predictor(towers, preprocess, classes, machine),
+        }
+    }
 }
 
 /// Opens models, in their order; names that two of them share get numbers.
@@ -149,7 +176,10 @@ impl Opener<'_> {
             );
             return self.robust(&file, asked);
         }
-        self.weights(path, file, name, asked)
+        match self.clip(path, &file, name.as_deref(), asked)? {
+            Some(clip) => Ok(clip),
+            None => self.weights(path, file, name, asked),
+        }
     }
 
     /// A model that this program wrote.
@@ -166,6 +196,9 @@ impl Opener<'_> {
 
     /// Weights of a network: what it is comes from the name, from what stands beside them, or from their tensors.
     fn weights(&self, named: &Path, file: PathBuf, name: Option<String>, asked: &Asked) -> Result<Opened> {
+        if let Some(name) = name.as_ref().filter(|_| asked.network.is_some()) {
+            bail!("{name} and original.network both say what the network is; leave one out");
+        }
         let described = Weights {
             named: named.display().to_string(),
             path: file.clone(),
@@ -257,7 +290,7 @@ impl Opener<'_> {
             geometry: before(&model.preprocess, &model.seen),
             side,
             known,
-            predictor,
+            body: Body::Whole(predictor),
             select: None,
             doubt: None,
         })

@@ -1,5 +1,6 @@
 use robustify_augment::Profile;
 use robustify_bench::suites::CorruptedConfig;
+use robustify_predict::texts::ZeroShotConfig;
 use robustify_select::SelectConfig;
 use robustify_zoo::{ModelConfig, network, network_schema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -30,6 +31,9 @@ pub struct OriginalSettings {
     /// The key under which the state dict lies in the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// The sentences of a whole CLIP, whose classes are texts: those of the data, by their names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zero_shot: Option<ZeroShotConfig>,
 }
 
 fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ModelConfig>, D::Error> {
@@ -109,6 +113,13 @@ impl Settings {
         }
         let network = self.original.network.iter().flat_map(|network| network.faults());
         let network = network.map(|fault| format!("original.network: {fault}"));
-        benchmark.faults().into_iter().map(|fault| format!("benchmark.{fault}")).chain(network).collect()
+        let zero_shot = self.original.zero_shot.iter().flat_map(|config| config.faults("original.zero_shot"));
+        benchmark
+            .faults()
+            .into_iter()
+            .map(|fault| format!("benchmark.{fault}"))
+            .chain(network)
+            .chain(zero_shot)
+            .collect()
     }
 }

@@ -102,6 +102,7 @@ fn asked(options: &Eval, models: &[&String], settings: &Settings) -> anyhow::Res
         image_size: options.image_size,
         network: settings.original.network.clone(),
         from: settings.original.from.clone(),
+        zero_shot: settings.original.zero_shot.clone(),
     };
     Ok(models.iter().map(one).collect())
 }
