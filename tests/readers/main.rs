@@ -5,6 +5,8 @@
 //! shows a fault is kept in the folder for temporary files, and named.
 
 mod memory;
+#[path = "../miniatures/mod.rs"]
+mod miniatures;
 mod mutate;
 mod seeds;
 
@@ -13,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use cpu_time::ThreadTime;
-use robustify_data::{Split, cifar, decode, idx};
+use robustify_data::{Dataset, Shards, Split, cifar, decode, idx, listed, mat, npy};
 use robustify_experiment::pretrain::PretrainConfig;
 use robustify_experiment::settings;
 use robustify_methods::Config;
@@ -198,6 +200,44 @@ fn numpy_arrays() {
     let folder = folder();
     let file = folder.path().join("damaged.npy");
     check("npy", &seeds::npy(), &file, || robustify_pictures::count(&file).map(drop).map_err(reason));
+}
+
+/// The pictures and the labels of a corrupted data set in arrays.
+#[test]
+fn arrays_of_pictures_and_labels() {
+    let folder = folder();
+    let file = folder.path().join("damaged.npy");
+    check("npy-pictures", &seeds::npy(), &file, || {
+        let pictures = npy::Pictures::open(&file).map_err(reason)?;
+        pictures.get(pictures.len().saturating_sub(1)).map(drop).map_err(reason)
+    });
+    check("npy-labels", &seeds::npy(), &file, || npy::integers(&file).map(drop).map_err(reason));
+}
+
+/// What a variable unpacks to is limited by itself, and a number of a byte becomes one of eight.
+#[test]
+fn matlab_files() {
+    let folder = folder();
+    let file = folder.path().join("damaged.mat");
+    check_beside("mat", &seeds::mat(), &file, || mat::read(&file).map(drop).map_err(reason), || 16 << 20);
+}
+
+#[test]
+fn shards() {
+    let folder = folder();
+    let file = folder.path().join("damaged.tar");
+    check("tar", &seeds::tar(), &file, || {
+        let shards = Shards::open(&file, vec!["a".to_owned(), "b".to_owned()]).map_err(reason)?;
+        (0..shards.len()).try_for_each(|index| shards.get(index).map(drop)).map_err(reason)
+    });
+}
+
+#[test]
+fn lists_of_images() {
+    let folder = folder();
+    let file = folder.path().join("damaged.csv");
+    let seeds = [b"path,label\na/b.jpg,1\nc.png 0\n".to_vec(), b"\"a b.jpg\";cat\n".to_vec()];
+    check("csv", &seeds, &file, || listed::pairs(&file).map(drop).map_err(reason));
 }
 
 #[test]

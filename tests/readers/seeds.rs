@@ -8,6 +8,8 @@ use npyz::WriterBuilder;
 use robustify_augment::encode_jpeg;
 use robustify_zoo::weights::{self, Entry, State};
 
+use crate::miniatures::{self, mat::Mat};
+
 /// The files of a folder of the repository with one of these endings.
 fn files(folder: &str, endings: &[&str]) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
@@ -98,6 +100,32 @@ pub fn npy() -> Vec<Vec<u8>> {
         bytes
     };
     vec![array(&[2, 3, 4, 3]), array(&[1, 1, 1, 3]), array(&[24])]
+}
+
+pub fn mat() -> Vec<Vec<u8>> {
+    let text = |text: &str| Mat::Text(text.to_owned());
+    let fields = vec![
+        ("class", vec![Mat::Bytes(vec![3.0]), Mat::Doubles(vec![9.0])]),
+        ("fname", vec![text("a.jpg"), text("b")]),
+    ];
+    let variables = [
+        ("labels", Mat::Bytes((0..40).map(f64::from).collect())),
+        ("names", Mat::Cells(vec![text("one"), text("another name")])),
+        ("annotations", Mat::Structures(fields)),
+        ("ids", Mat::Doubles(vec![1.0, 2.5, -3.0])),
+    ];
+    [true, false].map(|compressed| miniatures::mat::file(&variables, compressed)).to_vec()
+}
+
+pub fn tar() -> Vec<Vec<u8>> {
+    let png = encoded(&DynamicImage::from(picture()), ImageFormat::Png);
+    let samples = [
+        ("s/1.png", png.clone()),
+        ("s/1.cls", b"1".to_vec()),
+        ("s/2.json", br#"{"label": "a"}"#.to_vec()),
+        ("s/2.png", png),
+    ];
+    vec![miniatures::tar(&samples), miniatures::tar(&samples[..2])]
 }
 
 pub fn toml() -> Vec<Vec<u8>> {

@@ -114,8 +114,15 @@ fn decode_jpeg(bytes: &[u8]) -> std::result::Result<Option<DynamicImage>, JpegEr
 /// # Errors
 /// As for [`decode`], as far as the header shows.
 pub fn dimensions(path: &Path) -> Result<(u32, u32)> {
-    let bytes = read(path)?;
-    let (_, mut decoder) = open(&bytes, path)?;
+    dimensions_of(&read(path)?, path)
+}
+
+/// The same of an image in memory; `path` is named in errors.
+///
+/// # Errors
+/// As for [`dimensions`].
+pub fn dimensions_of(bytes: &[u8], path: &Path) -> Result<(u32, u32)> {
+    let (_, mut decoder) = open(bytes, path)?;
     let (width, height) = decoder.dimensions();
     let turned =
         [Orientation::Rotate90, Orientation::Rotate270, Orientation::Rotate90FlipH, Orientation::Rotate270FlipH];

@@ -68,6 +68,8 @@ pub enum Verify {
     Decode,
     /// Only headers are read, for large sets. A file that breaks later is an error of `get`, which names it.
     Header,
+    /// No file is opened, for millions of them on a slow disk. `get` and `dimensions` find what is broken, and name it.
+    Listing,
 }
 
 #[derive(Clone, Debug)]
@@ -85,7 +87,8 @@ impl ImageFolder {
     /// Lists the folder, sorts it, and verifies every file. See [`Options`].
     ///
     /// A folder without a usable image is no class, unless the classes are given. It is listed in [`ImageSet::skipped`], as is
-    /// every file left out: unusable ones, files with other extensions, files outside a class folder. Hidden files are passed over.
+    /// every file left out: unusable ones, files with other extensions, files outside a class folder. Hidden files, and what other programs
+    /// leave behind ([`is_litter`]), are passed over.
     ///
     /// # Errors
     /// [`DataError::Settings`] where splits (`train`, `val`) would be taken for classes, or lie in what would be a class.
@@ -134,6 +137,14 @@ impl ImageFolder {
         &self.root
     }
 
+    /// The path of the image at `index` below the folder, with `/` between the parts.
+    ///
+    /// # Errors
+    /// [`DataError::Index`] past the end.
+    pub fn file(&self, index: usize) -> Result<&str> {
+        Ok(&self.entry(index)?.relative)
+    }
+
     fn entry(&self, index: usize) -> Result<&Entry> {
         let len = self.files.len();
         self.files.get(index).ok_or_else(|| DataError::Index { set: self.name.clone(), index, len })
@@ -177,7 +188,8 @@ impl ImageSet for ImageFolder {
     }
 
     fn dimensions(&self, index: usize) -> Result<(u32, u32)> {
-        Ok(self.entry(index)?.dimensions)
+        let entry = self.entry(index)?;
+        if entry.dimensions == (0, 0) { decode::dimensions(&entry.path) } else { Ok(entry.dimensions) }
     }
 
     fn origin(&self, index: usize) -> String {
@@ -185,7 +197,8 @@ impl ImageSet for ImageFolder {
     }
 }
 
-fn identity(relative: &str) -> u64 {
+/// The identity of an image by its path below the set's folder.
+pub(crate) fn identity(relative: &str) -> u64 {
     Key::new(0, "path").with_str(relative).digest()
 }
 
@@ -250,13 +263,25 @@ fn list(root: &Path, folder: &Path, label: usize, files: &mut Vec<Entry>, skippe
     Ok(())
 }
 
-/// Names and paths of what is not hidden in `folder`.
-pub(crate) fn visible(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+/// What programs leave behind in folders of others: macOS's archives, Synology's and QNAP's thumbnails, Windows Explorer's files, file
+/// systems' lost files. Names are compared without regard to case.
+const LITTER: [&str; 7] = ["__macosx", "@eadir", "@__thumb", "#recycle", "thumbs.db", "desktop.ini", "lost+found"];
+
+/// Whether a file or folder of this name is no data: hidden, as `.DS_Store`, or left behind by another program, as `@eaDir`.
+pub fn is_litter(name: &str) -> bool {
+    name.starts_with('.') || LITTER.contains(&name.to_lowercase().as_str())
+}
+
+/// Names and paths of what is not hidden in `folder`, and was not left there by another program ([`is_litter`]), by name.
+///
+/// # Errors
+/// A folder that cannot be listed.
+pub fn visible(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(io_error(folder, "list"))? {
         let entry = entry.map_err(io_error(folder, "list"))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') {
+        if !is_litter(&name) {
             found.push((name, entry.path()));
         }
     }
@@ -271,6 +296,9 @@ fn relative(root: &Path, path: &Path) -> String {
 
 /// The usable files. The others go to `skipped`, or the first of them is the error.
 fn verified(files: Vec<Entry>, verify: Verify, on_bad: OnBad, skipped: &mut Vec<Skipped>) -> Result<Vec<Entry>> {
+    if verify == Verify::Listing {
+        return Ok(files);
+    }
     let verdicts: Vec<Result<_>> = files.par_iter().map(|file| verdict(&file.path, verify)).collect();
     let mut usable = Vec::with_capacity(files.len());
     for (file, verdict) in files.into_iter().zip(verdicts) {
@@ -289,7 +317,7 @@ fn verified(files: Vec<Entry>, verify: Verify, on_bad: OnBad, skipped: &mut Vec<
 fn verdict(path: &Path, verify: Verify) -> Result<(u32, u32)> {
     let (width, height) = match verify {
         Verify::Decode => decode::decode(path)?.dimensions(),
-        Verify::Header => decode::dimensions(path)?,
+        Verify::Header | Verify::Listing => decode::dimensions(path)?,
     };
     if width.min(height) >= MIN_SIDE {
         return Ok((width, height));
@@ -358,7 +386,7 @@ fn nothing_but_splits(folder: &Path) -> Result<Option<Vec<String>>> {
 }
 
 /// Whether there is a picture in a folder, or in a folder in it.
-pub(crate) fn holds_pictures(folder: &Path) -> bool {
+pub fn holds_pictures(folder: &Path) -> bool {
     let entries = |folder: &Path| visible(folder).unwrap_or_default();
     entries(folder).iter().any(|(_, path)| {
         is_picture(path) || path.is_dir() && entries(path).iter().any(|(_, path)| is_picture(path) || path.is_dir())

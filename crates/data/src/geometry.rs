@@ -167,6 +167,25 @@ pub(crate) fn check_crop(from: (u32, u32), to: (u32, u32), op: &str) -> Result<(
     })
 }
 
+/// The size with `border` pixels less on each side.
+pub(crate) fn inner_size((width, height): (u32, u32), border: u32) -> Result<(u32, u32)> {
+    if width.min(height) > 2 * border {
+        return Ok((width - 2 * border, height - 2 * border));
+    }
+    Err(DataError::Shape {
+        op: format!("crop_border({border})"),
+        expected: format!("sides above {}", 2 * border),
+        found: format!("{width}x{height}"),
+        remedy: "crop less, or remove the image",
+    })
+}
+
+/// Cuts `border` pixels off each side.
+pub(crate) fn crop_border(image: &RgbImage, border: u32) -> Result<RgbImage> {
+    let (width, height) = inner_size(image.dimensions(), border)?;
+    Ok(crop(image, border, border, width, height))
+}
+
 /// The size with `border` pixels more on each side.
 pub(crate) fn padded_size((width, height): (u32, u32), border: u32, fill: Fill) -> Result<(u32, u32)> {
     let small = fill == Fill::Reflect && width.min(height) <= border;

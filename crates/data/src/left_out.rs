@@ -25,7 +25,7 @@ pub(crate) fn of<'a>(sets: impl IntoIterator<Item = &'a Images>) -> Vec<Skipped>
 ///
 /// # Errors
 /// The list cannot be written or removed.
-pub(crate) fn tell(skipped: &[Skipped], list: Option<&Path>, watch: &dyn Watch) -> Result<()> {
+pub fn tell(skipped: &[Skipped], list: Option<&Path>, watch: &dyn Watch) -> Result<()> {
     let mut by_reason: BTreeMap<&str, Vec<&PathBuf>> = BTreeMap::new();
     for Skipped { path, reason } in skipped {
         by_reason.entry(reason).or_default().push(path);

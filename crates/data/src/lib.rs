@@ -1,8 +1,8 @@
 //! Image datasets, preprocessing, and a deterministic, ordered, prefetching loader.
 //!
-//! - [`Images`] is a shared [`ImageSet`]: IDX files ([`idx`]), CIFAR ([`cifar`]), folders of classes ([`ImageFolder`]), images
-//!   in memory ([`MemorySet`]), or a [`Subset`] of one, chosen by [`split`]. It gives a [`Sample`] an index; the sample's `id`
-//!   is what randomness is keyed by.
+//! - [`Images`] is a shared [`ImageSet`]: IDX files ([`idx`]), CIFAR ([`cifar`]), folders of classes ([`ImageFolder`]), files that
+//!   a list names ([`ImageList`]), WebDataset archives ([`Shards`]), images in memory ([`MemorySet`]), or a [`Subset`] of one, chosen
+//!   by [`split`]. It gives a [`Sample`] an index; the sample's `id` is what randomness is keyed by.
 //! - [`Preprocess`] is one string in two parts, pixels and normalisation; [`CleanView`] is the random geometry of training.
 //!   Corruptions and augmentations run between the two parts.
 //! - [`Loader`] runs all of that for one item on a worker thread, ahead of time, and hands out batches in order; [`batch`] makes
@@ -43,14 +43,18 @@ mod geometry;
 pub mod idx;
 pub mod layout;
 mod left_out;
+pub mod listed;
 mod loader;
+pub mod mat;
 mod memory;
+pub mod npy;
 mod parse;
 pub mod place;
 mod preprocess;
 mod relabelled;
 mod scene;
 mod set;
+pub mod shards;
 pub mod split;
 pub mod splits;
 mod view;
@@ -62,11 +66,14 @@ pub use error::{DataError, Result};
 pub use folder::ImageFolder;
 pub use geometry::{Fill, Filter, resize};
 pub use layout::{Layout, Source};
+pub use left_out::tell as tell_left_out;
+pub use listed::ImageList;
 pub use loader::{Job, Loader, epoch_order};
-pub use memory::{MemorySet, Split};
+pub use memory::{MemorySet, Split, index_identity};
 pub use preprocess::{Normalize, Preprocess, Step};
 pub use relabelled::Relabelled;
 pub use scene::Scene;
 pub use set::{ImageSet, Images, Sample, Skipped, Subset};
+pub use shards::Shards;
 pub use splits::{DataConfig, DataFormat, Splits};
 pub use view::CleanView;

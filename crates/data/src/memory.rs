@@ -132,8 +132,7 @@ impl ImageSet for MemorySet {
     }
 
     fn id(&self, index: usize) -> Result<u64> {
-        self.check(index)?;
-        Ok(Key::new(0, "index").with(index as u64).digest())
+        self.check(index).map(|()| index_identity(index))
     }
 
     fn dimensions(&self, index: usize) -> Result<(u32, u32)> {
@@ -143,6 +142,11 @@ impl ImageSet for MemorySet {
     fn origin(&self, index: usize) -> String {
         if index < self.labels.len() { format!("{}[{index}]", self.name) } else { String::new() }
     }
+}
+
+/// The identity of the image at a place of a file that holds many.
+pub fn index_identity(index: usize) -> u64 {
+    Key::new(0, "index").with(index as u64).digest()
 }
 
 /// The names given, or "0", "1", …, for `count` classes.

@@ -19,6 +19,7 @@ use crate::parse::{Source, Step as Parsed};
 /// | `resize(n[,filter])` | shorter side to `n` pixels; filter `bilinear` (default), `bicubic`, `lanczos`, `nearest`, `box` |
 /// | `resize(h,w[,filter])` | to `h` × `w` |
 /// | `center_crop(n)`, `center_crop(h,w)` | the middle |
+/// | `crop_border(n)` | `n` pixels less on each side |
 /// | `pad(n[,fill])` | `n` pixels on each side; fill `zero` (default), `reflect` |
 /// | `normalize(name)`, `normalize(r,g,b;r,g,b)` | last; name `imagenet`, `clip`, `half`, `none`; or means and deviations |
 ///
@@ -51,6 +52,8 @@ pub enum Step {
     ResizeTo(u32, u32, Filter),
     /// Crop the middle to a height and a width.
     CenterCrop(u32, u32),
+    /// Pixels cut off each side.
+    CropBorder(u32),
     /// Pixels added on each side.
     Pad(u32, Fill),
 }
@@ -179,6 +182,7 @@ impl Step {
         let to = match *self {
             Self::ResizeShort(side, _) => geometry::short_size(from, side),
             Self::ResizeTo(height, width, _) | Self::CenterCrop(height, width) => (width, height),
+            Self::CropBorder(border) => return geometry::inner_size(from, border),
             Self::Pad(border, fill) => return geometry::padded_size(from, border, fill),
         };
         match self {
@@ -193,12 +197,14 @@ impl Step {
             Self::ResizeShort(side, filter) => geometry::resize_short(image, side, filter),
             Self::ResizeTo(height, width, filter) => geometry::resize(image, width, height, filter),
             Self::CenterCrop(height, width) => geometry::center_crop(image, width, height),
+            Self::CropBorder(border) => geometry::crop_border(image, border),
             Self::Pad(border, fill) => geometry::pad(image, border, fill),
         }
     }
 }
 
-const ALLOWED: &str = "resize(n[,filter]), resize(h,w[,filter]), center_crop(n), center_crop(h,w), pad(n[,zero|reflect]), \
+const ALLOWED: &str = "resize(n[,filter]), resize(h,w[,filter]), center_crop(n), center_crop(h,w), crop_border(n), \
+                       pad(n[,zero|reflect]), \
                        and last normalize(imagenet|clip|half|none) or normalize(r,g,b;r,g,b)";
 
 impl FromStr for Preprocess {
@@ -217,6 +223,10 @@ impl FromStr for Preprocess {
             match step.name {
                 "resize" => preprocess.steps.push(parse_resize(&step)?),
                 "center_crop" => preprocess.steps.push(parse_center_crop(&step)?),
+                "crop_border" => {
+                    step.expect(1..=1)?;
+                    preprocess.steps.push(Step::CropBorder(step.whole(0, 1..=MAX_SIDE / 4)?));
+                }
                 "pad" => {
                     step.expect(1..=2)?;
                     let fill = step.word(1, Fill::Zero, Fill::ALLOWED, Fill::parse)?;
@@ -278,6 +288,7 @@ impl fmt::Display for Step {
             Self::ResizeTo(height, width, filter) => write!(f, "resize({height},{width},{filter})"),
             Self::CenterCrop(height, width) if height == width => write!(f, "center_crop({height})"),
             Self::CenterCrop(height, width) => write!(f, "center_crop({height},{width})"),
+            Self::CropBorder(border) => write!(f, "crop_border({border})"),
             Self::Pad(border, fill) => write!(f, "pad({border},{fill})"),
         }
     }

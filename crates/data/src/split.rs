@@ -41,16 +41,22 @@ pub fn balanced(set: &dyn ImageSet, per_class: usize, key: Key) -> Result<Vec<us
 /// # Errors
 /// [`DataError::Argument`] when there are fewer.
 pub fn sample(set: &dyn ImageSet, count: usize, key: Key) -> Result<Vec<usize>> {
-    let mut ranked =
-        (0..set.len()).map(|index| Ok((key.with(set.id(index)?).digest(), index))).collect::<Result<Vec<_>>>()?;
-    if count > ranked.len() {
-        let expected = format!("at most {}, the images of {}", ranked.len(), set.name());
+    let ids = (0..set.len()).map(|index| set.id(index)).collect::<Result<Vec<_>>>()?;
+    if count > ids.len() {
+        let expected = format!("at most {}, the images of {}", ids.len(), set.name());
         return Err(DataError::Argument { name: "number of images", expected, found: count.to_string() });
     }
+    Ok(sample_of(&ids, count, key))
+}
+
+/// The same of images that are known by their identities; all of them if there are fewer.
+pub fn sample_of(ids: &[u64], count: usize, key: Key) -> Vec<usize> {
+    let mut ranked: Vec<(u64, usize)> =
+        ids.iter().enumerate().map(|(index, &id)| (key.with(id).digest(), index)).collect();
     ranked.sort_unstable();
     let mut chosen: Vec<usize> = ranked.iter().take(count).map(|&(_, index)| index).collect();
     chosen.sort_unstable();
-    Ok(chosen)
+    chosen
 }
 
 /// All of `0..len` that is not in `left_out`, in ascending order.

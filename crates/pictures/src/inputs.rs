@@ -9,11 +9,10 @@ use anyhow::{Context, bail, ensure};
 use image::RgbImage;
 use npyz::{DType, TypeChar};
 use robustify_data::place::what_is;
-use robustify_data::{Preprocess, decode, place};
+use robustify_data::{Preprocess, decode, npy, place};
 use robustify_report::digest;
 use robustify_watch::shown;
 
-use crate::npy;
 use crate::picture::{Picture, fault};
 
 const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
@@ -203,7 +202,7 @@ fn read_rows(path: &Path) -> anyhow::Result<Source> {
     let mut file = place::open(path)?;
     let stranger = || format!("{}: is no .npy array, or ends within its header", shown(path));
     let length = file.metadata().with_context(stranger)?.len();
-    let (header, _) = npy::header(&mut file).with_context(stranger)?;
+    let (header, _) = npy::header(&mut file).map_err(anyhow::Error::msg).with_context(stranger)?;
     let array = npyz::NpyFile::new(header.as_slice()).with_context(stranger)?;
     let shape = array.shape().to_vec();
     let found = format!(

@@ -33,7 +33,6 @@ mod corrupt;
 mod inputs;
 mod job;
 mod manifest;
-mod npy;
 mod output;
 mod packed;
 mod picture;

@@ -8,10 +8,8 @@ use anyhow::{Context, bail, ensure};
 use npyz::npz::{NpzArchive, array_name_from_file_name, file_name_from_array_name};
 use npyz::{DType, TypeChar};
 use robustify_augment::{Severity, Trace};
-use robustify_data::place;
+use robustify_data::{npy, place};
 use robustify_watch::shown;
-
-use crate::npy;
 
 /// The draws of one severity: the arrays whose names begin with `s<severity>_`, if there are such, else all arrays. They
 /// are taken in the order of the number behind that (`s3_0_normal`, `s3_1_uniform`) or, without numbers, of the file. Arrays
@@ -62,7 +60,7 @@ const MOST_BYTES: u64 = 1 << 30;
 
 fn array(archive: &mut NpzArchive<BufReader<File>>, name: &str) -> anyhow::Result<Vec<f64>> {
     let mut entry = archive.zip_archive().by_name(&file_name_from_array_name(name))?;
-    let (bytes, (_, count)) = (entry.size(), npy::header(&mut entry)?);
+    let (bytes, (_, count)) = (entry.size(), npy::header(&mut entry).map_err(anyhow::Error::msg)?);
     ensure!(
         bytes <= MOST_BYTES && count as u64 <= bytes,
         "{count} numbers in {bytes} bytes, of which at most {MOST_BYTES} are read"
