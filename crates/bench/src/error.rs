@@ -18,6 +18,31 @@ pub enum BenchError {
     /// The user asked to stop.
     #[error(transparent)]
     Stopped(#[from] robustify_watch::Stopped),
+    /// A name that no suite has.
+    #[error("no suite is called `{name}`; known: {known}")]
+    UnknownSuite {
+        /// The name.
+        name: String,
+        /// The names that there are.
+        known: String,
+    },
+    /// A data set that is not where it is looked for.
+    #[error(
+        "{title} is not in {root}: looked for a folder {folders} that holds {layouts}; get it from {origin}, or name the folder of all \
+         data sets with --data-root DIR or ROBUSTIFY_DATA"
+    )]
+    NoSuite {
+        /// The suite's name for people.
+        title: &'static str,
+        /// The folder of all data sets.
+        root: String,
+        /// The names that its folder may have.
+        folders: String,
+        /// How its files may lie there.
+        layouts: String,
+        /// Where to get it.
+        origin: &'static str,
+    },
     /// A severity of zero, which is no corruption.
     #[error("severity 0 is the clean cell, which is always measured; severities are 1 to 5")]
     SeverityZero,

@@ -1,5 +1,6 @@
 //! The benchmark data sets, one file each.
 
+pub mod catalog;
 mod corrupted;
 mod drawn;
 mod part;
