@@ -1,3 +1,4 @@
+mod data;
 mod eval;
 mod experiment;
 mod predict;
@@ -10,6 +11,7 @@ use robustify_device::Machine;
 use robustify_pictures::{DeepMethod, Files};
 use robustify_zoo::weights::Naming;
 
+pub use data::{Data, DataCheck, DataList};
 pub use eval::{Eval, ManifestOf, Merge, Rescore};
 pub use experiment::{Experiment, ExperimentSize};
 pub use predict::{Predict, PredictFormat};
@@ -56,6 +58,9 @@ pub enum Command {
     /// Settings: the reference of every key, with its type, default, allowed values and what it means.
     #[command(subcommand)]
     Config(Config),
+    /// Published data sets that the program knows: list them, and where they lie; check one against its official numbers.
+    #[command(subcommand)]
+    Data(Data),
     /// Models that the program knows: list and show them, convert checkpoints, check against PyTorch's numbers, tokenize.
     #[command(subcommand)]
     Models(Models),
@@ -92,7 +97,7 @@ impl Command {
             Self::BenchModels(options) => options.common.quiet,
             Self::Corrupt(options) => options.offline.quiet,
             Self::Augment(options) => options.offline.quiet,
-            Self::Models(_) | Self::Config(_) => false,
+            Self::Models(_) | Self::Config(_) | Self::Data(_) => false,
             Self::Pretrain(options) => options.common.quiet,
         }
     }

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     let arguments = settings::arguments();
     let console = match &arguments.command {
         // What takes seconds ends at the first signal.
-        Command::Models(_) | Command::Config(_) => Ok(Console::new(false)),
+        Command::Models(_) | Command::Config(_) | Command::Data(_) => Ok(Console::new(false)),
         command => Console::catching_signals(command.is_quiet()),
     };
     let result = console.and_then(|console| {
@@ -54,6 +54,7 @@ fn run(command: Command, console: &Console) -> anyhow::Result<()> {
         Command::BenchCost(options) => commands::bench_cost::run(&options, console),
         Command::BenchModels(options) => commands::bench_models::run(&options),
         Command::Config(options) => commands::config::run(&options),
+        Command::Data(options) => commands::data::run(&options, console),
         Command::Corrupt(options) => commands::corrupt::run(&options, console),
         Command::Augment(options) => commands::augment::run(&options, console),
         Command::Models(options) => commands::models::run(&options, console),

@@ -1,6 +1,8 @@
 //! Settings that are given beside a file: in the environment (`ROBUSTIFY__A__B=1`), and on the command line (`a.b=1`), where they
 //! are no options.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::anyhow;
 use clap::Parser as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -55,6 +57,12 @@ fn with_settings(mut error: clap::Error, given: &[String]) -> clap::Error {
 /// The settings of the environment, then those of the command line.
 pub fn given(overrides: &[String]) -> anyhow::Result<Vec<String>> {
     Ok(environment()?.into_iter().chain(overrides.iter().cloned()).collect())
+}
+
+/// The folder of all data sets: the one that was given, or the environment's.
+pub fn data_root(given: Option<&Path>) -> Option<PathBuf> {
+    let named = std::env::var_os("ROBUSTIFY_DATA").filter(|folder| !folder.is_empty());
+    given.map(Path::to_owned).or_else(|| named.map(PathBuf::from))
 }
 
 /// The settings in the environment, as overrides.

@@ -6,6 +6,7 @@ pub mod bench_models;
 pub mod bench_robustness;
 pub mod config;
 pub mod corrupt;
+pub mod data;
 pub mod eval;
 pub mod experiment;
 pub mod init;
