@@ -54,7 +54,6 @@ pub struct Opened {
     /// What they are called, where something says it.
     pub known: Option<KnownClasses>,
     body: Body,
-
     /// The rule that stands for it, where the run that it belongs to says one.
     pub select: Option<SelectConfig>,
     /// What else the file may be, where that would change numbers.
@@ -70,6 +69,11 @@ enum Body {
 }
 
 impl Opened {
+    /// Whether its classes are texts, which have to be named.
+    pub fn has_texts(&self) -> bool {
+        matches!(self.body, Body::Texts(..))
+    }
+
     /// The model as something to ask about `classes`; one with classes of its own has these.
     ///
     /// # Errors

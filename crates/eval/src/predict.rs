@@ -10,7 +10,7 @@ use image::RgbImage;
 use robustify_bench::HeadRoute;
 use robustify_data::{decode, folder};
 use robustify_device::Machine;
-use robustify_predict::{Answers, Columns, HeadAnswer, Rows};
+use robustify_predict::{Answers, Columns, HeadAnswer, Predictor, Rows};
 use robustify_report::digest;
 use robustify_select::{Head, SelectConfig, Uncertainty};
 use robustify_watch::{Stopped, Watch};
@@ -24,6 +24,8 @@ const ROWS: usize = 32;
 pub struct Asking<'a> {
     /// The model.
     pub opened: &'a Opened,
+    /// The classes that it is asked about, where its classes are texts; empty for a model with classes of its own.
+    pub classes: &'a [String],
     /// What stands for a model with three heads, where it is not the rule that belongs to it.
     pub rule: Option<SelectConfig>,
     /// How many classes are given, the likeliest first.
@@ -77,7 +79,13 @@ pub fn predict(
     watch: &dyn Watch,
     mut take: impl FnMut(Told) -> Result<()>,
 ) -> Result<Counts> {
-    let Opened { predictor, record, select, .. } = asking.opened;
+    let Opened { record, select, .. } = asking.opened;
+    ensure!(
+        !asking.opened.has_texts() || !asking.classes.is_empty(),
+        "{}: its classes are texts, and none is named; give them in a file, one a line, with --classes",
+        record.name
+    );
+    let predictor = asking.opened.predictor(asking.classes, machine)?;
     ensure!(
         !predictor.adapts() && predictor.reads().is_empty(),
         "{}: what it says of a picture depends on the others beside it, so it cannot be asked about one; `eval` measures it on a set",
@@ -94,7 +102,7 @@ pub fn predict(
             return Ok(counts);
         }
         let shards: Vec<&[PathBuf]> = batch.chunks(ROWS).collect();
-        for told in machine.workers.map(shards, |shard| asking.shard(shard, &route, &rule, machine)) {
+        for told in machine.workers.map(shards, |shard| asking.shard(shard, &*predictor, &route, &rule, machine)) {
             for told in told? {
                 match told.answer {
                     Ok(_) => counts.answered += 1,
@@ -108,14 +116,21 @@ pub fn predict(
 
 impl Asking<'_> {
     /// Answers for a few pictures on one thread.
-    fn shard(&self, paths: &[PathBuf], route: &HeadRoute, rule: &SelectConfig, machine: &Machine) -> Result<Vec<Told>> {
+    fn shard(
+        &self,
+        paths: &[PathBuf],
+        predictor: &dyn Predictor,
+        route: &HeadRoute,
+        rule: &SelectConfig,
+        machine: &Machine,
+    ) -> Result<Vec<Told>> {
         let read: Vec<std::result::Result<(u64, RgbImage), String>> =
             paths.iter().map(|path| self.picture(path)).collect();
         let (ids, pixels): (Vec<u64>, Vec<RgbImage>) = read.iter().flatten().cloned().unzip();
         let mut answers = Vec::new();
         if !ids.is_empty() {
             let rows = Rows::new(ids.clone(), &machine.device, || Ok(pixels.clone()));
-            let answered = self.opened.predictor.answer(&rows)?;
+            let answered = predictor.answer(&rows)?;
             let broken = answered.answers.non_finite();
             for (index, id) in ids.iter().enumerate() {
                 answers.push(match broken {

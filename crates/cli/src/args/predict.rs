@@ -25,7 +25,8 @@ pub struct Predict {
     /// How answers are written.
     #[arg(long, value_enum, default_value_t = PredictFormat::Text)]
     pub format: PredictFormat,
-    /// Names of the model's classes, one a line in the order of its outputs, where nothing else says them.
+    /// Names of the model's classes, one a line in the order of its outputs, where nothing else says them; for a whole CLIP, whose classes
+    /// are texts, those that it is to tell apart.
     #[arg(long, value_name = "FILE")]
     pub classes: Option<PathBuf>,
     /// How pictures are prepared, where that is not what the weights say: `resize(256,bicubic)|center_crop(224)|normalize(imagenet)`.

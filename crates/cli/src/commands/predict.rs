@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use robustify_data::place;
+use robustify_device::Machine;
 use robustify_eval::Settings;
 use robustify_eval::models::{self, Asked, Opened};
 use robustify_eval::predict::{Answer, Asking, Told, pictures, predict};
@@ -28,12 +29,14 @@ pub fn run(options: &Predict, console: &Console) -> anyhow::Result<()> {
     }
     let paths = paths(&named)?;
     let machine = options.common.machine()?;
+    let classes = options.classes.as_deref().map(lines).transpose().context("--classes")?;
     let asked = Asked {
         named: options.model.clone(),
-        classes: options.classes.as_deref().map(lines).transpose().context("--classes")?,
+        classes: classes.clone(),
         preprocess: options.preprocess.clone(),
         network: settings.original.network.clone(),
         from: settings.original.from.clone(),
+        zero_shot: settings.original.zero_shot.clone(),
         ..Asked::default()
     };
     let opened = models::open(&[asked], &hub::environment(), &machine.device, console)?;
@@ -41,8 +44,9 @@ pub fn run(options: &Predict, console: &Console) -> anyhow::Result<()> {
     if let Some(doubt) = &opened.doubt {
         console.warn(doubt);
     }
-    let writer = Writer { format: options.format, classes: Classes::of(opened) };
-    let asking = Asking { opened, rule: settings.select.rule, top: options.top.into(), abstain: options.abstain };
+    let (given, top) = (classes.unwrap_or_default(), usize::from(options.top));
+    let writer = Writer { format: options.format, classes: Classes::of(opened, &given, &machine)? };
+    let asking = Asking { opened, classes: &given, rule: settings.select.rule, top, abstain: options.abstain };
     if options.format == PredictFormat::Csv {
         console::result(HEADING)?;
     }
@@ -114,12 +118,15 @@ fn path_of(line: Vec<u8>) -> OsString {
 struct Classes(Vec<String>);
 
 impl Classes {
-    fn of(opened: &Opened) -> Self {
-        let said = opened
-            .known
-            .as_ref()
-            .map(|known| known.names.iter().map(|names| names.first().cloned().unwrap_or_default()).collect());
-        Self(said.unwrap_or_else(|| opened.predictor.classes().to_vec()))
+    fn of(opened: &Opened, given: &[String], machine: &Machine) -> anyhow::Result<Self> {
+        if !given.is_empty() || opened.has_texts() {
+            return Ok(Self(given.to_vec()));
+        }
+        let first = |names: &Vec<String>| names.first().cloned().unwrap_or_default();
+        Ok(Self(match &opened.known {
+            Some(known) => known.names.iter().map(first).collect(),
+            None => opened.predictor(given, machine)?.classes().to_vec(),
+        }))
     }
 
     fn name(&self, class: usize) -> String {

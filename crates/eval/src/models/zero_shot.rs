@@ -7,13 +7,12 @@ use anyhow::{Context as _, Result};
 use robustify_data::Preprocess;
 use robustify_device::Machine;
 use robustify_predict::texts::{ClipDescription, Towers, ZeroShotConfig};
-use robustify_predict::{Attached, Made, Predictor, RobustModel};
+use robustify_predict::{Attached, Made, Predictor, RobustModel, preprocess_line};
 use robustify_report::digest;
 use robustify_report::evaluation::ModelRecord;
 use robustify_zoo::{ModelConfig, registry};
 
 use super::{Asked, Body, Opened, Opener, stem};
-use crate::checkpoint::preprocess_line;
 
 /// A CLIP as its file, or the registry, describes it.
 struct Described {
