@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use burn::tensor::{Tensor, TensorData};
-use robustify_device::Machine;
+use image::RgbImage;
+use robustify_device::{Machine, ahead};
 use robustify_predict::{Answered, PredictError, Predictor, Rows};
 use robustify_report::ReportError;
 use robustify_watch::{Stopped, Watch};
@@ -249,7 +250,16 @@ impl Run<'_> {
         if !others.is_empty() {
             jobs.extend(chunks(images.len()).into_iter().map(|range| (others.clone(), range)));
         }
-        let parts = self.machine.workers.map(jobs, |(asked, range)| self.ask(cell, &asked, range, &known));
+        let parts = match self.machine.makers {
+            // A device that computes by itself need not wait for pixels.
+            makers @ 1.. if known.is_empty() => ahead(
+                &jobs,
+                makers,
+                |(asked, range)| self.pixels(cell, asked, range.clone()),
+                |(asked, range), pixels| self.ask(cell, asked, range.clone(), &known, pixels?),
+            ),
+            _ => self.machine.workers.map(jobs, |(asked, range)| self.ask(cell, &asked, range, &known, None)),
+        };
         let (mut alone, mut whole) = (Vec::new(), Part::default());
         for (index, part) in parts.into_iter().enumerate() {
             if index < adapting.len() {
@@ -299,18 +309,37 @@ impl Run<'_> {
         }
     }
 
-    /// Asks some entrants about some images of a cell.
+    /// The pixels of some images of a cell, made beforehand; none for whoever adapts, and asks for them a few at a time.
+    fn pixels(
+        &self,
+        cell: &Cell,
+        asked: &[Asked<'_>],
+        range: std::ops::Range<usize>,
+    ) -> Result<Option<Vec<RgbImage>>, BenchError> {
+        if asked.iter().any(|asked| asked.predictor.adapts()) {
+            return Ok(None);
+        }
+        let indices = &self.suite.images(cell)[range];
+        let pixels = indices.iter().map(|&index| self.suite.pixels(cell, index)).collect::<Result<_, _>>()?;
+        Ok(Some(pixels))
+    }
+
+    /// Asks some entrants about some images of a cell; `pixels` are theirs, where they were made beforehand.
     fn ask(
         &self,
         cell: &Cell,
         asked: &[Asked<'_>],
         range: std::ops::Range<usize>,
         known: &BTreeMap<String, TrunkFeatures>,
+        pixels: Option<Vec<RgbImage>>,
     ) -> Result<Part, BenchError> {
         let indices = &self.suite.images(cell)[range.clone()];
         let ids = self.keyed(cell, indices)?;
         let device = &self.machine.device;
-        let mut rows = Rows::single(ids, device, |position| Ok(self.suite.pixels(cell, indices[position])?));
+        let mut rows = match pixels {
+            Some(pixels) => Rows::ready(ids, device, pixels),
+            None => Rows::single(ids, device, |position| Ok(self.suite.pixels(cell, indices[position])?)),
+        };
         for (trunk, features) in known {
             rows = rows.with_trunk(trunk, features.rows(range.clone(), device)?);
         }

@@ -261,6 +261,22 @@ impl Predictor for Remembering {
 }
 
 #[test]
+fn pixels_that_are_made_ahead_change_no_answer() {
+    let (suite, asked) = (Counted::new(), Arc::default());
+    let entrants = [entrant("one", 1.0, &asked), entrant("two", 2.0, &asked)];
+    let on = |makers: usize| {
+        let folder = tempfile::tempdir().unwrap();
+        let machine = Machine { makers, ..Machine::open(Some("flex"), Some(1)).unwrap() };
+        let store = AnswerStore::new(folder.path(), "flex");
+        let mut answers = Vec::new();
+        measure::measure(&suite, &entrants, &store, &machine, &Silent, |measured| answers.push(measured.answers))
+            .unwrap();
+        (answers, suite.made())
+    };
+    assert_eq!(on(3), on(0));
+}
+
+#[test]
 fn a_predictor_that_adapts_is_asked_about_a_whole_cell_in_one_go_beside_others() {
     let (suite, folder, asked) = (Counted::new(), tempfile::tempdir().unwrap(), Arc::new(Asked::default()));
     let adapting = || Entrant { name: "adapting".into(), predictor: Box::new(Remembering(suite.classes.clone())) };

@@ -246,6 +246,9 @@ pub struct BenchCost {
     /// Times that each side is measured; the fastest counts.
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub rounds: u16,
+    /// Evaluate so many images (512 at most) under all corruptions and severities as well, against plain forward passes of as many.
+    #[arg(long, value_name = "IMAGES", default_value_t = 0)]
+    pub evaluation: usize,
     #[command(flatten)]
     pub common: Common,
     /// Settings that replace those of the file.

@@ -25,6 +25,7 @@
 //! ```
 #![deny(missing_docs)]
 
+mod ahead;
 mod machine;
 mod name;
 mod workers;
@@ -42,6 +43,7 @@ use burn::tensor::DeviceKind;
 ))]
 use burn::tensor::DeviceType;
 
+pub use ahead::ahead;
 pub use machine::Machine;
 pub use name::{BackendName, Selector, UnknownBackend};
 pub use workers::Workers;

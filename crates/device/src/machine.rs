@@ -10,6 +10,8 @@ pub struct Machine {
     pub device: Device,
     /// Threads for shards.
     pub workers: Workers,
+    /// Threads that make pixels while the device computes; none on a CPU backend, whose workers make their own.
+    pub makers: usize,
     /// Rows of a shard: small on a CPU backend of one thread a kernel, unlimited where a kernel fills the device.
     pub shard_rows: usize,
 }
@@ -29,7 +31,12 @@ impl Machine {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = threads.unwrap_or(cores);
         let workers = Workers::new(if flex { threads } else { 1 }).map_err(DeviceError::Threads)?;
-        Ok(Self { device, workers, shard_rows: if flex { Self::FLEX_SHARD_ROWS } else { usize::MAX } })
+        Ok(Self {
+            device,
+            workers,
+            makers: if flex { 0 } else { threads },
+            shard_rows: if flex { Self::FLEX_SHARD_ROWS } else { usize::MAX },
+        })
     }
 }
 

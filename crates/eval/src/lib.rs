@@ -27,6 +27,6 @@ mod verdict;
 pub use engine::{Job, Outcome, evaluate};
 pub use judge::judge;
 pub use plan::{Plan, PlannedCell, PlannedGroup, PlannedModel, PlannedSuite};
-pub use settings::{SelectSettings, Settings};
+pub use settings::{BenchmarkSettings, OriginalSettings, SelectSettings, Settings};
 pub use shard::{Manifest, Shard};
 pub use verdict::text;

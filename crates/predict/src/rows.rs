@@ -41,6 +41,14 @@ impl<'a> Rows<'a> {
         Self { ids, device, make: Box::new(chosen), pixels: OnceCell::new(), trunks: RefCell::default() }
     }
 
+    /// Images whose pixels are there already.
+    pub fn ready(ids: Vec<u64>, device: &'a Device, pixels: Vec<RgbImage>) -> Self {
+        let rows = Self::new(ids, device, || Ok(Vec::new()));
+        // Nobody else can have set it.
+        let _ = rows.pixels.set(pixels);
+        rows
+    }
+
     /// The same rows with a trunk's features that were computed before.
     #[must_use]
     pub fn with_trunk(self, trunk: &str, features: Features) -> Self {

@@ -125,3 +125,52 @@ fn risk_coverage(told: &[(f64, bool)]) -> (f64, Vec<[f64; 2]>) {
     };
     (area, (1..=points).map(at).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Golden {
+        labels: Vec<usize>,
+        probabilities: Vec<Vec<f32>>,
+        out: BTreeMap<String, f64>,
+        confusion: Vec<Vec<u64>>,
+    }
+
+    #[test]
+    fn scores_are_those_of_scikit_learn() {
+        let golden: Golden = serde_json::from_str(include_str!("../../goldens/metrics/scores.json")).unwrap();
+        let mut sums = ScoreSums::new(8);
+        for (probabilities, &label) in golden.probabilities.iter().zip(&golden.labels) {
+            sums.add(probabilities, label);
+        }
+        let found = sums.scored().unwrap();
+        for (name, value) in [
+            ("accuracy", found.reliability.accuracy),
+            ("top5", found.top5),
+            ("nll", found.reliability.nll),
+            ("brier", found.reliability.brier),
+            ("f1", found.f1),
+            ("worst_class", found.worst_class),
+            ("aurc", found.aurc),
+        ] {
+            // scikit-learn divides probabilities by their sum, which 32-bit floats miss by 1e-7.
+            assert!((value - golden.out[name]).abs() < 1e-6, "{name}: {value} is not {}", golden.out[name]);
+        }
+        for [label, said, count] in &found.confused {
+            assert_eq!(golden.confusion[*label as usize][*said as usize], *count);
+        }
+        let most = (0..8).flat_map(|a| (0..8).filter(move |b| *b != a).map(move |b| (a, b)));
+        let most = most.map(|(label, said)| golden.confusion[label][said]).max().unwrap();
+        assert_eq!((found.confused[0][2], found.confused.len()), (most, Scores::PAIRS));
+        assert_eq!(found.of_class[7], [0, 0], "a class without images is no worst class");
+        let last = found.risk_coverage.last().unwrap();
+        assert!(last[0] == 1.0 && (last[1] - 1.0 + found.reliability.accuracy).abs() < 1e-12, "{last:?}");
+        assert_eq!(ScoreSums::new(2).scored(), None);
+    }
+}

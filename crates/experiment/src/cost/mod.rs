@@ -1,5 +1,6 @@
 //! What methods cost: all sides of every ratio measured in one go, beside what they compute by count.
 
+mod evaluation;
 mod inference;
 mod training;
 
@@ -41,7 +42,8 @@ struct Teacher {
 }
 
 /// Measures training and inference, and returns tables of the ratios. `weights` is the file that `original.weights` names, `teacher`
-/// that of `teacher.weights`; each side is measured `rounds` times, and the fastest counts.
+/// that of `teacher.weights`; each side is measured `rounds` times, and the fastest counts. With `evaluated` images an evaluation under all
+/// corruptions is measured as well.
 ///
 /// # Errors
 /// Weights or images that cannot be read, a configuration without a teacher, or a temporary folder that cannot be made.
@@ -50,9 +52,10 @@ pub fn cost(
     weights: &Path,
     teacher: Option<&Path>,
     rounds: u16,
+    evaluated: usize,
     machine: &Machine,
     watch: &dyn Watch,
-) -> Result<[String; 2]> {
+) -> Result<Vec<String>> {
     let opened = read_original(config, weights, &machine.device, watch)?;
     let images = splits::train(&config.data, watch)?;
     let chosen = split::sample(&*images, IMAGES.min(images.len()), Key::new(0, "cost"))?;
@@ -66,7 +69,11 @@ pub fn cost(
     let network = config.original.network.with_classifier(classes);
     let teacher = read(config, teacher, &images, machine, watch)?;
     let bench = Bench { config, machine, original, network, teacher, images, rounds };
-    Ok([training::tables(&bench)?, inference::table(&bench)?])
+    let mut tables = vec![training::tables(&bench)?, inference::table(&bench)?];
+    if evaluated > 0 {
+        tables.push(evaluation::table(&bench, evaluated)?);
+    }
+    Ok(tables)
 }
 
 fn read(
