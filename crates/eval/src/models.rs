@@ -1,5 +1,6 @@
 //! What people call a model, opened as something to ask.
 
+mod onnx;
 mod zero_shot;
 
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ use crate::checkpoint::{Model, Weights};
 /// A model as somebody named it.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
-    /// A file of a robust model or of weights, a folder of timm's, a run's folder, `hf-hub:OWNER/REPO`, or `NAME=FILE` with a name that
+    /// A file of a robust model, of weights or in ONNX's format, a folder of timm's, a run's folder, `hf-hub:OWNER/REPO`, or `NAME=FILE` with a name that
     /// `models list` shows.
     pub named: String,
     /// Names of its classes in the order of its outputs, where they were given.
@@ -41,6 +42,10 @@ pub struct Asked {
     pub from: Option<String>,
     /// The sentences of a CLIP whose classes are texts.
     pub zero_shot: Option<ZeroShotConfig>,
+    /// The order of the input's axes, of an ONNX file that does not say it: `nchw` or `nhwc`.
+    pub layout: Option<String>,
+    /// The output with the classes, of an ONNX file with several.
+    pub output: Option<String>,
 }
 
 /// A model that can be asked.
@@ -171,6 +176,14 @@ impl Opener<'_> {
 
     /// One file, by the name of the registry if one was given.
     fn file(&self, path: &Path, name: Option<String>, asked: &Asked) -> Result<Opened> {
+        if onnx::is_one(path) {
+            ensure!(name.is_none(), "{}: an ONNX file holds its network; leave the name out", path.display());
+            return onnx::open(path, asked, self.watch);
+        }
+        let of_onnx = [("--layout", asked.layout.is_some()), ("--output", asked.output.is_some())];
+        if let Some((option, _)) = of_onnx.into_iter().find(|(_, given)| *given) {
+            bail!("{}: {option} is for ONNX files; leave it out", path.display());
+        }
         let file = robustify_hub::image_weights(path, self.environment, self.watch)?;
         if RobustModel::is_one(&file)? {
             ensure!(

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
+use robustify_predict::classes::KnownClasses;
 use robustify_predict::{Answers, OnnxClassifier, OnnxOptions, PredictError, Predictor, Rows};
 use rten_onnx::onnx::{DataType, ModelProto};
 use serde_json::Value;
@@ -107,7 +108,7 @@ fn a_file_that_serves_says_all_but_how_pictures_come_to_its_size() {
     asked_for.preprocess = Some("resize(27)|center_crop(24)".parse().unwrap());
     let model = OnnxClassifier::open(&path, &asked_for).unwrap();
     assert_eq!(model.classes(), classes());
-    assert_eq!(model.known_classes().unwrap().1, "the file's note `names`");
+    assert_eq!(model.known_classes().unwrap().from, "the file's note `names`");
     let notes = model.notes().join("\n");
     for part in ["its own normalisation of values from 0 to 255", "ends in a softmax"] {
         assert!(notes.contains(part), "{part} is not in\n{notes}");
@@ -131,11 +132,12 @@ fn files_beside_the_model_say_how_pictures_are_prepared_and_what_classes_are_cal
     let (_kept, path) = folder("resnet.onnx", &[("config.json", timm)]);
     let model = OnnxClassifier::open(&path, &OnnxOptions::default()).unwrap();
     assert_eq!(model.preprocess().to_string(), "resize(73,bicubic)|center_crop(64)|normalize(0.1,0.2,0.3;0.5,0.5,0.5)");
-    let (names, from) = model.known_classes().unwrap();
+    let KnownClasses { names, from } = model.known_classes().unwrap();
     assert_eq!(
-        (&names[0][..], &names[1][2], from),
-        (&["n0".to_owned()][..], &"goldfish".to_owned(), "config.json beside it")
+        (names[0].join("|"), names[1].join("|")),
+        ("n0".into(), "n1|goldfish, Carassius|goldfish|Carassius".into())
     );
+    assert_eq!(from, "config.json beside it");
 
     let transformers = r#"{"do_resize": true, "size": {"height": 64, "width": 64}, "resample": 3, "do_normalize": true,
         "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "rescale_factor": 0.00392156862745098}"#;

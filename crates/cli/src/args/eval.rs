@@ -32,6 +32,12 @@ pub struct Eval {
     /// Side of the model's input in pixels. Default: that of the weights.
     #[arg(long, value_name = "PIXELS")]
     pub image_size: Option<usize>,
+    /// Order of the axes of an ONNX file's input, where it does not say it: nchw (PyTorch's) or nhwc (TensorFlow's).
+    #[arg(long, value_name = "ORDER")]
+    pub layout: Option<String>,
+    /// The output with the classes, of an ONNX file with several.
+    #[arg(long, value_name = "NAME")]
+    pub output: Option<String>,
     /// Images under each corruption and severity: benchmark.images. Default: all.
     #[arg(long, value_name = "N")]
     pub images: Option<usize>,

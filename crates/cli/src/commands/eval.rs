@@ -103,6 +103,8 @@ fn asked(options: &Eval, models: &[&String], settings: &Settings) -> anyhow::Res
         network: settings.original.network.clone(),
         from: settings.original.from.clone(),
         zero_shot: settings.original.zero_shot.clone(),
+        layout: options.layout.clone(),
+        output: options.output.clone(),
     };
     Ok(models.iter().map(one).collect())
 }
@@ -120,6 +122,8 @@ fn command(options: &Eval) -> Vec<String> {
     put("classes", options.classes.as_ref().map(path));
     put("preprocess", options.preprocess.clone());
     put("image-size", options.image_size.map(|side| side.to_string()));
+    put("layout", options.layout.clone());
+    put("output", options.output.clone());
     put("images", options.images.map(|images| images.to_string()));
     put("part", (options.part != Job::PART).then(|| options.part.to_string()));
     put("backend", options.common.backend.clone());

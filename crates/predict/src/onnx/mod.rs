@@ -29,8 +29,8 @@ use rten_onnx::onnx::{GraphProto, ValueInfoProto};
 use self::file::File;
 use self::graph::{Ending, Input};
 use self::prepare::{geometry_for, known_size, prepare, settled_size};
-use self::said::NamedClasses;
 use self::session::{Pixels, Session};
+use crate::classes::KnownClasses;
 use crate::{Answered, Answers, Columns, PredictError, Predictor, Rows};
 
 /// Grows when the runtime gives other numbers for the same file and pixels.
@@ -85,7 +85,7 @@ pub struct OnnxClassifier {
     preprocess: Preprocess,
     seen: Preprocess,
     classes: Vec<String>,
-    known: Option<NamedClasses>,
+    known: Option<KnownClasses>,
     notes: Vec<String>,
     parameters: u64,
     macs: Option<u64>,
@@ -170,8 +170,8 @@ impl OnnxClassifier {
     }
 
     /// All names of each class, and who says them; none where nothing names them, and [`Predictor::classes`] are numbers.
-    pub fn known_classes(&self) -> Option<(&[Vec<String>], &str)> {
-        self.known.as_ref().map(|(names, from)| (names.as_slice(), from.as_str()))
+    pub fn known_classes(&self) -> Option<&KnownClasses> {
+        self.known.as_ref()
     }
 
     /// Height and width of its input in pixels.
@@ -256,20 +256,19 @@ impl OnnxClassifier {
         given: Option<&[String]>,
         notes: &BTreeMap<String, String>,
     ) -> Result<(), PredictError> {
-        let alone = |names: &[String]| (names.iter().map(|name| vec![name.clone()]).collect(), "--classes".to_owned());
         let found = match given {
-            Some(names) => Some(alone(names)),
+            Some(names) => Some(KnownClasses::new(names, "--classes")),
             None => said::classes(&self.path, notes)?,
         };
         match &found {
-            Some((names, from)) if names.len() != count => {
+            Some(KnownClasses { names, from }) if names.len() != count => {
                 return Err(self.fault(format!(
                     "{from} names {} classes, and its output has {count}; give --classes FILE, a text with a name a line in the order of \
                      the output",
                     names.len()
                 )));
             }
-            Some((names, _)) => {
+            Some(KnownClasses { names, .. }) => {
                 self.classes = names.iter().map(|all| all.first().cloned().unwrap_or_default()).collect();
             }
             None => {

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::literal;
+use crate::classes::KnownClasses;
 use crate::{PredictError, preprocess_line};
 
 /// A preparation of pictures, or a part of one.
@@ -23,9 +24,6 @@ pub(super) struct Prepared {
     /// Who says it, for messages.
     pub from: String,
 }
-
-/// Classes, each by all its names, and who names them.
-pub(super) type NamedClasses = (Vec<Vec<String>>, String);
 
 /// The notes in a file, by key.
 pub(super) fn notes(model: &ModelProto) -> BTreeMap<String, String> {
@@ -203,27 +201,17 @@ const LISTS: [&str; 3] = ["classes.txt", "labels.txt", "class_names.txt"];
 ///
 /// # Errors
 /// A file beside the model that cannot be read.
-pub(super) fn classes(path: &Path, notes: &BTreeMap<String, String>) -> Result<Option<NamedClasses>, PredictError> {
-    let noted =
-        KEYS.into_iter().find_map(|key| Some((literal::names(notes.get(key)?)?, format!("the file's note `{key}`"))));
-    if let Some((names, from)) = noted {
-        return Ok(Some((alone(names), from)));
+pub(super) fn classes(path: &Path, notes: &BTreeMap<String, String>) -> Result<Option<KnownClasses>, PredictError> {
+    let noted = KEYS.into_iter().find_map(|key| Some((literal::names(notes.get(key)?)?, key)));
+    if let Some((names, key)) = noted {
+        return Ok(Some(KnownClasses::new(&names, format!("the file's note `{key}`"))));
     }
-    for list in LISTS {
-        let list = path.with_file_name(list);
-        if list.is_file() {
-            let names = lines(&place::read_text(&list)?);
-            let name = list.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            return Ok(Some((alone(names), format!("{name} beside it"))));
-        }
+    if let Some(list) = LISTS.into_iter().find(|list| path.with_file_name(list).is_file()) {
+        let names = lines(&place::read_text(&path.with_file_name(list))?);
+        return Ok(Some(KnownClasses::new(&names, format!("{list} beside it"))));
     }
-    let beside = Beside::read(path)?;
-    Ok(beside.and_then(|beside| beside.classes).map(|classes| (classes, "config.json beside it".to_owned())))
-}
-
-/// Classes of one name each.
-fn alone(names: Vec<String>) -> Vec<Vec<String>> {
-    names.into_iter().map(|name| vec![name]).collect()
+    let named = Beside::read(path)?.and_then(|beside| beside.classes);
+    Ok(named.map(|names| KnownClasses { names, from: "config.json beside it".to_owned() }))
 }
 
 /// A name a line; empty lines at the end say nothing.
