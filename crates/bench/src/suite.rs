@@ -145,6 +145,11 @@ pub trait Suite: Sync {
     /// An index past the end.
     fn label(&self, index: usize) -> Result<(usize, u64), DataError>;
 
+    /// Width and height of an image's file before anything was done to it, where that is known without reading it.
+    fn dimensions(&self, _index: usize) -> Option<(u32, u32)> {
+        None
+    }
+
     /// What an image is called in messages.
     fn image(&self, index: usize) -> String {
         format!("image {index}")

@@ -1,4 +1,5 @@
 mod data;
+mod compare;
 mod eval;
 mod experiment;
 mod predict;
@@ -12,6 +13,7 @@ use robustify_pictures::{DeepMethod, Files};
 use robustify_zoo::weights::Naming;
 
 pub use data::{Data, DataCheck, DataList};
+pub use compare::{Compare, Leaderboard, Look, Report};
 pub use eval::{Eval, ManifestOf, Merge, Rescore};
 pub use experiment::{Experiment, ExperimentSize};
 pub use predict::{Predict, PredictFormat};
@@ -45,6 +47,12 @@ pub enum Command {
     Rescore(Rescore),
     /// Say what a model takes pictures for: classes with probabilities, the head that was chosen, uncertainty; in the order of the pictures.
     Predict(Predict),
+    /// Draw the report of an evaluation again: page, tables and model card, with templates of your own if you like.
+    Report(Report),
+    /// Say what got better and worse between evaluations, and fail where it is not good enough.
+    Compare(Compare),
+    /// Put all evaluations below a folder into one table, beside published numbers.
+    Leaderboard(Leaderboard),
     /// Measure the models of a finished run again: model x corruption x severity, every selection rule.
     BenchRobustness(BenchRobustness),
     /// Measure what the method costs: cached against full training steps, T passes against the original model.
@@ -97,7 +105,9 @@ impl Command {
             Self::BenchModels(options) => options.common.quiet,
             Self::Corrupt(options) => options.offline.quiet,
             Self::Augment(options) => options.offline.quiet,
-            Self::Models(_) | Self::Config(_) | Self::Data(_) => false,
+            Self::Models(_) | Self::Config(_) | Self::Data(_) | Self::Report(_) | Self::Compare(_) | Self::Leaderboard(_) => {
+                false
+            }
             Self::Pretrain(options) => options.common.quiet,
         }
     }

@@ -21,7 +21,9 @@ fn main() -> ExitCode {
     let arguments = settings::arguments();
     let console = match &arguments.command {
         // What takes seconds ends at the first signal.
-        Command::Models(_) | Command::Config(_) | Command::Data(_) => Ok(Console::new(false)),
+        Command::Models(_) | Command::Config(_) | Command::Data(_) | Command::Report(_) | Command::Compare(_) => {
+            Ok(Console::new(false))
+        }
         command => Console::catching_signals(command.is_quiet()),
     };
     let result = console.and_then(|console| {
@@ -50,6 +52,9 @@ fn run(command: Command, console: &Console) -> anyhow::Result<()> {
         Command::Predict(options) => commands::predict::run(&options, console),
         Command::Merge(options) => commands::eval::merge(&options, console),
         Command::Rescore(options) => commands::eval::rescore(&options, console),
+        Command::Report(options) => commands::compare::report(&options),
+        Command::Compare(options) => commands::compare::run(&options),
+        Command::Leaderboard(options) => commands::compare::leaderboard(&options, console),
         Command::BenchRobustness(options) => commands::bench_robustness::run(&options, console),
         Command::BenchCost(options) => commands::bench_cost::run(&options, console),
         Command::BenchModels(options) => commands::bench_models::run(&options),

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::matching::{self, Matched};
 use crate::models::{self, Opened};
+use crate::pictures::Kept;
 use crate::plan::{Plan, PlannedCell, PlannedGroup, PlannedModel, PlannedSuite, Unit};
 
 use crate::suites::Data;
@@ -191,6 +192,13 @@ impl Prepared {
                 done += 1;
                 progress.set(done, &measured.cell.name);
             })?;
+            let kept = Kept {
+                out: &job.out,
+                plan: &self.plan,
+                group: &self.plan.suites[unit.suite].groups[unit.group],
+                is_whole: unit.is_whole,
+            };
+            kept.keep(&part, &store)?;
             part.release();
             took.into_iter().for_each(|(name, timing)| timings.entry(name).or_default().merge(&timing));
         }

@@ -224,6 +224,27 @@ pub struct Times {
     pub ms_per_image_one_pass: BTreeMap<String, f64>,
 }
 
+/// The file of times beside an evaluation.
+pub const TIMES: &str = "times.json";
+
+impl Times {
+    /// Reads the times beside the file of an evaluation; none if there are none.
+    ///
+    /// # Errors
+    /// A file that is there and cannot be read.
+    pub fn beside(evaluation: &Path) -> Result<Option<Self>, ReportError> {
+        let path = evaluation.with_file_name(TIMES);
+        match std::fs::read(&path) {
+            Ok(text) => {
+                let unlike = |error: serde_json::Error| ReportError::Evaluation { path, reason: error.to_string() };
+                serde_json::from_slice(&text).map(Some).map_err(unlike)
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(ReportError::reading(&path, error)),
+        }
+    }
+}
+
 impl Evaluation {
     /// Reads `evaluation.json`.
     ///

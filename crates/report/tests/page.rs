@@ -259,42 +259,38 @@ fn browser() -> Option<PathBuf> {
     names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(|file| file.is_file())
 }
 
-/// What a browser says of a page that measures another one in frames of some widths.
-fn measured(browser: &Path, folder: &Path, widths: &[u32]) -> (String, String) {
-    let frames: String = widths
-        .iter()
-        .map(|width| format!("<iframe width=\"{width}\" height=\"800\" src=\"report.html\"></iframe>"))
-        .collect();
+/// What a browser says of a page that measures others in frames of a telephone's and a screen's width: title and messages.
+fn measured(browser: &Path, folder: &Path, pages: &[&str]) -> (String, String) {
+    let frame = |page: &&str| {
+        [390, 1280]
+            .map(|width| format!("<iframe width=\"{width}\" height=\"800\" src=\"{page}/report.html\"></iframe>"))
+    };
+    let frames: String = pages.iter().flat_map(frame).collect();
     let script = "onload = () => { document.title = [...document.querySelectorAll('iframe')].map(frame => { const page = frame.contentDocument.documentElement; return page.scrollWidth - page.clientWidth + '/' + page.querySelectorAll('h2').length; }).join(' '); }";
     std::fs::write(folder.join("frames.html"), format!("<!DOCTYPE html><body>{frames}<script>{script}</script>"))
         .unwrap();
     let page = format!("file://{}", folder.join("frames.html").display());
     let profile = format!("--user-data-dir={}", folder.join("profile").display());
     let output = Command::new(browser)
-        .args([
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--allow-file-access-from-files",
-            "--enable-logging=stderr",
-            "--dump-dom",
-            &profile,
-            &page,
-        ])
+        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"])
+        .args(["--enable-logging=stderr", "--dump-dom", &profile, &page])
         .output()
         .unwrap();
-    (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
+    let page = String::from_utf8_lossy(&output.stdout);
+    let title = page.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next()).unwrap_or_default();
+    (title.to_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 #[test]
 fn a_browser_shows_it_without_errors_and_nothing_is_wider_than_a_telephone() {
     let Some(browser) = browser() else { return };
-    for evaluation in [small(), strange()] {
-        let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), &evaluation, Some(&made::times()), &Look::default()).unwrap();
-        let (page, log) = measured(&browser, folder.path(), &[390, 1280]);
-        let title = page.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next()).unwrap_or_default();
-        assert_eq!(title, "0/5 0/5", "{log}");
-        assert!(!log.contains("CONSOLE"), "{log}");
+    let folder = tempfile::tempdir().unwrap();
+    for (name, evaluation) in [("usual", small()), ("strange", strange())] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+        write(&folder.path().join(name), &evaluation, Some(&made::times()), &Look::default()).unwrap();
     }
+    let (title, log) = measured(&browser, folder.path(), &["usual", "strange"]);
+    // What is wider than the page in pixels, and how many headings there are.
+    assert_eq!(title, "0/5 0/5 0/5 0/5", "{log}");
+    assert!(!log.contains("CONSOLE"), "{log}");
 }

@@ -259,6 +259,10 @@ impl Suite for Corrupted {
         Ok((self.images.labels()[index], id))
     }
 
+    fn dimensions(&self, index: usize) -> Option<(u32, u32)> {
+        self.images.dimensions(index).ok()
+    }
+
     fn image(&self, index: usize) -> String {
         self.images.origin(index)
     }

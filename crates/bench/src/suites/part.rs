@@ -25,6 +25,11 @@ impl<'a> Part<'a> {
         Self { suite, range, identity, cells }
     }
 
+    /// Whether it begins with the image at a place.
+    pub fn starts_at(&self, place: usize) -> bool {
+        self.range.start == place
+    }
+
     /// Identity of a part of a suite by that of the suite.
     pub fn identity_of(suite: &str, range: &Range<usize>) -> String {
         digest::of_bytes(format!("part {suite} {}..{}", range.start, range.end).as_bytes())
@@ -64,6 +69,10 @@ impl Suite for Part<'_> {
 
     fn label(&self, index: usize) -> Result<(usize, u64), DataError> {
         self.suite.label(index)
+    }
+
+    fn dimensions(&self, index: usize) -> Option<(u32, u32)> {
+        self.suite.dimensions(index)
     }
 
     fn image(&self, index: usize) -> String {

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::Common;
+use super::{Common, Look};
 
 /// Options of `eval`.
 #[derive(Debug, Args)]
@@ -17,7 +17,8 @@ pub struct Eval {
     /// IDX or CIFAR files; may be repeated.
     #[arg(long, value_name = "DIR")]
     pub data: Vec<PathBuf>,
-    /// Where everything goes: answers, `evaluation.json`, `results.csv` and `results.json`.
+    /// Where everything goes: answers, `evaluation.json`, `results.csv`, `results.json`, and the report: `report.html`,
+    /// `tables` and `card.md`.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// The file of the weights, where the only model is a name.
@@ -54,6 +55,8 @@ pub struct Eval {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub shards: Option<u16>,
     #[command(flatten)]
+    pub look: Look,
+    #[command(flatten)]
     pub common: Common,
 }
 
@@ -80,6 +83,8 @@ pub struct Merge {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     #[command(flatten)]
+    pub look: Look,
+    #[command(flatten)]
     pub threads: Threads,
 }
 
@@ -89,6 +94,8 @@ pub struct Rescore {
     /// The folder of an evaluation.
     #[arg(value_name = "OUT")]
     pub out: PathBuf,
+    #[command(flatten)]
+    pub look: Look,
     #[command(flatten)]
     pub threads: Threads,
     /// Another rule for models with three heads, as in `select.rule.rule=entropy_weighted`.

@@ -7,9 +7,12 @@ use robustify_data::place;
 use robustify_eval::models::Asked;
 use robustify_eval::{Job, Manifest, Outcome, Settings, Shard, evaluate, merge as merging, text};
 use robustify_experiment::settings as files;
-use robustify_report::evaluation::Evaluation;
+use robustify_report::evaluation::{Evaluation, Times};
+use robustify_report::leaderboard::EVALUATION;
+use robustify_report::page;
 
-use crate::args::{Eval, ManifestOf, Merge, Rescore};
+use crate::args::{Eval, Look, ManifestOf, Merge, Rescore};
+use crate::commands::compare::lines;
 use crate::console::{self, Console};
 use crate::{hub, settings};
 
@@ -38,7 +41,7 @@ pub fn run(options: &Eval, console: &Console) -> anyhow::Result<()> {
     };
     let machine = options.common.machine()?;
     match evaluate(&job, &machine, console)? {
-        Outcome::Whole(evaluation) => told(&evaluation, &options.out),
+        Outcome::Whole(evaluation) => told(&evaluation, &options.out, &options.look),
         Outcome::Waiting(missing) => {
             let shown: String = missing.iter().take(10).map(|line| format!("  {line}\n")).collect();
             let more = if missing.len() > 10 { format!("  and {} more\n", missing.len() - 10) } else { String::new() };
@@ -50,7 +53,7 @@ pub fn run(options: &Eval, console: &Console) -> anyhow::Result<()> {
 /// Puts the answers of shards together.
 pub fn merge(options: &Merge, console: &Console) -> anyhow::Result<()> {
     let evaluation = merging::merge(&options.from, &options.out, options.threads.count(), console)?;
-    told(&evaluation, &options.out)
+    told(&evaluation, &options.out, &options.look)
 }
 
 /// Judges answers again.
@@ -63,11 +66,16 @@ pub fn rescore(options: &Rescore, console: &Console) -> anyhow::Result<()> {
     let settings: Settings = files::parse("", Path::new("of the evaluation"), &settings::given(&options.overrides)?)?;
     let rule = settings.select.rule;
     let evaluation = merging::rescore(&options.out, rule.as_ref(), options.threads.count(), console)?;
-    told(&evaluation, &options.out)
+    told(&evaluation, &options.out, &options.look)
 }
 
-fn told(evaluation: &Evaluation, out: &Path) -> anyhow::Result<()> {
-    console::result(&format!("{}\n{}\n", text(evaluation), out.join("evaluation.json").display()))
+/// Prints what came of an evaluation, and draws its report.
+fn told(evaluation: &Evaluation, out: &Path, look: &Look) -> anyhow::Result<()> {
+    let file = out.join(EVALUATION);
+    let times = Times::beside(&file)?;
+    let written = page::write(out, evaluation, times.as_ref(), &look.of())?;
+    let record = format!("record: {}\n", file.display());
+    console::result(&format!("{}\n{record}{}", text(evaluation), lines(&written)))
 }
 
 /// What the keys of settings begin with.

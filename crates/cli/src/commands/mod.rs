@@ -4,6 +4,7 @@ pub mod augment;
 pub mod bench_cost;
 pub mod bench_models;
 pub mod bench_robustness;
+pub mod compare;
 pub mod config;
 pub mod corrupt;
 pub mod data;

@@ -40,6 +40,8 @@ pub(super) struct Judged {
     pub rows: Vec<Row>,
     /// Of every image: identity, and whether the main route was right.
     pub right: Vec<(u64, bool)>,
+    /// Of the main route's flipped images: number of the part, and place there.
+    pub places: Vec<[usize; 2]>,
 }
 
 /// Sums of the way that stands for the model.
@@ -175,7 +177,7 @@ impl Sums<'_> {
     fn finish(self, names: &dyn Fn(usize, usize) -> String) -> Judged {
         let Self { asked, cell, main, ways, probit, .. } = self;
         let Main { scores, right, mut flipped } = main;
-        let mut out = Judged { results: Vec::new(), rows: Vec::new(), right };
+        let mut out = Judged { results: Vec::new(), rows: Vec::new(), right, places: Vec::new() };
         let Some(scores) = scores.scored() else { return out };
         let plain = |route: &str, right: u64, count: u64| ResultRecord {
             model: asked.model.name.clone(),
@@ -184,6 +186,7 @@ impl Sums<'_> {
             ..Default::default()
         };
         surest(&mut flipped);
+        out.places = flipped.iter().map(|&(_, part, place, ..)| [part, place]).collect();
         let flipped = flipped.into_iter().map(|(confidence, part, place, label, said)| FlipRecord {
             image: names(part, place),
             label,

@@ -4,6 +4,7 @@
 //! of each. Everything runs in the order of the plan, so the record is the same bytes on any number of threads.
 
 mod cell;
+mod shown;
 mod totals;
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use robustify_watch::{Stopped, Watch};
 use crate::place;
 use crate::plan::{Plan, PlannedCell, PlannedGroup, PlannedModel, PlannedSuite};
 use cell::{Asked, Judged};
+use shown::Shown;
 use totals::Effects;
 
 /// Judges the answers in a folder: the record, and its numbers as rows.
@@ -85,6 +87,7 @@ impl Judge<'_> {
             }
         }
         let (mut rows, mut effects) = (Vec::new(), HashMap::new());
+        let mut shown = Shown::new(self.plan, suite, self.out);
         // In the order of the models, whatever group they are in.
         for name in self.plan.models.iter().map(|model| &model.name) {
             let find = |group: &'_ &PlannedGroup| group.models.iter().any(|model| model.name == *name);
@@ -93,6 +96,7 @@ impl Judge<'_> {
             let mut own = Effects::default();
             self.model(suite, group, model, |cell, judged| {
                 own.add(&group.cells, cell, &judged.right);
+                shown.add(name, cell, &judged);
                 if let Some(record) = record.cells.iter_mut().find(|record| record.name == cell.name) {
                     record.results.extend(judged.results);
                 }
@@ -101,6 +105,7 @@ impl Judge<'_> {
             effects.insert(name.clone(), own);
         }
         record.totals = totals::totals(self.plan, suite, &rows, &effects)?;
+        shown.fill(&mut record, &self.store)?;
         Ok((record, rows, effects))
     }
 

@@ -205,26 +205,22 @@ pub fn reliability(evaluation: &Evaluation, suite: &SuiteRecord) -> Option<Figur
     })
 }
 
-/// Bins of several cells as one: bins of the same place are put together.
+/// Bins of several cells as one: those of the same place are put together. Empty bins may be left out of a record, so that a bin's place
+/// is that of its confidence.
 fn pooled<'a>(all: impl Iterator<Item = &'a [BinRecord]>) -> Vec<BinRecord> {
-    let mut sums: Vec<[f64; 3]> = Vec::new();
-    for bins in all {
-        sums.resize(sums.len().max(bins.len()), [0.0; 3]);
-        for (sum, bin) in sums.iter_mut().zip(bins).filter(|(_, bin)| bin.count > 0) {
-            let weight = bin.count as f64;
-            *sum = [sum[0] + weight * bin.confidence, sum[1] + weight * bin.accuracy, sum[2] + weight];
-        }
+    const PLACES: f64 = 15.0;
+    let mut sums = [[0.0; 3]; PLACES as usize];
+    for bin in all.flatten().filter(|bin| bin.count > 0 && (bin.confidence + bin.accuracy).is_finite()) {
+        let place = (bin.confidence * PLACES).clamp(0.0, PLACES - 1.0) as usize;
+        let (sum, weight) = (&mut sums[place], bin.count as f64);
+        *sum = [sum[0] + weight * bin.confidence, sum[1] + weight * bin.accuracy, sum[2] + weight];
     }
     let mean = |[confidence, accuracy, count]: [f64; 3]| BinRecord {
         confidence: confidence / count,
         accuracy: accuracy / count,
         count: count as u64,
     };
-    sums.into_iter()
-        .filter(|sum| sum[2] > 0.0)
-        .map(mean)
-        .filter(|bin| (bin.confidence + bin.accuracy).is_finite())
-        .collect()
+    sums.into_iter().filter(|sum| sum[2] > 0.0).map(mean).collect()
 }
 
 /// Error among the surest images.
