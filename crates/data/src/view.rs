@@ -42,6 +42,11 @@ enum Step {
 }
 
 impl CleanView {
+    /// Whether nothing is left to chance, so that an image's view is always the same.
+    pub fn is_fixed(&self) -> bool {
+        self.0.iter().all(|step| matches!(step, Step::Identity))
+    }
+
     /// The view of `image` under `key`, which should hold the seed, the epoch and the sample's identity.
     ///
     /// # Errors

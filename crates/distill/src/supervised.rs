@@ -60,6 +60,7 @@ pub struct ImageTraining {
 pub struct ImageShard {
     pixels: Vec<Vec<f32>>,
     labels: Vec<usize>,
+    ids: Vec<u64>,
     keys: Vec<Key>,
     /// What the loss is divided by: rows of the whole batch, or its images where three rows make one.
     batch_terms: usize,
@@ -76,6 +77,11 @@ impl ImageShard {
         &self.labels
     }
 
+    /// Identities of the rows' images.
+    pub(crate) fn ids(&self) -> &[u64] {
+        &self.ids
+    }
+
     /// What the loss is divided by: rows of the whole batch.
     pub(crate) fn batch_terms(&self) -> usize {
         self.batch_terms
@@ -90,8 +96,8 @@ impl ImageShard {
 /// Rows of an image where its augmentations are to agree with it.
 const TRIPLE: usize = 3;
 
-/// One view of one image: normalised CHW values, the label, and a key.
-type Row = (Vec<f32>, usize, Key);
+/// One view of one image: normalised CHW values, the label, the image's identity, and a key.
+type Row = (Vec<f32>, usize, u64, Key);
 
 impl ImageTraining {
     /// Rows of an image: the clean view and its augmentations.
@@ -143,7 +149,7 @@ impl ImageTraining {
                     views.push(row(&policy.apply(&base, key("augmentation")))?);
                 }
             }
-            let keyed = |(number, values)| (values, sample.label, key("view").with(number as u64));
+            let keyed = |(number, values)| (values, sample.label, sample.id, key("view").with(number as u64));
             Ok(views.into_iter().enumerate().map(keyed).collect())
         })
     }
@@ -162,10 +168,12 @@ impl BatchSource<ImageShard> for ImageBatches<'_> {
         let mut shards = Vec::new();
         let mut rows = rows.into_iter().peekable();
         while rows.peek().is_some() {
-            let mut shard = ImageShard { pixels: Vec::new(), labels: Vec::new(), keys: Vec::new(), batch_terms };
-            for (pixels, label, key) in rows.by_ref().take(self.training.rows()) {
+            let (pixels, labels, ids, keys) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+            let mut shard = ImageShard { pixels, labels, ids, keys, batch_terms };
+            for (pixels, label, id, key) in rows.by_ref().take(self.training.rows()) {
                 shard.pixels.push(pixels);
                 shard.labels.push(label);
+                shard.ids.push(id);
                 shard.keys.push(key);
             }
             shards.push(shard);

@@ -8,6 +8,7 @@
 //! Source: Wei et al. 2022, arXiv:2205.14141, and SwinTransformer/Feature-Distillation, `models/feature_distillation.py`.
 
 mod drop_path;
+mod kept;
 mod matching;
 mod objective;
 mod resample;
@@ -15,6 +16,7 @@ mod student;
 mod teacher;
 
 pub use drop_path::{DropPath, drop_path_rates};
+pub use kept::Kept;
 pub use matching::Matching;
 pub use objective::{FeatureDistillation, FeatureSchedule};
 pub use student::FeatureStudent;

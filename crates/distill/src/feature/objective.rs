@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use burn::tensor::Tensor;
 use robustify_data::batch;
-use robustify_zoo::{BatchStatistics, Pass};
+use robustify_zoo::{BatchStatistics, LastTokens, Pass};
 
-use super::{DropPath, FeatureStudent, FeatureTeacher, group, loss};
+use super::{DropPath, FeatureStudent, FeatureTeacher, Kept, Matching, group, loss};
 use crate::DistillError;
 use crate::optimizer::{AdamWConfig, Group};
 use crate::schedule::Cosine;
@@ -19,6 +20,8 @@ pub struct FeatureSchedule {
     pub warmup_rate: f64,
     /// Where the cosine ends.
     pub least_rate: f64,
+    /// What these two and the peak are multiplied by: the reference's are those of 512 images a batch.
+    pub factor: f64,
 }
 
 impl FeatureSchedule {
@@ -26,8 +29,9 @@ impl FeatureSchedule {
     /// after step `k`, so step `k` runs at that of index `k - 1`, and the first two at the start of the warm-up.
     pub fn rate(&self, optimizer: &AdamWConfig, step: usize, total: usize, scale: f64) -> f64 {
         let warmup = (optimizer.warmup_fraction * total as f64).round() as usize;
-        let peak = optimizer.learning_rate * scale;
-        let schedule = Cosine::feature_distillation(peak, self.warmup_rate, self.least_rate, [warmup, total]);
+        let [peak, start, least] =
+            [optimizer.learning_rate, self.warmup_rate, self.least_rate].map(|rate| rate * self.factor);
+        let schedule = Cosine::feature_distillation(peak * scale, start, least, [warmup, total]);
         schedule.rate(step.saturating_sub(1))
     }
 }
@@ -44,6 +48,21 @@ pub struct FeatureDistillation {
     pub drop_path: BTreeMap<String, f64>,
     /// How the learning rate rises and falls.
     pub schedule: FeatureSchedule,
+    /// Where targets are kept, if an image has the same view in every epoch, and only one.
+    pub kept: Option<Kept>,
+}
+
+impl FeatureDistillation {
+    /// The targets of a shard: kept ones if there are, else computed.
+    fn targets(&self, ids: &[u64], images: Tensor<4>, student: &LastTokens) -> (Tensor<3>, Matching) {
+        let Some(kept) = &self.kept else { return self.teacher.targets(images, student) };
+        if let Some(known) = kept.get(ids, &self.images.device) {
+            return known;
+        }
+        let (targets, matching) = self.teacher.targets(images, student);
+        kept.keep(ids, &targets, matching);
+        (targets, matching)
+    }
 }
 
 impl Objective for FeatureDistillation {
@@ -52,6 +71,10 @@ impl Objective for FeatureDistillation {
 
     fn steps(&self) -> usize {
         self.images.steps()
+    }
+
+    fn has_labels(&self) -> bool {
+        false
     }
 
     fn epoch<'a>(&'a self, epoch: usize, first: usize) -> Result<Batches<'a, ImageShard>, DistillError> {
@@ -65,7 +88,7 @@ impl Objective for FeatureDistillation {
         let statistics = BatchStatistics::default();
         let pass = Pass::eval().with_masks(&masks);
         let tokens = model.encoder.last_tokens(images.clone().autodiff(), &pass);
-        let (target, matching) = self.teacher.targets(images, &tokens);
+        let (target, matching) = self.targets(shard.ids(), images, &tokens);
         let [rows, compared, width] = target.dims();
         let prediction = model.projected(matching.of_student(&tokens));
         let elements = (shard.batch_terms() * compared * width) as f64;
@@ -78,5 +101,30 @@ impl Objective for FeatureDistillation {
 
     fn rate(&self, optimizer: &AdamWConfig, step: usize, total: usize, scale: f64) -> f64 {
         self.schedule.rate(optimizer, step, total, scale)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::optimizer::DecayTo;
+
+    use super::*;
+
+    #[test]
+    fn a_step_runs_at_the_rate_that_was_set_after_the_one_before() {
+        let optimizer = AdamWConfig {
+            learning_rate: 3e-4,
+            weight_decay: 0.05,
+            decay_to: DecayTo::Zero,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            warmup_fraction: 0.1,
+            clip_norm: 3.0,
+        };
+        let schedule = FeatureSchedule { warmup_rate: 5e-7, least_rate: 5e-6, factor: 4.0 };
+        let rate = |step: usize, scale: f64| schedule.rate(&optimizer, step, 100, scale);
+        assert_eq!((rate(0, 1.0), rate(1, 1.0), rate(1, 0.5)), (2e-6, 2e-6, 2e-6));
+        assert!((rate(11, 1.0) - 1.2e-3).abs() < 1e-15 && (rate(11, 0.5) - 6e-4).abs() < 1e-15);
+        assert!(rate(99, 1.0) > 2e-5 && rate(99, 1.0) < 2.1e-5);
     }
 }

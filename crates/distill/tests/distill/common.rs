@@ -367,7 +367,10 @@ pub fn train_with<O: Objective>(
     if before > 0 {
         assert_eq!(said.remove(0), continues(before));
     }
-    let sentence = |record: &EpochRecord| format!("loss {:.3}, accuracy {:.1} %", record.loss, 100.0 * record.accuracy);
+    let sentence = |record: &EpochRecord| match objective.has_labels() {
+        true => format!("loss {:.3}, accuracy {:.1} %", record.loss, 100.0 * record.accuracy),
+        false => format!("loss {:.3}", record.loss),
+    };
     let epochs = &history[history.len() - said.len()..];
     let expected: Vec<String> =
         epochs.iter().map(|record| format!("test: epoch {}, {}", record.epoch, sentence(record))).collect();

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use robustify_data::{Images, MemorySet};
 use robustify_distill::ImageTraining;
 use robustify_distill::dino::{Dino, DinoPair, DinoSizes};
+use robustify_distill::feature::{
+    self, FeatureDistillation, FeatureSchedule, FeatureStudent, FeatureTeacher, Kept, Target, Whitening,
+};
 use robustify_distill::mae::Masking;
 use robustify_distill::optimizer::AdamWConfig;
 use robustify_rng::Key;
@@ -146,4 +149,52 @@ fn an_encoder_sees_no_hidden_patch_and_only_hidden_ones_count() {
     let (patch, row, column, channel) = (6, 1, 2, 1);
     let wanted = pixels[channel * side * side + (4 + row) * side + 2 * 4 + column];
     assert_eq!(patches[patch * 48 + (row * 4 + column) * 3 + channel], wanted);
+}
+
+/// A student of a teacher with another grid and another width.
+fn feature(target: Target, whitening: Whitening, kept: Option<Kept>) -> (FeatureDistillation, FeatureStudent) {
+    let model =
+        robustify_zoo::Model::new(&ModelConfig::Vit(VitConfig { classes: 4, ..network() }), 7, &flex()).unwrap();
+    let teacher = FeatureTeacher { model, renormalisation: None, target, whitening };
+    let network = ModelConfig::Vit(VitConfig::student(16, 8, 12, 2, 2));
+    let student = FeatureStudent::new(&network, teacher.width(), 1, &flex()).unwrap();
+    let objective = FeatureDistillation {
+        images: image_training(None, 8, 3, 1),
+        teacher,
+        beta: feature::BETA,
+        drop_path: feature::drop_path_rates(&student.encoder, 0.3),
+        schedule: FeatureSchedule { warmup_rate: 1e-4, least_rate: 1e-4, factor: 1.0 },
+        kept,
+    };
+    (objective, student)
+}
+
+#[test]
+fn a_student_comes_nearer_and_neither_a_break_nor_a_cache_changes_anything() {
+    let (objective, fresh) = feature(Target::Tokens, Whitening::Norm, None);
+    let whole = train(&objective, &fresh, 1, &[]);
+    assert_eq!(train(&objective, &fresh, 2, &[1]), whole, "interrupted, on two threads");
+    let kept = feature(Target::Tokens, Whitening::Norm, Some(Kept::new(1 << 20))).0;
+    assert_eq!(train(&kept, &fresh, 2, &[1]), whole, "with targets that are kept");
+    assert!(whole.state.keys().all(|name| !name.contains("teacher")));
+    let quick = AdamWConfig { learning_rate: 0.02, weight_decay: 0.0, ..adamw() };
+    let cases =
+        [(Target::Tokens, Whitening::Norm), (Target::Pooled, Whitening::Length), (Target::Logits, Whitening::None)];
+    for (target, whitening) in cases {
+        let (objective, mut model) = feature(target, whitening, None);
+        let before = gradients(&objective, &model).1;
+        for _ in 0..8 {
+            let state = train_with(&quick, &objective, &model, 1, &[]).state;
+            model = weights::with_state(model, state).unwrap();
+        }
+        let after = gradients(&objective, &model).1;
+        assert!(after < 0.9 * before, "{target:?}: {before} and {after}");
+    }
+}
+
+#[test]
+fn a_student_without_tokens_of_its_own_is_refused() {
+    let classifier = ModelConfig::Vit(VitConfig { classes: 3, ..network() });
+    let said = FeatureStudent::new(&classifier, 12, 1, &flex()).unwrap_err().to_string();
+    assert!(said.contains("classes is 3"), "{said}");
 }

@@ -5,6 +5,7 @@
 
 mod clip;
 mod dino;
+mod feature;
 mod mae;
 mod session;
 mod supervised;
@@ -61,8 +62,13 @@ pub trait Pretraining: Sync {
 }
 
 /// Every objective.
-pub static OBJECTIVES: &[&dyn Pretraining] =
-    &[&supervised::Supervised, &clip::Clip, &dino::SelfDistillation, &mae::MaskedAutoencoding];
+pub static OBJECTIVES: &[&dyn Pretraining] = &[
+    &supervised::Supervised,
+    &clip::Clip,
+    &dino::SelfDistillation,
+    &mae::MaskedAutoencoding,
+    &feature::FeatureLearning,
+];
 
 /// The objective of a name.
 ///
@@ -232,6 +238,8 @@ mod tests {
         assert!(said.contains("network.classes is 2") && said.contains("settings.mae.masked"), "{said}");
         let said = faults(&["objective=dino", "network.classes=0"]).unwrap();
         assert!(said.contains("training.policy") && !said.contains("network"), "{said}");
+        let said = faults(&["objective=feature", "settings.feature.drop_path=1.0"]).unwrap();
+        assert!(said.contains("feature.teacher is missing") && said.contains("settings.feature.drop_path 1"), "{said}");
         let said = faults(&["settings.supervised={a=1}"]).unwrap();
         assert!(said.contains("settings.supervised"), "{said}");
     }

@@ -84,16 +84,30 @@ impl Session<'_> {
     /// # Errors
     /// Whatever ends a training, see [`trainer::train`].
     pub fn train<O: Objective>(&self, objective: &O, model: O::Model) -> anyhow::Result<O::Model> {
+        self.train_with(objective, model, None)
+    }
+
+    /// The same for an objective that reads files: a checkpoint is that of one `identity`, a hash of what they hold, only.
+    ///
+    /// # Errors
+    /// As [`Self::train`].
+    pub fn train_with<O: Objective>(
+        &self,
+        objective: &O,
+        model: O::Model,
+        identity: Option<&str>,
+    ) -> anyhow::Result<O::Model> {
         let Self { config, machine, .. } = *self;
         let backend = robustify_device::backend_of(&machine.device);
         let fingerprint = self.images.fingerprint();
         let identified = PretrainConfig { training: config.training.identified(&machine.device)?, ..config.clone() };
+        let own = digest::of(&(PROGRAM, &identified, fingerprint, backend, machine.shard_rows))?;
         let plan = Plan {
             name: "pretrain".into(),
             epochs: config.training.epochs,
             optimizer: config.training.optimizer.clone(),
             checkpoint: self.checkpoint.into(),
-            identity: digest::of(&(PROGRAM, &identified, fingerprint, backend, machine.shard_rows))?,
+            identity: identity.map_or_else(|| Ok(own.clone()), |identity| digest::of(&(&own, identity)))?,
             config: serde_json::to_value(config)?,
             checkpoint_every: Duration::from_secs(60),
         };

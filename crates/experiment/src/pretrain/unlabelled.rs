@@ -17,6 +17,13 @@ pub(super) fn faults(objective: &str, config: &PretrainConfig) -> Vec<String> {
             faults.push(format!("network: {objective} trains a Vision Transformer, whose tokens it hides or compares"))
         }
     }
+    faults.extend(classifier_faults(objective, config));
+    faults
+}
+
+/// Faults of a configuration for an objective that trains no classifier.
+pub(super) fn classifier_faults(objective: &str, config: &PretrainConfig) -> Vec<String> {
+    let mut faults = Vec::new();
     let classes = config.network.classes();
     check(&mut faults, classes == 0, || {
         format!(
