@@ -1,5 +1,5 @@
-mod data;
 mod compare;
+mod data;
 mod eval;
 mod experiment;
 mod predict;
@@ -12,8 +12,8 @@ use robustify_device::Machine;
 use robustify_pictures::{DeepMethod, Files};
 use robustify_zoo::weights::Naming;
 
-pub use data::{Data, DataCheck, DataList};
 pub use compare::{Compare, Leaderboard, Look, Report};
+pub use data::{Data, DataCheck, DataList};
 pub use eval::{Eval, ManifestOf, Merge, Rescore};
 pub use experiment::{Experiment, ExperimentSize};
 pub use predict::{Predict, PredictFormat};
@@ -105,9 +105,12 @@ impl Command {
             Self::BenchModels(options) => options.common.quiet,
             Self::Corrupt(options) => options.offline.quiet,
             Self::Augment(options) => options.offline.quiet,
-            Self::Models(_) | Self::Config(_) | Self::Data(_) | Self::Report(_) | Self::Compare(_) | Self::Leaderboard(_) => {
-                false
-            }
+            Self::Models(_)
+            | Self::Config(_)
+            | Self::Data(_)
+            | Self::Report(_)
+            | Self::Compare(_)
+            | Self::Leaderboard(_) => false,
             Self::Pretrain(options) => options.common.quiet,
         }
     }

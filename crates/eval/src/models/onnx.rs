@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use robustify_watch::Watch;
 
-use super::{Asked, Opened};
+use super::{Asked, Body, Opened};
 
 /// Whether a name leads to such a file.
 pub(super) fn is_one(path: &Path) -> bool {
@@ -60,7 +60,7 @@ pub(super) fn open(path: &Path, asked: &Asked, watch: &dyn Watch) -> Result<Open
         geometry: model.preprocess().geometry(),
         side: height.max(width) as u32,
         known: model.known_classes().cloned(),
-        predictor: Arc::new(model),
+        body: Body::Whole(Arc::new(model)),
         select: None,
         doubt: None,
     })
