@@ -29,6 +29,7 @@ Subcommands of the program, built in release mode and run from the root of the w
   experiment        run a grid of settings and seeds, and draw its tables and figures
   eval              evaluate any model on any images, clean and corrupted
   predict           say what a model takes pictures for
+  export            write a robust model as timm loads it
   bench-robustness  measure the models of a finished run again
   bench-cost        measure what the method costs against full fine-tuning and the original model
   pretrain          train the large model from scratch

@@ -2,6 +2,7 @@ mod compare;
 mod data;
 mod eval;
 mod experiment;
+mod export;
 mod pictures;
 mod predict;
 
@@ -15,6 +16,7 @@ pub use compare::{Compare, Leaderboard, Look, Report};
 pub use data::{Data, DataCheck, DataList};
 pub use eval::{Eval, ManifestOf, Merge, Rescore};
 pub use experiment::{Experiment, ExperimentSize};
+pub use export::{Export, ExportTo};
 pub use pictures::{Augment, Corrupt};
 pub use predict::{Predict, PredictFormat};
 
@@ -47,6 +49,8 @@ pub enum Command {
     Rescore(Rescore),
     /// Say what a model takes pictures for: classes with probabilities, the head that was chosen, uncertainty; in the order of the pictures.
     Predict(Predict),
+    /// Write a robust model as another program loads it: each head a complete model of timm.
+    Export(Export),
     /// Draw the report of an evaluation again: page, tables and model card, with templates of your own if you like.
     Report(Report),
     /// Say what got better and worse between evaluations, and fail where it is not good enough.
@@ -106,6 +110,7 @@ impl Command {
             Self::Corrupt(options) => options.offline.quiet,
             Self::Augment(options) => options.offline.quiet,
             Self::Models(_)
+            | Self::Export(_)
             | Self::Config(_)
             | Self::Data(_)
             | Self::Report(_)

@@ -21,9 +21,12 @@ fn main() -> ExitCode {
     let arguments = settings::arguments();
     let console = match &arguments.command {
         // What takes seconds ends at the first signal.
-        Command::Models(_) | Command::Config(_) | Command::Data(_) | Command::Report(_) | Command::Compare(_) => {
-            Ok(Console::new(false))
-        }
+        Command::Models(_)
+        | Command::Export(_)
+        | Command::Config(_)
+        | Command::Data(_)
+        | Command::Report(_)
+        | Command::Compare(_) => Ok(Console::new(false)),
         command => Console::catching_signals(command.is_quiet()),
     };
     let result = console.and_then(|console| {
@@ -50,6 +53,7 @@ fn run(command: Command, console: &Console) -> anyhow::Result<()> {
         Command::Experiment(options) => commands::experiment::run(&options, console),
         Command::Eval(options) => commands::eval::run(&options, console),
         Command::Predict(options) => commands::predict::run(&options, console),
+        Command::Export(options) => commands::export::run(&options),
         Command::Merge(options) => commands::eval::merge(&options, console),
         Command::Rescore(options) => commands::eval::rescore(&options, console),
         Command::Report(options) => commands::compare::report(&options),

@@ -40,6 +40,7 @@ mod attached;
 pub mod classes;
 mod classifier;
 mod error;
+mod export;
 mod file;
 mod model;
 #[cfg(feature = "onnx")]

@@ -10,6 +10,7 @@ pub mod corrupt;
 pub mod data;
 pub mod eval;
 pub mod experiment;
+pub mod export;
 pub mod init;
 pub mod models;
 mod own;
