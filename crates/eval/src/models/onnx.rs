@@ -23,7 +23,7 @@ pub(super) fn open(path: &Path, asked: &Asked, watch: &dyn Watch) -> Result<Open
     use std::sync::Arc;
 
     use anyhow::{Context as _, anyhow, ensure};
-    use robustify_predict::{OnnxClassifier, OnnxOptions, Predictor};
+    use robustify_predict::{OnnxClassifier, OnnxOptions, Predictor as _};
     use robustify_report::evaluation::ModelRecord;
 
     let none = asked.network.is_none() && asked.from.is_none();
