@@ -198,7 +198,7 @@ impl Prepared {
                 group: &self.plan.suites[unit.suite].groups[unit.group],
                 is_whole: unit.is_whole,
             };
-            kept.keep(&part, &store)?;
+            kept.keep(&part, unit.range.start == 0, &store)?;
             part.release();
             took.into_iter().for_each(|(name, timing)| timings.entry(name).or_default().merge(&timing));
         }
@@ -262,7 +262,7 @@ fn of_data(
     Ok((suite, groups))
 }
 
-fn cells(suite: &dyn Suite) -> Vec<PlannedCell> {
+pub(crate) fn cells(suite: &dyn Suite) -> Vec<PlannedCell> {
     let of_cell = |cell: &Cell| {
         let (group, severity) = match cell.shift {
             Shift::Corrupted(corruption, severity) => {
@@ -305,7 +305,7 @@ impl Names {
     }
 }
 
-fn keep_names(out: &Path, part: &Part<'_>) -> Result<()> {
+pub(crate) fn keep_names(out: &Path, part: &dyn Suite) -> Result<()> {
     let path = place::names(out, part.identity());
     if path.is_file() {
         return Ok(());

@@ -15,7 +15,6 @@ use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{self, FilterType};
 use robustify_bench::metrics::SELECTED;
-use robustify_bench::suites::Part;
 use robustify_bench::{AnswerStore, Cell, HeadRoute, Shift, Stored, Suite};
 use robustify_predict::Answers;
 use robustify_report::{digest, write_atomic};
@@ -88,7 +87,7 @@ impl Kept<'_> {
     ///
     /// # Errors
     /// Answers or images that cannot be read, or a file that cannot be written.
-    pub fn keep(&self, part: &Part<'_>, store: &AnswerStore) -> Result<()> {
+    pub fn keep(&self, part: &dyn Suite, is_first: bool, store: &AnswerStore) -> Result<()> {
         let path = self.file(part.identity())?;
         if path.is_file() {
             return Ok(());
@@ -127,7 +126,7 @@ impl Kept<'_> {
                 }
             }
         }
-        if part.starts_at(0) {
+        if is_first {
             for cell in part.cells().iter().filter(|cell| is_shown(part.cells(), cell)) {
                 for place in places(part.images(cell).len()) {
                     draw(cell, place)?;

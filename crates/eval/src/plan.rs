@@ -99,6 +99,14 @@ pub struct PlannedCell {
     pub images: usize,
 }
 
+/// [`Plan::part`] of answers that are not in parts: a run keeps them cell by cell.
+pub(crate) const WHOLE: usize = 0;
+
+/// The identity under which answers about a range of a suite's images are kept: of a part of it, or its own.
+pub(crate) fn kept_under(suite: &str, range: &Range<usize>, part: usize) -> String {
+    if part == WHOLE { suite.to_owned() } else { Part::identity_of(suite, range) }
+}
+
 /// What is computed, and kept, at a time: some models about a part of a suite.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unit {
@@ -121,7 +129,7 @@ impl PlannedModel {
 
 /// A cell of so many images in parts; a whole one has one part, without an end.
 fn ranges(images: usize, part: usize, is_whole: bool) -> Vec<Range<usize>> {
-    match is_whole {
+    match is_whole || part == WHOLE {
         true => std::iter::once(0..usize::MAX).filter(|_| images > 0).collect(),
         false => (0..images).step_by(part).map(|start| start..start + part).collect(),
     }
@@ -151,7 +159,7 @@ impl Plan {
     /// Whether all answers of a unit lie in a folder, by the names of the files.
     pub(crate) fn has(&self, unit: &Unit, out: &Path) -> bool {
         let group = &self.suites[unit.suite].groups[unit.group];
-        let part = Part::identity_of(&group.identity, &unit.range);
+        let part = kept_under(&group.identity, &unit.range, self.part);
         let folder = out.join(place::ANSWERS).join(&part[..16]);
         let file =
             |model: &PlannedModel| format!("answers-{}.safetensors", &model.identity[..16.min(model.identity.len())]);

@@ -12,7 +12,7 @@
 //! let machine = robustify_device::Machine::open(Some("flex"), None)?;
 //! let weights = config.original.weights.clone();
 //! let (folder, cache) = ("runs/smoke".into(), "runs/cache".into());
-//! let job = train::Job { config, weights, teacher: None, splits: None, folder, cache, seeds: 1, fresh: false, overwrite: false };
+//! let job = train::Job { config, weights, teacher: None, splits: None, folder, cache, seeds: 1, fresh: false, overwrite: false, report: true };
 //! let report = train::train(job, &machine, &robustify_watch::Silent)?;
 //! assert!(report.text().contains("robustify"));
 //! # Ok::<(), anyhow::Error>(())
@@ -30,6 +30,7 @@ pub mod own;
 mod plan;
 pub mod pretrain;
 pub mod reference;
+pub mod report;
 mod results;
 pub mod run;
 pub mod settings;

@@ -34,6 +34,8 @@ pub struct Measurement {
     pub facts: Facts,
     /// The models' names and identities.
     models: BTreeMap<String, String>,
+    /// What they were measured on.
+    pub(crate) suite: Corrupted,
 }
 
 /// What was measured, and how, as far as the table says it.
@@ -165,7 +167,8 @@ pub fn measure(
     };
     let costs = models.iter().map(cost).collect();
     let models = entrants.iter().map(|entrant| (entrant.name.clone(), entrant.predictor.identity().to_owned()));
-    Ok(Measurement { rows, outcomes, costs, facts, models: models.collect() })
+    suite.release();
+    Ok(Measurement { rows, outcomes, costs, facts, models: models.collect(), suite })
 }
 
 /// The images of other classes than those that were tuned.

@@ -8,6 +8,9 @@ use robustify_data::{Images, Splits};
 use robustify_methods::lab::classes::list;
 use robustify_methods::{Config, Fitted, METHODS};
 use robustify_predict::RobustModel;
+use robustify_report::evaluation::TIMES;
+use robustify_report::leaderboard::EVALUATION;
+use robustify_report::page::{CARD, PAGE, TABLES};
 use robustify_report::write_atomic;
 use serde::{Deserialize, Serialize};
 
@@ -258,9 +261,20 @@ pub fn write_config(folder: &Path, config: &Config) -> anyhow::Result<()> {
 
 /// Removes results, which [`crate::train`] writes again.
 fn remove_results(folder: &Path) -> anyhow::Result<()> {
-    ["results.csv", "results.json", summary::RUN, summary::SEEDS, arena::FILE]
+    ["results.csv", "results.json", summary::RUN, summary::SEEDS, arena::FILE, EVALUATION, TIMES, PAGE, CARD]
         .iter()
-        .try_for_each(|name| remove(&folder.join(name)))
+        .try_for_each(|name| remove(&folder.join(name)))?;
+    // Tables are named after suites, which may be other ones.
+    let tables = folder.join(TABLES);
+    for entry in std::fs::read_dir(&tables).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|kind| ["csv", "md", "tex"].iter().any(|known| kind == *known)) {
+            remove(&path)?;
+        }
+    }
+    // Whatever else lies in it is not ours.
+    let _ = std::fs::remove_dir(tables);
+    Ok(())
 }
 
 /// Removes what `bench-robustness` left of models that are gone, and its folder if nothing else is in it.

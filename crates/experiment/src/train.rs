@@ -38,6 +38,8 @@ pub struct Job {
     pub fresh: bool,
     /// Whether models and results of a finished run with other settings or images may be replaced.
     pub overwrite: bool,
+    /// Whether the run's folder gets a page, with tables and a model card.
+    pub report: bool,
 }
 
 /// What was left out of the images, in the run's folder, if warnings cannot hold it.
@@ -195,6 +197,9 @@ impl One<'_> {
             costs.training = (seconds > 0.0).then(|| 1e3 * seconds / splits.train.len().max(1) as f64);
         }
         measurement.write(folder, &lab.config, machine)?;
+        if job.report {
+            measurement.report(folder, &lab.config, &models, &job.cache, machine, watch)?;
+        }
         Ok(measurement)
     }
 }

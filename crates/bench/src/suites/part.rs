@@ -25,11 +25,6 @@ impl<'a> Part<'a> {
         Self { suite, range, identity, cells }
     }
 
-    /// Whether it begins with the image at a place.
-    pub fn starts_at(&self, place: usize) -> bool {
-        self.range.start == place
-    }
-
     /// Identity of a part of a suite by that of the suite.
     pub fn identity_of(suite: &str, range: &Range<usize>) -> String {
         digest::of_bytes(format!("part {suite} {}..{}", range.start, range.end).as_bytes())

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
 use robustify_data::Splits;
+use robustify_experiment::report::pages;
 use robustify_experiment::run::{self, Started};
 use robustify_experiment::settings as files;
 use robustify_experiment::train::{self, Job};
 use robustify_methods::Config;
+use robustify_watch::Watch as _;
 
 use crate::args::Train;
 use crate::commands::{original_weights, own, teacher_weights};
@@ -39,10 +41,18 @@ pub fn run(options: &Train, console: &Console) -> anyhow::Result<()> {
         seeds,
         fresh: options.fresh,
         overwrite: options.overwrite,
+        report: true,
     };
+    let folder = job.folder.clone();
     let report = train::train(job, &machine, console)?;
     console::result(&report.text_in(console::width()))?;
-    if options.arena { console::result(&report.arena_in(console::width())) } else { Ok(()) }
+    if options.arena {
+        console::result(&report.arena_in(console::width()))?;
+    }
+    for page in pages(&folder) {
+        console.say(&format!("report: {}", page.display()));
+    }
+    Ok(())
 }
 
 /// Where the stages are, if nobody said so.

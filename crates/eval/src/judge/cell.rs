@@ -5,7 +5,6 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use robustify_bench::metrics::{PROBIT, SELECTED, SINGLE, ScoreSums, Scores};
-use robustify_bench::suites::Part;
 use robustify_bench::{AnswerStore, Cell, HeadFits, HeadRoute, Shift, Stored};
 use robustify_predict::{Answers, Columns, HeadAnswer};
 use robustify_report::Row;
@@ -13,7 +12,7 @@ use robustify_report::evaluation::{BinRecord, FlipRecord, ResultRecord};
 use robustify_select::{Head, SelectConfig, Uncertainty, argmax};
 
 use crate::engine::Names;
-use crate::plan::{PlannedCell, PlannedModel};
+use crate::plan::{PlannedCell, PlannedModel, kept_under};
 
 /// Images that a shift flipped, as a record shows them.
 const FLIPPED: usize = 12;
@@ -71,7 +70,7 @@ pub(super) fn judged(asked: &Asked<'_>, cell: &PlannedCell, clean: Option<&HashM
     let mut sums = Sums { asked, cell, clean, keyed, main, ways: Vec::new(), probit: None };
     let parts = asked.model.parts(cell.images, asked.part);
     for (number, range) in parts.iter().enumerate() {
-        let part = Part::identity_of(asked.suite, range);
+        let part = kept_under(asked.suite, range, asked.part);
         let stored = asked.store.answers_by_name(&part, &cell.name, &asked.model.identity)?;
         let name = &asked.model.name;
         let stored = stored.with_context(|| format!("{name}: no answers about {} of {}", cell.name, asked.name))?;
@@ -79,7 +78,7 @@ pub(super) fn judged(asked: &Asked<'_>, cell: &PlannedCell, clean: Option<&HashM
         sums.add(number, &stored)?;
     }
     let names = |part: usize, place: usize| {
-        let names = Names::read(asked.out, &Part::identity_of(asked.suite, &parts[part]));
+        let names = Names::read(asked.out, &kept_under(asked.suite, &parts[part], asked.part));
         names.of(&cell.name, place).map_or_else(|| format!("image {}", part * asked.part + place + 1), str::to_owned)
     };
     Ok(sums.finish(&names))

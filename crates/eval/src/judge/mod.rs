@@ -30,6 +30,17 @@ use totals::Effects;
 /// Answers that are missing or damaged, a rule that reads what no answer has, or an interruption.
 pub fn judge(plan: &Plan, out: &Path, threads: usize, watch: &dyn Watch) -> Result<(Evaluation, Vec<Row>)> {
     let store = AnswerStore::compact(out.join(place::ANSWERS), &plan.backend);
+    judge_from(store, plan, out, threads, watch)
+}
+
+/// The same of answers in another store; `out` has the names and pictures of images.
+pub(crate) fn judge_from(
+    store: AnswerStore,
+    plan: &Plan,
+    out: &Path,
+    threads: usize,
+    watch: &dyn Watch,
+) -> Result<(Evaluation, Vec<Row>)> {
     let workers = Workers::new(threads).context("threads")?;
     let judge = Judge { plan, out, store, workers, watch };
     let mut evaluation = Evaluation {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use anyhow::Result;
-use robustify_bench::suites::Part;
 use robustify_bench::{AnswerStore, Cell, Shift, Stored};
 use robustify_predict::Answers;
 use robustify_report::evaluation::{ExampleRecord, SuiteRecord};
@@ -13,7 +12,7 @@ use robustify_select::Head;
 use super::cell::Judged;
 use crate::engine::Names;
 use crate::pictures::{Kept, Look, Pictures, places, said};
-use crate::plan::{Plan, PlannedCell, PlannedGroup, PlannedModel, PlannedSuite};
+use crate::plan::{Plan, PlannedCell, PlannedGroup, PlannedModel, PlannedSuite, kept_under};
 use crate::slices::{Tally, slices};
 
 /// Collects while a suite is judged, and fills its record.
@@ -54,7 +53,7 @@ impl<'a> Shown<'a> {
                 let most = group.cells.iter().map(|cell| cell.images).max().unwrap_or_default();
                 // One part at a time, since its pictures are many.
                 for (number, range) in model.parts(most, self.plan.part).iter().enumerate() {
-                    let pictures = kept.read(&Part::identity_of(&group.identity, range));
+                    let pictures = kept.read(&kept_under(&group.identity, range, self.plan.part));
                     looks.extend(&pictures.looks);
                     self.pictures(record, group, is_whole, number, &pictures);
                     if number == 0 && record.examples.is_empty() {
@@ -109,7 +108,7 @@ impl<'a> Shown<'a> {
         else {
             return Ok(Vec::new());
         };
-        let names = Names::read(self.out, &Part::identity_of(&group.identity, &range));
+        let names = Names::read(self.out, &kept_under(&group.identity, &range, self.plan.part));
         let mut examples = Vec::new();
         for cell in &group.cells {
             let count = cell.images.min(range.end);
@@ -150,7 +149,8 @@ impl<'a> Shown<'a> {
         store: &AnswerStore,
     ) -> Result<Option<Stored>> {
         let Some(range) = model.parts(cell.images, self.plan.part).into_iter().next() else { return Ok(None) };
-        let stored = store.answers_by_name(&Part::identity_of(&group.identity, &range), &cell.name, &model.identity)?;
+        let stored =
+            store.answers_by_name(&kept_under(&group.identity, &range, self.plan.part), &cell.name, &model.identity)?;
         Ok(stored.map(|stored| model.map.stored(stored)).transpose()?)
     }
 

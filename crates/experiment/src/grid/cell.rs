@@ -90,6 +90,7 @@ impl<'a> Cell<'a> {
             seeds: 1,
             fresh: false,
             overwrite: job.overwrite,
+            report: false,
         };
         let measured = train::measured(one, machine, watch)?;
         let [measurement] = &measured[..] else { anyhow::bail!("one seed was measured {} times", measured.len()) };

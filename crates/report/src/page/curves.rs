@@ -332,9 +332,10 @@ fn shares_of(suite: &SuiteRecord, model: &ModelRecord) -> Option<Shares> {
     let of_model = |result: &&ResultRecord| result.model == model.name && !result.shares.is_empty();
     let chooses = || suite.cells.iter().flat_map(|cell| &cell.results).filter(of_model);
     let route = chooses().find(|result| result.route == model.main_route).or_else(|| chooses().next())?.route.clone();
-    let heads: Vec<String> = read::distinct(
-        chooses().filter(|result| result.route == route).flat_map(|result| result.shares.keys().cloned()),
-    );
+    let heads: Vec<String> = read::distinct(chooses().filter(|result| result.route == route).flat_map(|result| {
+        // A head that nothing is sent to has no place in a bar.
+        result.shares.iter().filter(|(_, share)| **share > 0.0).map(|(head, _)| head.clone())
+    }));
     let mut rows = Vec::new();
     for (name, cells) in levels(suite) {
         let results: Vec<&ResultRecord> = cells

@@ -17,7 +17,7 @@ pub struct Heat {
     pub columns: Vec<String>,
     /// Its rows.
     pub rows: Vec<HeatRow>,
-    /// Whether it is shown at once: that of the first model and of the best are.
+    /// Whether it is shown at once: those of the first model and of the best of the others are.
     pub open: bool,
 }
 
@@ -114,7 +114,8 @@ pub fn heats(evaluation: &Evaluation, suite: &SuiteRecord, index: usize) -> (Vec
     let (low, high) =
         values().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
     let range = [low, high];
-    let best = read::best(evaluation, suite).map(|(model, _)| model.name.as_str());
+    let others = evaluation.models.iter().skip(1).filter_map(|model| Some((model, read::headline(suite, model)?)));
+    let best = others.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(model, _)| &model.name);
     for (number, model) in evaluation.models.iter().enumerate() {
         if read::shifted(suite).all(|cell| read::accuracy(cell, model).is_none()) {
             continue;
@@ -147,7 +148,12 @@ fn heat(suite: &SuiteRecord, model: &ModelRecord, anchor: &str, range: [f64; 2],
         last = group;
         rows.push(HeatRow { group: begins, name: words(shift), cells, mean });
     }
-    let name = |severity: &Option<u8>| severity.map_or_else(|| "accuracy".to_owned(), |severity| severity.to_string());
+    let is_one = severities.len() == 1;
+    let name = |severity: &Option<u8>| match severity {
+        None => "accuracy".to_owned(),
+        Some(severity) if is_one => format!("severity {severity}"),
+        Some(severity) => severity.to_string(),
+    };
     Heat {
         model: model.name.clone(),
         anchor: anchor.to_owned(),

@@ -12,6 +12,8 @@ use crate::evaluation::{Evaluation, ModelRecord, SuiteRecord, Times};
 
 /// Classes that a page shows; the file beside it has all.
 const WORST: usize = 12;
+/// Ways to an answer that a page shows.
+const ROUTES: usize = 14;
 /// Parts of the images that a page shows.
 const SLICES: usize = 16;
 
@@ -154,7 +156,7 @@ fn suite(evaluation: &Evaluation, suite: &SuiteRecord, index: usize, times: Opti
         reliability: curves::reliability(evaluation, suite),
         risk: curves::risk(evaluation, suite),
         shares: curves::shares(evaluation, suite),
-        routes: shape(summary::routes(evaluation, suite), usize::MAX),
+        routes: shape(summary::routes(evaluation, suite), ROUTES),
         pareto: curves::pareto(evaluation, suite, times),
         examples: heat::examples(suite),
     }
