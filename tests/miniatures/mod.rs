@@ -172,14 +172,14 @@ pub fn npy(shape: &[u64], values: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Fashion-MNIST's test files: twenty images, the label of image `n` is `n % 10`.
-pub fn fashion_mnist(root: &Path) {
+/// Fashion-MNIST's test files: so many images, the label of image `n` is `n % 10`.
+pub fn fashion_mnist(root: &Path, count: usize) {
     let folder = root.join("fashion-mnist");
     let words = |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
-    let pixels = (0..20_u8).flat_map(|number| vec![number % 10; 28 * 28]).collect();
-    write(&folder.join("t10k-images-idx3-ubyte"), [words(&[0x803, 20, 28, 28]), pixels].concat());
-    let labels = (0..20_u8).map(|number| number % 10).collect();
-    write(&folder.join("t10k-labels-idx1-ubyte"), [words(&[0x801, 20]), labels].concat());
+    let labels: Vec<u8> = (0..count).map(|number| (number % 10) as u8).collect();
+    let pixels: Vec<u8> = labels.iter().flat_map(|&label| [label; 28 * 28]).collect();
+    write(&folder.join("t10k-images-idx3-ubyte"), [words(&[0x803, count as u32, 28, 28]), pixels].concat());
+    write(&folder.join("t10k-labels-idx1-ubyte"), [words(&[0x801, count as u32]), labels].concat());
 }
 
 /// Tiny-ImageNet with two classes, listed in the other order than sorted.

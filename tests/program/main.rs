@@ -1,9 +1,12 @@
 //! The built program, from outside: a whole tiny run, its interruption, and the errors a user meets.
 
 mod caches;
+mod data;
 mod eval;
 mod experiment;
 mod faults;
+#[path = "../miniatures/mod.rs"]
+mod miniatures;
 mod modes;
 mod own;
 mod predict;

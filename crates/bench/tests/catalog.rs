@@ -324,7 +324,7 @@ fn arrays_hold_five_severities_of_the_same_pictures() {
 fn small_sets_have_their_own_names_and_order() {
     let root = root();
     miniatures::cifar_10(root.path());
-    miniatures::fashion_mnist(root.path());
+    miniatures::fashion_mnist(root.path(), 20);
     for (name, first) in [("cifar-10", "airplane"), ("fashion-mnist", "T-shirt/top")] {
         let suite = open(name, root.path(), &Opening::default());
         assert!(labels(&*suite, &suite.cells()[0]).iter().all(|(label, colour)| label == colour));
@@ -422,6 +422,8 @@ fn damage_is_named() {
     );
     let said = error("imagenet", root.path());
     assert!(said.contains("1 pictures and no folders of classes"), "{said}");
+    miniatures::write(&root.path().join("imagenet-sketch/data/test-00000-of-00001.parquet"), "PAR1");
+    assert!(error("imagenet-sketch", root.path()).contains("Parquet files, which are not read"));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use robustify_device::Machine;
 use robustify_zoo::weights::Naming;
 
 pub use compare::{Compare, Leaderboard, Look, Report};
-pub use data::{Data, DataCheck, DataList};
+pub use data::{Data, DataCheck, DataList, DataRoot};
 pub use eval::{Eval, ManifestOf, Merge, Rescore};
 pub use experiment::{Experiment, ExperimentSize};
 pub use export::{Export, ExportTo};

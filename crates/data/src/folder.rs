@@ -24,6 +24,9 @@ const MAX_DEPTH: usize = 16;
 /// Smallest side of an image from which anything can be learnt.
 const MIN_SIDE: u32 = 2;
 
+/// Why a folder is left out whose name is not among the classes that were given.
+pub const OTHER_CLASS: &str = "is not in the list of classes";
+
 /// Images in `<root>/<class>/**/*.{jpg,jpeg,png,webp}`, of any size.
 ///
 /// The identity of an image is a hash of its path relative to the root, with `/` between the parts.
@@ -109,7 +112,7 @@ impl ImageFolder {
             match classes.iter().position(|class| class == name) {
                 Some(label) => list(root, path, label, &mut files, &mut skipped)?,
                 None if visible(path)?.is_empty() => {}
-                None => skipped.push(skip(path, "is not in the list of classes")),
+                None => skipped.push(skip(path, OTHER_CLASS)),
             }
         }
         files.sort_by(|a, b| (a.label, &a.relative).cmp(&(b.label, &b.relative)));

@@ -30,6 +30,10 @@ pub struct Job {
     pub models: Vec<models::Asked>,
     /// Folders of images of one's own.
     pub data: Vec<PathBuf>,
+    /// Names of published data sets.
+    pub suites: Vec<String>,
+    /// The folder of all published data sets.
+    pub root: Option<PathBuf>,
     /// What is measured of them, and how three heads answer.
     pub settings: Settings,
     /// Where everything goes.
@@ -136,8 +140,14 @@ struct Group {
 
 impl Prepared {
     fn new(job: &Job, opened: &[Opened], machine: &Machine, watch: &dyn Watch) -> Result<Self> {
-        let data: Vec<Data> = job.data.iter().map(|path| Data::folder(path, watch)).collect::<Result<_>>()?;
-        ensure!(!data.is_empty(), "nothing to measure on: --data DIR names a folder of images");
+        let mut data: Vec<Data> = job.data.iter().map(|path| Data::folder(path, watch)).collect::<Result<_>>()?;
+        for name in &job.suites {
+            data.push(Data::published(name, job.root.as_deref())?);
+        }
+        ensure!(
+            !data.is_empty(),
+            "nothing to measure on: --data DIR names a folder of images, --suite NAME a published data set that `data list` shows"
+        );
         let (mut suites, mut groups) = (Vec::new(), Vec::new());
         for data in &data {
             let (planned, open) = of_data(data, job, opened, machine, watch)?;
@@ -238,7 +248,7 @@ fn of_data(
         group.models.push((name.clone(), predictor));
     }
     let suite = &groups[0].suite;
-    let (title, mut notes) = data.about(&job.settings, opened[0].side);
+    let (title, mut notes) = data.about(&job.settings, opened[0].side, &**suite);
     if planned.len() > 1 {
         let each = planned.iter().map(|group| {
             let models: Vec<&str> = group.models.iter().map(|model| model.name.as_str()).collect();

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use robustify_bench::Suite;
 use robustify_bench::suites::Corrupted;
+use robustify_bench::suites::catalog::{self, Declaration, Opening};
 use robustify_data::{DataConfig, Images, Preprocess, splits};
 use robustify_watch::Watch;
 
@@ -14,6 +15,8 @@ use crate::Settings;
 pub(crate) enum Data {
     /// Images of one's own, clean and corrupted in memory.
     Folder { path: PathBuf, images: Images },
+    /// A published data set below a folder of them.
+    Published { suite: &'static Declaration, root: PathBuf },
 }
 
 impl Data {
@@ -33,6 +36,15 @@ impl Data {
         let images = splits::reported(&config, watch)?;
         ensure!(!images.is_empty(), "{}: no images to measure on", path.display());
         Ok(Self::Folder { path: path.to_owned(), images })
+    }
+
+    /// A published data set by its name.
+    pub fn published(name: &str, root: Option<&Path>) -> Result<Self> {
+        let suite = catalog::named(name)?;
+        let root = root.with_context(|| {
+            format!("{name}: say where the published data sets lie with --data-root DIR or ROBUSTIFY_DATA")
+        })?;
+        Ok(Self::Published { suite, root: root.to_owned() })
     }
 
     /// As a model sees it whose input has a side of so many pixels.
@@ -55,12 +67,25 @@ impl Data {
                 let suite = Corrupted::new(&format!("{folder}-c"), &config, images.clone(), geometry.clone())?;
                 Ok(Box::new(suite))
             }
+            Self::Published { suite, root } => {
+                let benchmark = &settings.benchmark;
+                let parse = |names: &Vec<String>| names.iter().map(|name| name.parse()).collect::<Result<_, _>>();
+                let opening = Opening {
+                    geometry: geometry.clone(),
+                    images: benchmark.images,
+                    severities: benchmark.severities.clone(),
+                    corruptions: benchmark.corruptions.as_ref().map(parse).transpose()?,
+                    seed: benchmark.seed,
+                };
+                Ok(suite.open(root, &opening, watch)?)
+            }
         }
     }
 
-    /// The name for people, and what a reader has to know.
-    pub fn about(&self, settings: &Settings, side: u32) -> (String, Vec<String>) {
+    /// The name for people, and what a reader has to know of the suite that was opened.
+    pub fn about(&self, settings: &Settings, side: u32, opened: &dyn Suite) -> (String, Vec<String>) {
         match self {
+            Self::Published { .. } => (opened.title().to_owned(), opened.notes()),
             Self::Folder { path, images } => {
                 let folder = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
                 let config = settings.benchmark.for_side(side);

@@ -17,6 +17,11 @@ pub struct Eval {
     /// IDX or CIFAR files; may be repeated.
     #[arg(long, value_name = "DIR")]
     pub data: Vec<PathBuf>,
+    /// A published data set by its name, as `data list` shows it: imagenet-r, imagenet-c, cifar-10-c, …; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub suite: Vec<String>,
+    #[command(flatten)]
+    pub root: super::DataRoot,
     /// Where everything goes: answers, `evaluation.json`, `results.csv`, `results.json`, and the report: `report.html`,
     /// `tables` and `card.md`.
     #[arg(long, value_name = "DIR")]

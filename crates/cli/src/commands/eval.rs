@@ -32,6 +32,8 @@ pub fn run(options: &Eval, console: &Console) -> anyhow::Result<()> {
     let job = Job {
         models: asked(options, &models, &settings)?,
         data: options.data.clone(),
+        suites: options.suite.clone(),
+        root: settings::data_root(options.root.data_root.as_deref()),
         settings,
         out: options.out.clone(),
         part: options.part.max(1),
@@ -126,6 +128,8 @@ fn command(options: &Eval) -> Vec<String> {
     };
     let path = |path: &PathBuf| path.display().to_string();
     options.data.iter().for_each(|data| put("data", Some(path(data))));
+    options.suite.iter().for_each(|suite| put("suite", Some(suite.clone())));
+    put("data-root", options.root.data_root.as_ref().map(path));
     put("weights", options.weights.as_ref().map(path));
     put("classes", options.classes.as_ref().map(path));
     put("preprocess", options.preprocess.clone());

@@ -157,8 +157,8 @@ impl CellFiles {
         Ok((parts.with(Source::Folders { files, roots }, &prints), missing, skipped))
     }
 
-    /// Opens arrays. Gives the cells that are missing.
-    pub fn arrays(place: &Path, asked: Asked<'_>) -> Result<(Self, Vec<String>), BenchError> {
+    /// Opens arrays. Gives the cells that are missing; nothing is left out of an array.
+    pub fn arrays(place: &Path, asked: Asked<'_>) -> Result<(Self, Vec<String>, Vec<Skipped>), BenchError> {
         let (mut arrays, mut prints) = (BTreeMap::new(), Vec::new());
         for corruption in &asked.corruptions {
             let path = place.join(format!("{corruption}.npy"));
@@ -178,7 +178,7 @@ impl CellFiles {
         let clean = asked.clean.filter(|(clean, _)| clean.labels() == labels);
         let parts =
             Parts { name: place, names: asked.names.clone(), finish: asked.finish, clean, cells: present, chosen };
-        Ok((parts.with(Source::Arrays { arrays, labels: labels.clone() }, &prints), missing))
+        Ok((parts.with(Source::Arrays { arrays, labels: labels.clone() }, &prints), missing, Vec::new()))
     }
 
     /// Whether the clean images are measured beside the corrupted ones.

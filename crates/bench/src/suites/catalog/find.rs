@@ -139,6 +139,14 @@ impl Declaration {
                 return Some(format!("{pictures} pictures and no folders of classes in {}", tidy(&place).display()));
             }
         }
+        let parquet =
+            |place: &Path| visible(place).is_ok_and(|files| files.iter().any(|(name, _)| name.ends_with(".parquet")));
+        if ["", "data", "test", "val"].iter().any(|place| parquet(&folder.join(place))) {
+            return Some(
+                "Parquet files, which are not read; take its WebDataset form, or write the images into folders"
+                    .to_owned(),
+            );
+        }
         let pickles = ["data_batch_1", "test", "cifar-10-batches-py/data_batch_1", "cifar-100-python/test"];
         let pickled = self.layouts.iter().any(|layout| matches!(layout, Layout::Cifar(_)))
             && pickles.iter().any(|name| folder.join(name).is_file());

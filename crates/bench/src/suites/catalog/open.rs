@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use robustify_augment::{Corruption, Profile};
-use robustify_data::folder::{Options, Verify, is_picture, visible};
+use robustify_data::folder::{OTHER_CLASS, Options, Verify, is_picture, visible};
 use robustify_data::{
     DataError, ImageFolder, Images, Preprocess, Relabelled, Shards, Skipped, Split, cifar, idx, listed, split,
     tell_left_out,
@@ -63,57 +63,71 @@ impl Declaration {
         watch: &dyn Watch,
     ) -> Result<Box<dyn Suite>, BenchError> {
         let found = self.found(root, Part::Test)?;
-        let geometry = opening.geometry.geometry();
-        let mut notes: Vec<String> = self.notes.iter().map(|&note| note.to_owned()).collect();
         let mut said = Vec::new();
-        let suite: Published = match self.kind {
+        let (inner, after): (Box<dyn Suite>, Preprocess) = match self.kind {
             Kind::OnDisk { clean, .. } => {
-                let (cells, more) = self.cells(&found, root, opening, clean, watch)?;
-                said.extend(more);
-                let classes = cells.classes().to_vec();
-                Published::new(self, classes, Vec::new(), Box::new(cells), Opening::default().geometry)
+                (Box::new(self.cells(&found, root, opening, clean, &mut said, watch)?), Opening::default().geometry)
             }
-            Kind::Generated { profile, .. } => {
-                let images = self.part(&found, Part::Test)?;
-                self.tell(&found, &images, &mut said, watch)?;
-                let (before, after) = match self.geometry {
-                    Geometry::Native => (Opening::default().geometry, geometry),
-                    _ => (self.steps(&geometry)?, Opening::default().geometry),
-                };
-                let config = self.corrupted(opening, profile, &before, &images)?;
-                let classes = images.classes().to_vec();
-                let corrupted = Corrupted::new(self.name, &config, images, before.clone())?;
-                said.push(format!(
-                    "made in memory: pictures {}, then corruptions with the constants `{}`, frost from {}{}",
-                    steps_said(&before),
-                    config.profile,
-                    corrupted.frost(),
-                    if after.steps().is_empty() { String::new() } else { format!(", then {}", after.geometry()) }
-                ));
-                Published::new(self, classes, Vec::new(), Box::new(corrupted), after)
-            }
+            Kind::Generated { profile, .. } => self.generated(&found, opening, profile, &mut said, watch)?,
             Kind::Clean | Kind::Collected | Kind::Transfer => {
-                let images = self.part(&found, Part::Test)?;
-                self.tell(&found, &images, &mut said, watch)?;
-                let ids: Vec<u64> = (0..images.len()).map(|index| images.id(index)).collect::<Result<_, _>>()?;
-                let steps = self.steps(&geometry)?;
-                said.push(format!("pictures: {}", steps_said(&steps)));
-                let shift = match self.kind {
-                    Kind::Clean => Shift::Clean,
-                    Kind::Transfer => Shift::Transfer,
-                    _ => Shift::Collected,
-                };
-                let classes = images.classes().to_vec();
-                let plain = Plain::new(images, steps, Cell::new(shift), opening.choose(&ids));
-                Published::new(self, classes, Vec::new(), Box::new(plain), Opening::default().geometry)
+                (Box::new(self.plain(&found, opening, &mut said, watch)?), Opening::default().geometry)
             }
         };
         said.extend(self.about_classes());
         for line in &said {
             watch.say(&format!("{}: {line}", self.title));
         }
-        said.append(&mut notes);
-        Ok(Box::new(Published { notes: said, ..suite }))
+        said.extend(self.notes.iter().map(|&note| note.to_owned()));
+        Ok(Box::new(Published::new(self, said, inner, after)))
+    }
+
+    /// Images as they are.
+    fn plain(
+        &self,
+        found: &Found,
+        opening: &Opening,
+        said: &mut Vec<String>,
+        watch: &dyn Watch,
+    ) -> Result<Plain, BenchError> {
+        let images = self.part(found, Part::Test)?;
+        self.tell(found, &images, said, watch)?;
+        let ids: Vec<u64> = (0..images.len()).map(|index| images.id(index)).collect::<Result<_, _>>()?;
+        let steps = self.steps(&opening.geometry.geometry())?;
+        said.push(format!("pictures: {}", steps_said(&steps)));
+        let shift = match self.kind {
+            Kind::Clean => Shift::Clean,
+            Kind::Transfer => Shift::Transfer,
+            _ => Shift::Collected,
+        };
+        Ok(Plain::new(images, steps, Cell::new(shift), opening.choose(&ids)))
+    }
+
+    /// Images corrupted in memory, and the pixel steps behind the corruption.
+    fn generated(
+        &self,
+        found: &Found,
+        opening: &Opening,
+        profile: Profile,
+        said: &mut Vec<String>,
+        watch: &dyn Watch,
+    ) -> Result<(Box<dyn Suite>, Preprocess), BenchError> {
+        let images = self.part(found, Part::Test)?;
+        self.tell(found, &images, said, watch)?;
+        let geometry = opening.geometry.geometry();
+        let (before, after) = match self.geometry {
+            Geometry::Native => (Opening::default().geometry, geometry),
+            _ => (self.steps(&geometry)?, Opening::default().geometry),
+        };
+        let config = self.corrupted(opening, profile, &before, &images)?;
+        let corrupted = Corrupted::new(self.name, &config, images, before.clone())?;
+        let then = if after.steps().is_empty() { String::new() } else { format!(", then {after}") };
+        said.push(format!(
+            "made in memory: pictures {}, then corruptions with the constants `{}`, frost from {}{then}",
+            steps_said(&before),
+            config.profile,
+            corrupted.frost(),
+        ));
+        Ok((Box::new(corrupted), after))
     }
 
     /// The images of a part, for probes and checks, with the suite's classes; not of suites that are corrupted on disk.
@@ -170,46 +184,46 @@ impl Declaration {
         }
     }
 
-    /// The published cells, and what has to be said of them.
+    /// The published cells.
     fn cells(
         &self,
         found: &Found,
         root: &Path,
         opening: &Opening,
         clean: Option<&'static Self>,
+        said: &mut Vec<String>,
         watch: &dyn Watch,
-    ) -> Result<(CellFiles, Vec<String>), BenchError> {
+    ) -> Result<CellFiles, BenchError> {
         let geometry = opening.geometry.geometry();
         let finish = match self.geometry {
             Geometry::Finished => Finish::Resize(geometry.clone()),
             _ => Finish::Steps(geometry.clone()),
         };
-        let mut said = vec![format!("pictures: {}", finish.about())];
-        let clean = match clean.map(|clean| clean.find(root).map(|found| (clean, found))) {
-            Some(Ok((clean, Some(found)))) => Some((clean.part(&found, Part::Test)?, clean.steps(&geometry)?)),
-            Some(Err(error)) => return Err(error),
-            _ => None,
+        said.push(format!("pictures: {}", finish.about()));
+        let clean = match clean.map(|clean| clean.uncorrupted(root, &geometry)) {
+            Some(Ok(clean)) => clean,
+            // Without them there is no clean cell, and everything else goes on.
+            Some(Err(error)) => {
+                watch.warn(&format!("{}: {error}", self.title));
+                None
+            }
+            None => None,
         };
         let had_clean = clean.is_some();
-        let choose = |ids: &[u64]| opening.choose(ids);
-        let names = self.classes.names().unwrap_or_default();
         let asked = Asked {
             classes: &self.classes,
-            names,
+            names: self.classes.names().unwrap_or_default(),
             corruptions: self.chosen(opening)?,
             severities: &opening.severities,
             finish,
             clean,
-            choose: &choose,
+            choose: &|ids: &[u64]| opening.choose(ids),
         };
-        let (cells, missing) = match found.layout {
+        let (cells, missing, skipped) = match found.layout {
             Layout::Arrays => CellFiles::arrays(&found.place, asked)?,
-            _ => {
-                let (cells, missing, skipped) = CellFiles::folders(&found.place, asked)?;
-                tell_left_out(&skipped, None, watch)?;
-                (cells, missing)
-            }
+            _ => CellFiles::folders(&found.place, asked)?,
         };
+        tell_left_out(&skipped, None, watch)?;
         if !missing.is_empty() {
             let text =
                 format!("{} cells are missing, and no mean is over all of them: {}", missing.len(), missing.join(", "));
@@ -217,14 +231,19 @@ impl Declaration {
             said.push(text);
         }
         said.push(format!("{} images in every cell", cells.len()));
-        said.push(match (cells.has_clean(), had_clean) {
-            (true, _) => "the clean cell is of the same images without corruption".to_owned(),
-            (false, true) => {
-                "without a clean cell: the clean images that were found are others, or some are missing".to_owned()
-            }
-            (false, false) => "without a clean cell: the clean images were not found beside it".to_owned(),
-        });
-        Ok((cells, said))
+        let about = match (cells.has_clean(), had_clean) {
+            (true, _) => "the clean cell is of the same images without corruption",
+            (false, true) => "without a clean cell: the clean images that were found are others, or some are missing",
+            (false, false) => "without a clean cell: the clean images were not found beside it",
+        };
+        said.push(about.to_owned());
+        Ok(cells)
+    }
+
+    /// Its images and what is done to them, for the clean cell of a data set that was made of them; none if they are not there.
+    fn uncorrupted(&self, root: &Path, geometry: &Preprocess) -> Result<Option<(Images, Preprocess)>, BenchError> {
+        let Some(found) = self.find(root)? else { return Ok(None) };
+        Ok(Some((self.part(&found, Part::Test)?, self.steps(geometry)?)))
     }
 
     /// The corruptions that are asked for.
@@ -320,11 +339,11 @@ impl Declaration {
 
 /// Whether a folder was left out since the suite does not have its class.
 fn is_other_class(skipped: &Skipped) -> bool {
-    skipped.reason == "is not in the list of classes"
+    skipped.reason == OTHER_CLASS
 }
 
 fn steps_said(steps: &Preprocess) -> String {
-    if steps.steps().is_empty() { "as they are".to_owned() } else { steps.geometry().to_string() }
+    if steps.steps().is_empty() { "as they are".to_owned() } else { steps.to_string() }
 }
 
 /// Names of classes beside shards that do not name them.

@@ -10,26 +10,19 @@ use crate::{ClassMap, ClassMapError};
 
 /// A suite under its declaration: with its name, its class map, and what has to be known of it.
 pub(super) struct Published {
-    pub about: &'static Declaration,
-    pub classes: Vec<String>,
-    pub notes: Vec<String>,
-    pub identity: String,
-    pub inner: Box<dyn Suite>,
+    about: &'static Declaration,
+    notes: Vec<String>,
+    identity: String,
+    inner: Box<dyn Suite>,
     /// Pixel steps behind those of the suite.
-    pub after: Preprocess,
+    after: Preprocess,
 }
 
 impl Published {
-    pub fn new(
-        about: &'static Declaration,
-        classes: Vec<String>,
-        notes: Vec<String>,
-        inner: Box<dyn Suite>,
-        after: Preprocess,
-    ) -> Self {
+    pub fn new(about: &'static Declaration, notes: Vec<String>, inner: Box<dyn Suite>, after: Preprocess) -> Self {
         let identity = digest::of(&("published", about.name, inner.identity(), after.to_string()))
             .expect("settings and strings have a JSON form");
-        Self { about, classes, notes, identity, inner, after }
+        Self { about, notes, identity, inner, after }
     }
 }
 
@@ -51,11 +44,11 @@ impl Suite for Published {
     }
 
     fn classes(&self) -> &[String] {
-        &self.classes
+        self.inner.classes()
     }
 
     fn class_map(&self, model: &[String]) -> Result<ClassMap, ClassMapError> {
-        self.about.classes.map(&self.classes, model)
+        self.about.classes.map(self.inner.classes(), model)
     }
 
     fn origin(&self) -> Origin {
@@ -84,6 +77,10 @@ impl Suite for Published {
             return Ok(pixels);
         }
         self.after.pixels(&pixels).map_err(|error| unfit(error, self.inner.image(index)))
+    }
+
+    fn release(&self) {
+        self.inner.release();
     }
 }
 
