@@ -99,6 +99,29 @@ fn another_rule_takes_answers_that_are_there() {
         assert!(csv.contains(row), "no {row} in {csv}");
     }
 
+    // It ends in a report, and can be compared and put beside others.
+    let page = record("out/report.html");
+    for part in ["class=\"stamp\">generated", "Sample images", "data:image/jpeg;base64,", "robustify eval run"] {
+        assert!(page.contains(part), "no {part} in the page");
+    }
+    assert!(said.contains("report: out/report.html") && record("out/card.md").starts_with("---\n"), "{said}");
+    assert!(record("out/tables/data-c-generated-cells.csv").starts_with("cell,images,original,robustify\nclean,20,"));
+    let compared = fixture.run(&["compare", "out", "--fail-below", "mean_accuracy=0"]);
+    assert!(compared.status.success(), "{}", text(&compared.stderr));
+    assert!(
+        text(&compared.stdout).starts_with("data-c, generated: robustify against original\n"),
+        "{}",
+        text(&compared.stdout)
+    );
+    let said = fixture.error(&["compare", "out", "out", "--fail-below", "mean_accuracy=1.01"]);
+    assert!(
+        said.contains("robustify on data-c (generated): mean_accuracy is ") && said.contains("below 1.01"),
+        "{said}"
+    );
+    let board = fixture.run(&["leaderboard", "."]);
+    assert!(text(&board.stdout).contains("| data-c, generated: mean over shifts |"), "{}", text(&board.stdout));
+    assert!(fixture.path("leaderboard.html").is_file());
+
     // Neither models nor images are needed.
     fs::rename(fixture.path("run"), fixture.path("away")).unwrap();
     fs::rename(fixture.path("data"), fixture.path("gone")).unwrap();

@@ -152,8 +152,13 @@ fn a_run_trains_measures_and_survives_being_killed() {
         "--quiet",
     ]);
     assert!(last.status.success(), "{}", text(&last.stderr));
-    for file in ["models/robustify.safetensors", "models/apt.safetensors", "models/teacher.safetensors", "results.csv"]
-    {
+    for file in [
+        "models/robustify.safetensors",
+        "models/apt.safetensors",
+        "models/teacher.safetensors",
+        "results.csv",
+        "evaluation.json",
+    ] {
         assert_eq!(bytes(&fixture.path("whole").join(file)), bytes(&fixture.path("killed").join(file)), "{file}");
     }
 
@@ -161,6 +166,9 @@ fn a_run_trains_measures_and_survives_being_killed() {
     let resumed = fixture.run(&["train", "--resume", "killed", "--threads", "1"]);
     assert!(text(&resumed.stderr).contains("teacher: done before"), "{}", text(&resumed.stderr));
     assert_eq!(without_costs(&text(&resumed.stdout)), without_costs(&table));
+    assert!(text(&resumed.stderr).contains("report: killed/report.html"), "{}", text(&resumed.stderr));
+    let page = text(&bytes(&fixture.path("killed/report.html")));
+    assert!(page.contains("<bdi>robustify</bdi>") && page.contains("data:image/jpeg;base64,"));
 
     // A damaged stage is named and computed again, to the same bits.
     let stages: Vec<PathBuf> =
