@@ -45,6 +45,7 @@ mod atomic;
 pub mod chart;
 pub mod compare;
 mod csv;
+pub mod diagnosis;
 pub mod digest;
 mod error;
 pub mod evaluation;

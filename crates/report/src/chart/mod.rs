@@ -9,14 +9,22 @@
 //! assert!(lines.svg().starts_with("<svg") && lines.svg().contains("original"));
 //! ```
 
+mod contour;
 mod frame;
 mod heat;
 mod label;
 mod lines;
 mod panel;
+mod ramp;
 mod scatter;
+mod sheet;
+mod tiles;
 
+pub use contour::Contour;
 pub use heat::Heat;
 pub use lines::{Curve, Lines};
 pub use panel::{Guide, Panel, STYLES, Series, dash, marker};
+pub use ramp::ramp;
 pub use scatter::{Point, Scatter};
+pub use sheet::{Piece, sheet};
+pub use tiles::{Tile, Tiles};

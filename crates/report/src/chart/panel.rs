@@ -54,6 +54,8 @@ pub struct Panel {
     pub upward: Option<[f64; 2]>,
     /// The series.
     pub series: Vec<Series>,
+    /// Series of dots that no line joins and that may lie on one another, below the others.
+    pub dots: Vec<Series>,
     /// Whether series are named at their last point.
     pub named: bool,
     /// A line that helps to read it.
@@ -68,7 +70,7 @@ impl Panel {
         let below = if self.x.is_empty() { 24.0 } else { 40.0 };
         let top = if self.y.is_empty() { 10.0 } else { 26.0 };
         let area = Area { left: 38.0, right: width - 10.0, top, bottom: height - below };
-        let points = || self.series.iter().flat_map(|series| &series.points);
+        let points = || self.series.iter().chain(&self.dots).flat_map(|series| &series.points);
         let xs = points().map(|(along, _)| *along);
         let scale = |ends: Option<[f64; 2]>, values: &mut dyn Iterator<Item = f64>, stretch| match ends {
             Some(ends) => Scale::between(ends, stretch),
@@ -77,51 +79,18 @@ impl Panel {
         let x = scale(self.across, &mut xs.into_iter(), [area.left, area.right]);
         let y = scale(self.upward, &mut points().filter_map(|(_, up)| *up), [area.bottom, area.top]);
         let mut body = String::new();
-        self.axes(&mut body, &area, [&x, &y]);
+        axes(&mut body, &area, [&x, &y], [&self.x, &self.y]);
         self.guide(&mut body, &area, [&x, &y]);
+        for series in &self.dots {
+            series.scatter(&mut body, [&x, &y]);
+        }
         for series in &self.series {
             series.draw(&mut body, [&x, &y]);
         }
         if self.named {
             self.names(&mut body, &area, [&x, &y]);
         }
-        format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart\" viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\" aria-label=\"{}\">\n{body}</svg>",
-            escaped(&self.title)
-        )
-    }
-
-    fn axes(&self, body: &mut String, area: &Area, [x, y]: [&Scale; 2]) {
-        let Area { left, right, top, bottom } = *area;
-        // As many marks as there is room for.
-        let every = |marks: usize, room: f64| (marks as f64 * 26.0 / room).ceil().max(1.0) as usize;
-        let rises = y.marks();
-        for (at, text) in rises.iter().step_by(every(rises.len(), bottom - top)) {
-            let _ = writeln!(body, "<path class=\"c-line\" d=\"M{left:.1} {at:.1}H{right:.1}\"/>");
-            let (end, down) = (left - 6.0, at + 4.0);
-            let _ = writeln!(
-                body,
-                "<text class=\"c-soft\" x=\"{end:.1}\" y=\"{down:.1}\" text-anchor=\"end\">{text}</text>"
-            );
-        }
-        let marks = x.marks();
-        for (at, text) in marks.iter().step_by(every(marks.len(), right - left)) {
-            let _ = writeln!(body, "<path class=\"c-axis\" d=\"M{at:.1} {bottom:.1}v4\"/>");
-            let down = bottom + 17.0;
-            let _ = writeln!(
-                body,
-                "<text class=\"c-soft\" x=\"{at:.1}\" y=\"{down:.1}\" text-anchor=\"middle\">{text}</text>"
-            );
-        }
-        let _ = writeln!(body, "<path class=\"c-axis\" d=\"M{left:.1} {bottom:.1}H{right:.1}\"/>");
-        if !self.x.is_empty() {
-            let (middle, low) = ((left + right) / 2.0, bottom + 34.0);
-            let name = escaped(&self.x);
-            let _ = writeln!(body, "<text x=\"{middle:.1}\" y=\"{low:.1}\" text-anchor=\"middle\">{name}</text>");
-        }
-        if !self.y.is_empty() {
-            let _ = writeln!(body, "<text x=\"2\" y=\"12\">{}</text>", escaped(&self.y));
-        }
+        drawn(&self.title, self.size, &body)
     }
 
     fn guide(&self, body: &mut String, area: &Area, [x, y]: [&Scale; 2]) {
@@ -171,6 +140,19 @@ fn shortened(name: &str) -> String {
 }
 
 impl Series {
+    fn scatter(&self, body: &mut String, [x, y]: [&Scale; 2]) {
+        let _ = writeln!(body, "<g class=\"s{}\" fill=\"currentColor\" fill-opacity=\"0.5\">", self.style % STYLES);
+        for (along, up) in &self.points {
+            if let Some(up) = up.filter(|up| up.is_finite()) {
+                let (at, down) = (x.at(*along), y.at(up));
+                let said = escaped(&format!("{}: {up:.3}", self.label));
+                let _ =
+                    writeln!(body, "<circle cx=\"{at:.1}\" cy=\"{down:.1}\" r=\"3.4\"><title>{said}</title></circle>");
+            }
+        }
+        body.push_str("</g>\n");
+    }
+
     fn draw(&self, body: &mut String, [x, y]: [&Scale; 2]) {
         let mut path = String::new();
         let mut is_open = false;
@@ -196,6 +178,44 @@ impl Series {
         }
         body.push_str("</g>\n");
     }
+}
+
+/// Rules, marks and names of both axes.
+pub(super) fn axes(body: &mut String, area: &Area, [x, y]: [&Scale; 2], [below, above]: [&str; 2]) {
+    let Area { left, right, top, bottom } = *area;
+    // As many marks as there is room for.
+    let every = |marks: usize, room: f64| (marks as f64 * 26.0 / room).ceil().max(1.0) as usize;
+    let rises = y.marks();
+    for (at, text) in rises.iter().step_by(every(rises.len(), bottom - top)) {
+        let _ = writeln!(body, "<path class=\"c-line\" d=\"M{left:.1} {at:.1}H{right:.1}\"/>");
+        let (end, down) = (left - 6.0, at + 4.0);
+        let _ =
+            writeln!(body, "<text class=\"c-soft\" x=\"{end:.1}\" y=\"{down:.1}\" text-anchor=\"end\">{text}</text>");
+    }
+    let marks = x.marks();
+    for (at, text) in marks.iter().step_by(every(marks.len(), right - left)) {
+        let _ = writeln!(body, "<path class=\"c-axis\" d=\"M{at:.1} {bottom:.1}v4\"/>");
+        let down = bottom + 17.0;
+        let _ =
+            writeln!(body, "<text class=\"c-soft\" x=\"{at:.1}\" y=\"{down:.1}\" text-anchor=\"middle\">{text}</text>");
+    }
+    let _ = writeln!(body, "<path class=\"c-axis\" d=\"M{left:.1} {bottom:.1}H{right:.1}\"/>");
+    if !below.is_empty() {
+        let (middle, low) = ((left + right) / 2.0, bottom + 34.0);
+        let name = escaped(below);
+        let _ = writeln!(body, "<text x=\"{middle:.1}\" y=\"{low:.1}\" text-anchor=\"middle\">{name}</text>");
+    }
+    if !above.is_empty() {
+        let _ = writeln!(body, "<text x=\"2\" y=\"12\">{}</text>", escaped(above));
+    }
+}
+
+/// A picture that stands in a page.
+pub(super) fn drawn(title: &str, [width, height]: [f64; 2], body: &str) -> String {
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart\" viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\" aria-label=\"{}\">\n{body}</svg>",
+        escaped(title)
+    )
 }
 
 /// A number with as many decimals as people read.

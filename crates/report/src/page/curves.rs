@@ -52,16 +52,20 @@ pub fn drawn<'a>(evaluation: &'a Evaluation, suite: &SuiteRecord) -> Vec<(usize,
 }
 
 fn legend(models: &[(usize, &ModelRecord)]) -> Vec<Key> {
-    let key = |&(style, model): &(usize, &ModelRecord)| Key {
-        name: model.name.clone(),
+    models.iter().map(|(style, model)| key(*style, &model.name)).collect()
+}
+
+/// The entry of a series in a legend.
+pub fn key(style: usize, name: &str) -> Key {
+    Key {
+        name: name.to_owned(),
         svg: format!(
             "<svg class=\"key\" viewBox=\"0 0 32 12\" width=\"32\" height=\"12\" aria-hidden=\"true\"><g class=\"s{}\"><path class=\"c-curve\" d=\"M1 6H31\" stroke-dasharray=\"{}\"/><path class=\"c-mark\" d=\"{}\"/></g></svg>",
             style % STYLES,
             dash(style),
             marker(style, 16.0, 6.0)
         ),
-    };
-    models.iter().map(key).collect()
+    }
 }
 
 /// Severities that a suite has, in ascending order.

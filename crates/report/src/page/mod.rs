@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, ErrorKind};
 
+pub(crate) use curves::{Key, key};
 pub use grid::{Better, Column, Grid, Place, Shown};
 pub(crate) use view::Shape;
 
@@ -45,10 +46,11 @@ pub const TABLES: &str = "tables";
 pub const CARD: &str = "card.md";
 
 /// The templates that a page is made of, and that a folder may replace.
-const TEMPLATES: [(&str, &str); 5] = [
+const TEMPLATES: [(&str, &str); 6] = [
     (PAGE, include_str!("templates/report.html")),
     (LEADERBOARD, include_str!("templates/leaderboard.html")),
     ("suite.html", include_str!("templates/suite.html")),
+    ("diagnosis.html", include_str!("templates/diagnosis.html")),
     ("macros.html", include_str!("templates/macros.html")),
     ("style.css", include_str!("templates/style.css")),
 ];
