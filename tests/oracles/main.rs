@@ -10,16 +10,19 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it found")]
 
 mod adamspd;
+mod attention;
 mod dawin;
 mod fd_finetune;
 mod fd_student;
 mod fd_tables;
 mod fd_teachers;
 mod flyp;
+mod landscape;
 mod losses;
 mod metrics;
 mod oracle;
 mod schedules;
+mod vit;
 mod vpt;
 mod zeroshot;
 
@@ -38,6 +41,7 @@ type Check = fn(&mut Oracle) -> Result<()>;
 const CHECKS: &[(&str, Check)] = &[
     ("adamspd", adamspd::check),
     ("dawin", dawin::check),
+    ("diagnose_vit", attention::check),
     ("fd_finetune_vit", fd_finetune::form),
     ("fd_student_swinv2_perblock", fd_student::swin),
     ("fd_student_swinv2_shared", fd_student::swin),
@@ -49,6 +53,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("fd_teacher_esvit_swin", fd_teachers::swin),
     ("fd_teacher_mae", fd_teachers::vit),
     ("flyp_loss", flyp::check),
+    ("landscape", landscape::check),
     ("layer_decay", fd_finetune::layers),
     ("losses", losses::check),
     ("lr_schedules", schedules::check),

@@ -112,7 +112,12 @@ impl Oracle {
             }
             Value::Object(table) => {
                 let parsed = table.iter().map(|(prefix, text)| {
-                    let prefix = if prefix == "grad" { "out.grad" } else { prefix };
+                    // What is no name of tensors says in words what holds for all others.
+                    let prefix = match prefix.as_str() {
+                        "grad" => "out.grad",
+                        name if name.starts_with("out") => name,
+                        _ => "out",
+                    };
                     Ok((prefix.to_owned(), Tolerance::parse(text.as_str().unwrap_or_default())?))
                 });
                 parsed.collect::<Result<_>>()?

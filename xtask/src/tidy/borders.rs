@@ -9,11 +9,12 @@ use crate::args::BACKENDS;
 /// crate may name directly whatever it can reach along these arrows. A crate may be listed before its folder is there.
 ///
 /// Packages are named `robustify-<folder>`; `cli` reaches everything.
-const BUILT_ON: [(&str, &[&str]); 20] = [
-    ("cli", &["experiment", "pictures"]),
-    ("experiment", &["methods", "eval", "bench", "predict", "distill", "hub", "device", "report", "watch"]),
+const BUILT_ON: [(&str, &[&str]); 21] = [
+    ("cli", &["experiment", "diagnose", "pictures"]),
+    ("experiment", &["methods", "diagnose", "eval", "bench", "predict", "distill", "hub", "device", "report", "watch"]),
     ("methods", &["distill", "bench", "predict", "deepaugment", "hub", "device", "report", "tokenizer", "watch"]),
     ("eval", &["bench", "predict", "select", "data", "zoo", "hub", "device", "report", "tokenizer", "watch"]),
+    ("diagnose", &["predict", "select", "data", "zoo", "device", "report", "watch", "rng"]),
     ("pictures", &["data", "deepaugment", "device", "augment", "report", "watch", "rng"]),
     ("distill", &["select", "data", "zoo", "device", "report", "watch"]),
     ("bench", &["predict", "select", "data", "zoo", "device", "report", "watch"]),
@@ -58,7 +59,7 @@ const PROGRAM_CRATES: [&str; 4] = ["clap", "console", "ctrlc", "indicatif"];
 
 /// Crates that may use `anyhow`: what goes wrong in them is read by people, who need the whole chain of causes, and is not matched by
 /// code. Below them, errors have types, since callers tell them apart.
-const WITH_ANYHOW: [&str; 7] = ["cli", "eval", "experiment", "hub", "methods", "pictures", "xtask"];
+const WITH_ANYHOW: [&str; 8] = ["cli", "diagnose", "eval", "experiment", "hub", "methods", "pictures", "xtask"];
 
 /// Checks one manifest: the root's, a crate's or xtask's.
 pub(super) fn check(path: &str, text: &str, table: &Table) -> Vec<Fault> {
