@@ -2,6 +2,7 @@
 
 mod caches;
 mod data;
+mod diagnose;
 mod eval;
 mod experiment;
 mod faults;
@@ -34,8 +35,13 @@ const OPTIMIZER: &str = "learning_rate = 3e-3\nweight_decay = 0.05\nwarmup_fract
 struct Fixture(tempfile::TempDir);
 
 impl Fixture {
+    /// An empty folder.
+    fn bare() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
     fn new() -> Self {
-        let fixture = Self(tempfile::tempdir().unwrap());
+        let fixture = Self::bare();
         let data = fixture.path("data");
         fs::create_dir(&data).unwrap();
         for (split, count) in [("train", 60), ("test", 20)] {

@@ -30,6 +30,7 @@ Subcommands of the program, built in release mode and run from the root of the w
   eval              evaluate any model on any images, clean and corrupted
   predict           say what a model takes pictures for
   export            write a robust model as timm loads it
+  diagnose          look into models: where attention looks, and how flat the loss is around their weights
   bench-robustness  measure the models of a finished run again
   bench-cost        measure what the method costs against full fine-tuning and the original model
   pretrain          train the large model from scratch

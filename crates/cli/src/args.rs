@@ -1,5 +1,6 @@
 mod compare;
 mod data;
+mod diagnose;
 mod eval;
 mod experiment;
 mod export;
@@ -14,6 +15,7 @@ use robustify_zoo::weights::Naming;
 
 pub use compare::{Compare, Leaderboard, Look, Report};
 pub use data::{Data, DataCheck, DataList, DataRoot};
+pub use diagnose::{Diagnose, Landscape};
 pub use eval::{Eval, ManifestOf, Merge, Rescore};
 pub use experiment::{Experiment, ExperimentSize};
 pub use export::{Export, ExportTo};
@@ -63,6 +65,8 @@ pub enum Command {
     BenchCost(BenchCost),
     /// Measure the speed of this backend on reference models (`cargo xtask bench-models` compares backends and PyTorch).
     BenchModels(BenchModels),
+    /// Look into models, side by side: where attention looks, and how flat the loss is around their weights.
+    Diagnose(Diagnose),
     /// Corrupt pictures: ImageNet-C, CIFAR-10-C and their like from a picture, a folder of pictures, or an array.
     Corrupt(Corrupt),
     /// Augment pictures: AugMix, PixMix and others, as training does, into files.
@@ -90,6 +94,7 @@ impl Command {
                 | Self::Experiment(_)
                 | Self::BenchRobustness(_)
                 | Self::BenchCost(_)
+                | Self::Diagnose(_)
                 | Self::Pretrain(_)
         )
     }
@@ -107,6 +112,7 @@ impl Command {
             Self::BenchRobustness(options) => options.common.quiet,
             Self::BenchCost(options) => options.common.quiet,
             Self::BenchModels(options) => options.common.quiet,
+            Self::Diagnose(options) => options.common.quiet,
             Self::Corrupt(options) => options.offline.quiet,
             Self::Augment(options) => options.offline.quiet,
             Self::Models(_)

@@ -62,6 +62,7 @@ fn run(command: Command, console: &Console) -> anyhow::Result<()> {
         Command::BenchRobustness(options) => commands::bench_robustness::run(&options, console),
         Command::BenchCost(options) => commands::bench_cost::run(&options, console),
         Command::BenchModels(options) => commands::bench_models::run(&options),
+        Command::Diagnose(options) => commands::diagnose::run(&options, console),
         Command::Config(options) => commands::config::run(&options),
         Command::Data(options) => commands::data::run(&options, console),
         Command::Corrupt(options) => commands::corrupt::run(&options, console),

@@ -8,6 +8,7 @@ pub mod compare;
 pub mod config;
 pub mod corrupt;
 pub mod data;
+pub mod diagnose;
 pub mod eval;
 pub mod experiment;
 pub mod export;

@@ -50,7 +50,7 @@ pub fn derived(
 }
 
 /// Where the weights of `--model` and `--weights` are, and the name in the registry if one was given.
-fn place(model: &str, weights: Option<&Path>) -> anyhow::Result<(String, Option<String>)> {
+pub(super) fn place(model: &str, weights: Option<&Path>) -> anyhow::Result<(String, Option<String>)> {
     if let Some(weights) = weights {
         let entry = registry::find(model).context("--model, beside --weights, is a name that `models list` shows")?;
         return Ok((weights.display().to_string(), Some(entry.name())));
