@@ -183,8 +183,14 @@ fn what_does_not_fit_is_said_before_anything_is_asked() {
     let path = fixture.path("photos/one/1.png");
     let whole = bytes(&path);
     fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-    let said = photos_of(fits);
-    assert!(said.contains("one/1.png"), "{said}");
+    let words = ["eval", "vit.safetensors", NETWORK, "--data", "photos", "--out", "out", "--classes", "names.txt"];
+    let output = fixture.run(&[&words[..], &["--preprocess", fits, "benchmark.corruptions=[]"]].concat());
+    let said = text(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("warning: photos/one/1.png") && said.contains("5 images"),
+        "{said}"
+    );
+    assert!(said.contains("the model's other 8 are left out"), "{said}");
 }
 
 /// Folders of a few pictures.

@@ -40,7 +40,7 @@ pub use fits::{Calibrations, HeadFits};
 pub use measure::{Entrant, Measured, Timing, Timings};
 pub use metrics::{Judged, Judging, Outcome};
 pub use probe::Probed;
-pub use routes::{Blend, HeadRoute, reads_passes};
+pub use routes::{Blend, HeadRoute, Samples, reads_passes};
 pub use statistics::{
     Bootstrap, Comparison, Interval, JointBootstrap, Scored, StatisticsError, mcnemar_exact, mcnemar_mid,
     paired_bootstrap, paired_effects, paired_on, points, t_interval,

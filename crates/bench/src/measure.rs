@@ -1,6 +1,6 @@
 //! Asking predictors about the cells of a suite: what is stored already is read, what is missing is computed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use burn::tensor::{Tensor, TensorData};
@@ -347,19 +347,21 @@ impl Run<'_> {
             let (model, image) = (entrant.name.to_owned(), self.suite.image(indices[position]));
             BenchError::NoNumbers { model, what, image, cell: cell.name.clone() }
         };
-        let mut part = Part::default();
+        let (mut part, mut looked_at) = (Part::default(), BTreeSet::new());
         for entrant in asked {
             let answered = entrant.predictor.answer(&rows)?;
             // Checked before the answers: behind a rectifier, what is no number may look like one.
             if let Some(trunk) = entrant.predictor.trunk().filter(|trunk| !known.contains_key(*trunk))
-                && !part.trunks.contains_key(trunk)
+                && looked_at.insert(trunk)
                 && let Some(features) = rows.known_trunk(trunk)
             {
                 let features = TrunkFeatures::of(features);
                 if let Some(position) = features.non_finite() {
                     return Err(no_numbers(entrant, "features", position));
                 }
-                part.trunks.insert(trunk.to_owned(), features);
+                if self.store.keeps_trunks() {
+                    part.trunks.insert(trunk.to_owned(), features);
+                }
             }
             if let Some(position) = answered.answers.non_finite().or_else(|| answered.beside.non_finite()) {
                 return Err(no_numbers(entrant, "answers", position));

@@ -1,5 +1,7 @@
 //! Every way to make one answer of stored answers: rules and mixtures of three heads, and blends of several models.
 
+use std::cell::OnceCell;
+
 use robustify_predict::{Answers, Columns, HeadAnswer};
 use robustify_select::{
     Dawin, Gate, Head, Mixture, NamedRule, Route, Rule, SampleStatistics, SelectConfig, Uncertainty, argmax, neighbours,
@@ -149,21 +151,26 @@ impl HeadRoute {
         label: usize,
         id: u64,
     ) -> (Option<Head>, Vec<f32>) {
-        let sample = self.sample(&heads[image], beside, image);
-        let [clean, robust] = [Head::Clean, Head::Robust].map(|head| of(&sample, head));
+        self.respond_to(&Samples::new(heads, beside, image), label, id)
+    }
+
+    /// The same for an image that many routes are asked about.
+    pub fn respond_to(&self, samples: &Samples<'_>, label: usize, id: u64) -> (Option<Head>, Vec<f32>) {
+        let sample = samples.of(self.source);
+        let [clean, robust] = [Head::Clean, Head::Robust].map(|head| of(sample, head));
         let mixed = match &self.way {
             Way::Choice(rule) => {
-                let head = rule.choose(&sample, label, id);
-                return (Some(head), of(&sample, head).to_vec());
+                let head = rule.choose(sample, label, id);
+                return (Some(head), of(sample, head).to_vec());
             }
             Way::Gate(gate) => {
-                let head = gate.choose(&sample);
-                return (Some(head), of(&sample, head).to_vec());
+                let head = gate.choose(sample);
+                return (Some(head), of(sample, head).to_vec());
             }
             Way::Mixture(mixture) => {
                 let members = match mixture {
                     Mixture::Selective => vec![clean, robust],
-                    _ => Head::ALL.map(|head| of(&sample, head)).to_vec(),
+                    _ => Head::ALL.map(|head| of(sample, head)).to_vec(),
                 };
                 let kind = self.select.uncertainty as usize;
                 let uncertainty = sample.uncertainty.map(|uncertainty| f64::from(uncertainty[kind]));
@@ -171,24 +178,12 @@ impl HeadRoute {
             }
             Way::Dawin(dawin) => dawin.mix(clean, robust),
             Way::Vrf(temperatures) => {
-                let distance = beside.row(Columns::DISTANCE, image).map_or(f64::INFINITY, |row| f64::from(row[0]));
+                let distance = samples.beside.row(Columns::DISTANCE, samples.image);
+                let distance = distance.map_or(f64::INFINITY, |row| f64::from(row[0]));
                 neighbours::mix(clean, robust, distance, *temperatures)
             }
         };
         (None, mixed.expect("heads of one model have the same classes"))
-    }
-
-    /// What the rule reads of one image.
-    fn sample(&self, answer: &HeadAnswer, beside: &Columns, image: usize) -> SampleStatistics {
-        let mut sample = match self.source {
-            Source::Passes => answer.passes.clone(),
-            Source::OnePass | Source::Probit => answer.deterministic_statistics(),
-        };
-        if let (Source::Probit, Some(told)) = (self.source, beside.row(Columns::PROBIT, image)) {
-            let classes = answer.deterministic[0].len();
-            sample.probabilities = [0, 1, 2].map(|head| told[head * classes..(head + 1) * classes].to_vec());
-        }
-        with_spread(sample, beside, image)
     }
 
     /// Whether it chooses between the clean and the robust head, so that the choice can be judged.
@@ -198,6 +193,35 @@ impl HeadRoute {
             Way::Gate(_) => true,
             Way::Mixture(_) | Way::Dawin(_) | Way::Vrf(_) => false,
         }
+    }
+}
+
+/// What rules read of one image; made once for all that read the same.
+pub struct Samples<'a> {
+    answer: &'a HeadAnswer,
+    beside: &'a Columns,
+    image: usize,
+    of_source: [OnceCell<SampleStatistics>; 3],
+}
+
+impl<'a> Samples<'a> {
+    /// The image at a place of a cell.
+    pub fn new(heads: &'a [HeadAnswer], beside: &'a Columns, image: usize) -> Self {
+        Self { answer: &heads[image], beside, image, of_source: Default::default() }
+    }
+
+    fn of(&self, source: Source) -> &SampleStatistics {
+        self.of_source[source as usize].get_or_init(|| {
+            let mut sample = match source {
+                Source::Passes => self.answer.passes.clone(),
+                Source::OnePass | Source::Probit => self.answer.deterministic_statistics(),
+            };
+            if let (Source::Probit, Some(told)) = (source, self.beside.row(Columns::PROBIT, self.image)) {
+                let classes = self.answer.deterministic[0].len();
+                sample.probabilities = [0, 1, 2].map(|head| told[head * classes..(head + 1) * classes].to_vec());
+            }
+            with_spread(sample, self.beside, self.image)
+        })
     }
 }
 

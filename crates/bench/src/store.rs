@@ -53,6 +53,11 @@ impl AnswerStore {
         Self { is_compact: true, ..Self::new(folder, backend) }
     }
 
+    /// Whether features of trunks are of use to it.
+    pub fn keeps_trunks(&self) -> bool {
+        !self.is_compact
+    }
+
     /// Answers as they are read from this store.
     pub fn rounded(&self, stored: Stored) -> Stored {
         match self.is_compact {
@@ -130,9 +135,6 @@ impl AnswerStore {
         trunk: &str,
         features: TrunkFeatures,
     ) -> Result<(), BenchError> {
-        if self.is_compact {
-            return Ok(());
-        }
         let (path, identity) = self.place(suite.identity(), &cell.name, "trunk", trunk);
         let elements = features.dims.iter().product::<usize>().max(1);
         let dims: Vec<f32> = features.dims.iter().map(|&dim| dim as f32).collect();

@@ -77,10 +77,18 @@ impl Kept<'_> {
         Ok(self.out.join(place::ANSWERS).join(&part[..16.min(part.len())]).join(name))
     }
 
-    /// What is kept of a part; nothing if it is not there.
+    /// What is kept of a part; nothing if it is not there. Answers that are judged by another rule than they were drawn for have what was
+    /// drawn for the other one: how images look is the same, and some of the flipped ones are.
     pub fn read(&self, part: &str) -> Pictures {
-        let read = || serde_json::from_slice(&std::fs::read(self.file(part).ok()?).ok()?).ok();
-        read().unwrap_or_default()
+        let read = |path: &Path| serde_json::from_slice(&std::fs::read(path).ok()?).ok();
+        let path = self.file(part).ok();
+        let other = || {
+            let entries = std::fs::read_dir(path.as_ref()?.parent()?).ok()?.flatten().map(|entry| entry.path());
+            let is_one =
+                |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("pictures-"));
+            read(&entries.filter(is_one).min()?)
+        };
+        path.as_ref().and_then(|path| read(path)).or_else(other).unwrap_or_default()
     }
 
     /// Draws what is not there yet of a part all of whose answers are.

@@ -221,3 +221,62 @@ impl Plan {
         self.suites[unit.suite].groups[unit.group].cells.iter().filter(move |cell| cell.images > start)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_cut_into_parts_unless_a_model_reads_it_whole() {
+        let cell = |name: &str, images| PlannedCell {
+            name: name.to_owned(),
+            shift: None,
+            group: None,
+            severity: None,
+            images,
+        };
+        let model = |name: &str, is_whole| PlannedModel {
+            name: name.to_owned(),
+            identity: "0123456789abcdef".to_owned(),
+            map: ClassMap::subset(vec![0]),
+            is_whole,
+        };
+        let group = PlannedGroup {
+            identity: "suite".to_owned(),
+            geometry: String::new(),
+            models: vec![model("plain", false), model("adapting", true)],
+            cells: vec![cell("clean", 25), cell("fog-1", 10), cell("fog-2", 0)],
+        };
+        let suite = PlannedSuite {
+            name: "photos-c".to_owned(),
+            title: String::new(),
+            origin: String::new(),
+            classes: Vec::new(),
+            notes: Vec::new(),
+            is_imagenet: false,
+            groups: vec![group],
+        };
+        let plan = Plan {
+            schema: Plan::SCHEMA,
+            title: String::new(),
+            program: String::new(),
+            command: String::new(),
+            backend: String::new(),
+            settings: BTreeMap::new(),
+            part: 10,
+            models: Vec::new(),
+            rules: BTreeMap::new(),
+            suites: vec![suite],
+        };
+        let units = plan.units();
+        let ranges: Vec<_> = units.iter().map(|unit| (unit.is_whole, unit.range.clone())).collect();
+        assert_eq!(ranges, [(false, 0..10), (false, 10..20), (false, 20..30), (true, 0..usize::MAX)]);
+        let cells = |unit: &Unit| plan.cells(unit).map(|cell| cell.name.as_str()).collect::<Vec<_>>();
+        assert_eq!(
+            units.iter().map(cells).collect::<Vec<_>>(),
+            [&["clean", "fog-1"][..], &["clean"], &["clean"], &["clean", "fog-1"]]
+        );
+        assert_eq!(plan.describe(&units[1]), "images 11 to 20 of photos-c by plain");
+        assert_eq!(plan.suites[0].groups[0].models[1].parts(25, 10), [0..usize::MAX]);
+    }
+}

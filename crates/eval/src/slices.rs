@@ -116,6 +116,9 @@ fn fifths(looks: &[&Look], kind: &Kind) -> Vec<Candidate> {
     let Some(values) = looks.iter().map(|look| (kind.value)(look)).collect::<Option<Vec<f64>>>() else {
         return Vec::new();
     };
+    if values.is_empty() {
+        return Vec::new();
+    }
     let mut sorted = values.clone();
     sorted.sort_by(f64::total_cmp);
     let (Some(&low), Some(&high)) = (sorted.get(sorted.len() / 5), sorted.get(sorted.len() - 1 - sorted.len() / 5))

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use robustify_bench::metrics::{PROBIT, SELECTED, SINGLE, ScoreSums, Scores};
-use robustify_bench::{AnswerStore, Cell, HeadFits, HeadRoute, Shift, Stored};
+use robustify_bench::{AnswerStore, Cell, HeadFits, HeadRoute, Samples, Shift, Stored};
 use robustify_predict::{Answers, Columns, HeadAnswer};
 use robustify_report::Row;
 use robustify_report::evaluation::{BinRecord, FlipRecord, ResultRecord};
@@ -154,9 +154,10 @@ impl Sums<'_> {
             let (label, id) = (stored.labels[image], self.keyed.keyed(stored.ids[image]));
             let right = |head_of: Head| head.passes.prediction(head_of) == label;
             let [clean, robust] = [Head::Clean, Head::Robust].map(right);
+            let samples = Samples::new(heads, &stored.beside, image);
             let mut selected = None;
             for way in &mut self.ways {
-                let (choice, probabilities) = way.route.respond(heads, &stored.beside, image, label, id);
+                let (choice, probabilities) = way.route.respond_to(&samples, label, id);
                 way.count += 1;
                 way.right += u64::from(argmax(&probabilities) == label);
                 if let Some(choice) = choice {

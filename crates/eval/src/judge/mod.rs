@@ -65,6 +65,7 @@ pub(crate) fn judge_from(
         evaluation.suites.push(record);
         rows.extend(own);
     }
+    totals::effective(&mut evaluation.suites);
     Ok((evaluation, rows))
 }
 

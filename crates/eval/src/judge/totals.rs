@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use anyhow::Result;
 use robustify_augment::Group;
 use robustify_bench::metrics::summaries;
-use robustify_bench::robustness::Baseline;
+use robustify_bench::robustness::{Baseline, Trend};
 use robustify_bench::{Bootstrap, Comparison, paired_effects};
-use robustify_report::Row;
-use robustify_report::evaluation::{ComparisonRecord, ResultRecord};
+use robustify_report::evaluation::{ComparisonRecord, ResultRecord, SuiteRecord};
+use robustify_report::{Row, leaderboard};
 
 use crate::plan::{Plan, PlannedCell, PlannedSuite};
 
@@ -166,4 +166,89 @@ fn corruption_errors(rows: &[Row], of: &ResultRecord) -> Vec<(String, f64)> {
         both.into_iter().filter(|(_, value)| value.is_finite()).map(|(name, value)| (name.to_owned(), value)).collect()
     };
     found.map(named).unwrap_or_default()
+}
+
+/// Effective robustness on suites for which results of published models are known, where ImageNet itself was measured as well: accuracy
+/// beyond the trend of these models, see [`Trend`].
+pub(super) fn effective(suites: &mut [SuiteRecord]) {
+    let Some(imagenet) = suites.iter().find(|suite| suite.name == "imagenet") else { return };
+    let of = |total: &ResultRecord| {
+        Some(((total.model.clone(), total.route.clone()), *total.metrics.get("clean_accuracy")?))
+    };
+    let clean: HashMap<(String, String), f64> = imagenet.totals.iter().filter_map(of).collect();
+    for suite in suites {
+        let published = leaderboard::references(&suite.name);
+        let Some(trend) = Trend::fit(&published) else { continue };
+        let mut is_known = false;
+        for total in &mut suite.totals {
+            let clean =
+                clean.get(&(total.model.clone(), total.route.clone())).filter(|clean| (0.0..1.0).contains(*clean));
+            let shifted = total.metrics.get("mean_accuracy_shifts");
+            if let (Some(&clean), Some(&shifted)) = (clean.filter(|clean| **clean > 0.0), shifted) {
+                total.metrics.insert("effective_robustness".to_owned(), trend.effective([clean, shifted]));
+                is_known = true;
+            }
+        }
+        if is_known {
+            suite.notes.push(format!(
+                "effective robustness: accuracy beyond what that on ImageNet lets expect, by the trend of {} models of timm's results",
+                published.len()
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_published_model_is_about_as_robust_as_expected() {
+        let total = |metric: &str, value: f64| ResultRecord {
+            model: "resnet50".to_owned(),
+            route: "single".to_owned(),
+            metrics: BTreeMap::from([(metric.to_owned(), value)]),
+            ..Default::default()
+        };
+        let suite = |name: &str, total: ResultRecord| SuiteRecord {
+            name: name.to_owned(),
+            totals: vec![total],
+            ..Default::default()
+        };
+        // torchvision's, by timm's results.
+        let mut suites = [
+            suite("imagenet-r", total("mean_accuracy_shifts", 0.361)),
+            suite("imagenet", total("clean_accuracy", 0.761)),
+        ];
+        effective(&mut suites);
+        let found = suites[0].totals[0].metrics["effective_robustness"];
+        assert!(found.abs() < 0.08 && suites[0].notes[0].contains("16 models"), "{found} {:?}", suites[0].notes);
+        assert!(!suites[1].totals[0].metrics.contains_key("effective_robustness"));
+    }
+
+    #[test]
+    fn mce_takes_all_fifteen_corruptions_at_all_severities() {
+        let alexnet = Baseline::alexnet();
+        let row = |corruption: Option<&String>, severity, error: f64| Row {
+            model: "alexnet".to_owned(),
+            suite: "imagenet-c".to_owned(),
+            corruption: corruption.cloned(),
+            severity,
+            route: "single".to_owned(),
+            metric: "accuracy".to_owned(),
+            value: 1.0 - error,
+            count: 50_000,
+        };
+        let mut rows = vec![row(None, None, alexnet.clean)];
+        for (name, error) in &alexnet.corruptions {
+            rows.extend((1..=5).map(|severity| row(Some(name), Some(severity), *error)));
+        }
+        let of = ResultRecord { model: "alexnet".to_owned(), route: "single".to_owned(), ..Default::default() };
+        let found: BTreeMap<String, f64> = corruption_errors(&rows, &of).into_iter().collect();
+        assert!((found["mce"] - 100.0).abs() < 1e-9 && (found["relative_mce"] - 100.0).abs() < 1e-9, "{found:?}");
+        assert_eq!(corruption_errors(&rows[..rows.len() - 1], &of), []);
+        // Without the clean cell there is no relative one.
+        let names: Vec<String> = corruption_errors(&rows[1..], &of).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["mce"]);
+    }
 }

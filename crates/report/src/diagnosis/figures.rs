@@ -210,6 +210,9 @@ fn maps(looked: &[(usize, &Diagnosed)]) -> Figure {
     }
 }
 
+/// What a line goes through; where there is no height it has a gap.
+type Points = Vec<(f64, Option<f64>)>;
+
 fn rings(walked: &[(usize, &Diagnosed, &LandscapeRecord)]) -> Figure {
     let losses = || walked.iter().flat_map(|(_, _, found)| found.points.iter().filter_map(|point| point.loss));
     let (low, high) = losses().fold((f64::INFINITY, 0.0_f64), |(low, high), loss| (low.min(loss), high.max(loss)));
@@ -217,7 +220,7 @@ fn rings(walked: &[(usize, &Diagnosed, &LandscapeRecord)]) -> Figure {
     let logarithmic = high > 30.0 * low.max(1e-6);
     let scaled = |loss: f64| if logarithmic { loss.max(1e-6).log10() } else { loss };
     let y = if logarithmic { "log10 of the loss" } else { "loss in nats" };
-    let lines = |of: &dyn Fn(&LandscapeRecord) -> Vec<(f64, Option<f64>)>| -> Vec<Series> {
+    let lines = |of: &dyn Fn(&LandscapeRecord) -> Points| -> Vec<Series> {
         let series = |(style, model, found): &(usize, &Diagnosed, &LandscapeRecord)| Series {
             label: model.name.clone(),
             style: *style,

@@ -165,6 +165,18 @@ fn published(keys: &[Key]) -> Vec<Row> {
     rows
 }
 
+/// Accuracies of published models, fractions: on ImageNet's validation images, and on a suite of that name. Nothing of other suites.
+#[must_use]
+pub fn references(suite: &str) -> Vec<[f64; 2]> {
+    let key = |name: &str| (name.to_owned(), "on disk".to_owned(), false);
+    let keys = [key("imagenet"), key(suite)];
+    let both = |row: Row| {
+        let of = |key: &Key| row.values.iter().find(|(known, _)| known == key).map(|(_, value)| *value);
+        Some([of(&keys[0])?, of(&keys[1])?])
+    };
+    if suite == "imagenet" { Vec::new() } else { published(&keys).into_iter().filter_map(both).collect() }
+}
+
 /// Why a table cannot be drawn.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
