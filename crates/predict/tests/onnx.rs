@@ -121,6 +121,13 @@ fn a_file_that_serves_says_all_but_how_pictures_come_to_its_size() {
     // Bytes are never normalised.
     let said = refused(&golden("digits.onnx"), &options("resize(28,28)|normalize(half)"));
     assert!(said.contains("leave normalize(half) out"), "{said}");
+    // Nor is one channel by the numbers of three.
+    let (_kept, grey) = changed("digits.onnx", |model| {
+        let input = &mut model.graph.as_mut().unwrap().input[0];
+        input.r#type.as_mut().unwrap().tensor_type.as_mut().unwrap().elem_type = Some(DataType::FLOAT);
+    });
+    let said = refused(&grey, &options("resize(28,28)|normalize(imagenet)"));
+    assert!(said.contains("has one channel"), "{said}");
 }
 
 #[test]

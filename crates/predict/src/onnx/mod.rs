@@ -28,7 +28,7 @@ use rten_onnx::onnx::{GraphProto, ValueInfoProto};
 
 use self::file::File;
 use self::graph::{Ending, Input};
-use self::prepare::{geometry_for, known_size, prepare, settled_size};
+use self::prepare::{expect_grey, geometry_for, known_size, prepare, settled_size};
 use self::session::{Pixels, Session};
 use crate::classes::KnownClasses;
 use crate::{Answered, Answers, Columns, PredictError, Predictor, Rows};
@@ -118,6 +118,7 @@ impl OnnxClassifier {
         let mut told = Vec::new();
         let preprocess = prepare(path, options, &notes, graph, &input, known, &mut told)?;
         let size = settled_size(&input, known, &preprocess).map_err(fault)?;
+        expect_grey(&input, &preprocess).map_err(fault)?;
 
         let read = logits(graph, output.name.clone().unwrap_or_default(), &mut told);
         if output.name.as_ref() != Some(&read) {

@@ -33,6 +33,19 @@ pub(super) fn known_size(
     Ok(height.zip(width).map(|(height, width)| [height, width]))
 }
 
+/// Refuses three different means or deviations for an input of one channel.
+pub(super) fn expect_grey(input: &Input, preprocess: &Preprocess) -> Result<(), String> {
+    let Normalize { mean, std } = preprocess.normalization();
+    if input.channels == 3 || [mean, std].iter().all(|values| values.iter().all(|value| *value == values[0])) {
+        return Ok(());
+    }
+    Err(format!(
+        "its input `{}` has one channel, and {} is for three; give one mean and one deviation, as in normalize(m,m,m;d,d,d)",
+        input.name,
+        preprocess.normalization()
+    ))
+}
+
 /// The size of the input, once it is known what pictures become.
 pub(super) fn settled_size(
     input: &Input,
