@@ -127,11 +127,11 @@ fn similarities(oracle: &mut Oracle, found: &[Found]) -> Result<()> {
 fn maps(oracle: &mut Oracle, found: &[Found]) -> Result<()> {
     let tokens: Vec<f64> = found.iter().flat_map(|found| found.token_map.clone()).collect();
     oracle.expect("out.average_map.with_cls", &tokens)?;
-    let of: [(&str, fn(&Found) -> &Map); 2] =
-        [("renorm", |found| &found.map.renormalised), ("no_renorm", |found| &found.map.plain)];
-    for (tag, map) in of {
-        let all = |value: fn(&Map) -> f64| -> Vec<f64> { found.iter().map(|found| value(map(found))).collect() };
-        let values: Vec<f64> = found.iter().flat_map(|found| map(found).values.clone()).collect();
+    for (tag, is_renormalised) in [("renorm", true), ("no_renorm", false)] {
+        let map =
+            |found: &Found| if is_renormalised { found.map.renormalised.clone() } else { found.map.plain.clone() };
+        let all = |value: fn(&Map) -> f64| -> Vec<f64> { found.iter().map(|found| value(&map(found))).collect() };
+        let values: Vec<f64> = found.iter().flat_map(|found| map(found).values).collect();
         oracle.expect(&format!("out.average_map.{tag}"), &values)?;
         oracle.expect(&format!("out.diagonality.{tag}"), &all(Map::diagonality))?;
         oracle.expect(&format!("out.columnness.{tag}"), &all(Map::columnness))?;

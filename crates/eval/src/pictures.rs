@@ -105,8 +105,8 @@ impl Kept<'_> {
         for cell in clean.map_or_else(|| part.cells().iter().collect(), |clean| vec![clean]) {
             for &index in part.images(cell) {
                 let (label, id) = part.label(index)?;
-                if !kept.looks.contains_key(&id) {
-                    kept.looks.insert(id, look(&part.pixels(cell, index)?, label, part.dimensions(index)));
+                if let std::collections::btree_map::Entry::Vacant(e) = kept.looks.entry(id) {
+                    e.insert(look(&part.pixels(cell, index)?, label, part.dimensions(index)));
                 }
             }
         }

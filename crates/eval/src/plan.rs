@@ -277,6 +277,6 @@ mod tests {
             [&["clean", "fog-1"][..], &["clean"], &["clean"], &["clean", "fog-1"]]
         );
         assert_eq!(plan.describe(&units[1]), "images 11 to 20 of photos-c by plain");
-        assert_eq!(plan.suites[0].groups[0].models[1].parts(25, 10), [0..usize::MAX]);
+        assert_eq!(plan.suites[0].groups[0].models[1].parts(25, 10), vec![0..usize::MAX]);
     }
 }

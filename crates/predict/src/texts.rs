@@ -145,13 +145,13 @@ impl Towers {
                     ids => Vocabulary::from_ids(ids)
                         .ok_or_else(|| broken("the vocabulary in its header is not in order"))?,
                 };
-                if let Some(name) = &zero_shot.model {
-                    if registered(name)? != said.clip.text {
-                        return Err(broken(format!(
-                            "original.zero_shot.model: the text tower of {name} has another shape than the header of the file says; leave \
+                if let Some(name) = &zero_shot.model
+                    && registered(name)? != said.clip.text
+                {
+                    return Err(broken(format!(
+                        "original.zero_shot.model: the text tower of {name} has another shape than the header of the file says; leave \
                              the setting out"
-                        )));
-                    }
+                    )));
                 }
                 (said.clip.text, vocabulary)
             }

@@ -149,8 +149,7 @@ impl Layout {
     /// What is expected there, for people.
     pub fn about(&self) -> String {
         let below = |places: &[&str], what: &str| match places {
-            [] | [""] => what.to_owned(),
-            [place, ..] if place.is_empty() => what.to_owned(),
+            [] | ["", ..] => what.to_owned(),
             [place, ..] => format!("{place}/{what}"),
         };
         match self {
