@@ -121,8 +121,9 @@ fn fifths(looks: &[&Look], kind: &Kind) -> Vec<Candidate> {
     }
     let mut sorted = values.clone();
     sorted.sort_by(f64::total_cmp);
-    let (Some(&low), Some(&high)) = (sorted.get(sorted.len() / 5), sorted.get(sorted.len() - 1 - sorted.len() / 5))
-    else {
+    let fifth = sorted.len() / 5;
+    let last = sorted.len().checked_sub(1 + fifth);
+    let (Some(&low), Some(&high)) = (sorted.get(fifth), last.and_then(|last| sorted.get(last))) else {
         return Vec::new();
     };
     // Images that are all alike have no fifths.

@@ -75,7 +75,7 @@ fn list(options: &DataList) -> anyhow::Result<()> {
             State::Unlike(reason) => format!("NOT READ  {reason}"),
             State::Missing => {
                 missing += 1;
-                format!("-      {}", suite.source)
+                format!("-      as {}/ from {}", suite.folders[0], suite.source)
             }
         };
         text += &format!("{:width$}  {said}\n", suite.name);
