@@ -9,6 +9,8 @@ mod faults;
 #[path = "../miniatures/mod.rs"]
 mod miniatures;
 mod modes;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod own;
 mod predict;
 mod shifts;

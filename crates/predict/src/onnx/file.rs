@@ -74,7 +74,7 @@ fn parsed(path: &Path, bytes: &[u8]) -> Result<ModelProto, PredictError> {
     let model = guard(|| ModelProto::parse_buf(bytes)).map_err(|reason| broken(&reason))?;
     match (&model.graph, model.ir_version) {
         (Some(graph), Some(_)) if !graph.node.is_empty() && !model.opset_import.is_empty() => Ok(model),
-        (Some(graph), Some(_)) if !graph.node.is_empty() => Err(broken("it does not say its opset")),
+        (Some(graph), Some(_)) if !graph.node.is_empty() => Err(broken("it ends before it says its opset")),
         (Some(_), Some(_)) => Err(broken("its graph has no nodes")),
         _ => Err(broken("there is no graph in it")),
     }
