@@ -12,7 +12,8 @@ const LOW: [&str; 9] = ["mce", "relative_mce", "ece", "ace", "nll", "brier", "au
 /// Metrics that are no fractions, so that differences of them are no points.
 const UNSCALED: [&str; 4] = ["mce", "relative_mce", "nll", "ms_per_image"];
 /// Metrics that a comparison shows, in this order.
-const SHOWN: [&str; 7] = [CLEAN, read::MEAN, read::ACCURACY, "mce", "relative_mce", "ece", "worst_class"];
+const SHOWN: [&str; 9] =
+    [CLEAN, read::MEAN, read::ACCURACY, "mce", "relative_mce", "ece", "mean_ece", "worst_class", "mean_worst_class"];
 /// Accuracy in the clean cell of a suite with others.
 const CLEAN: &str = "clean_accuracy";
 /// Cells and classes that are named for each side.
@@ -159,17 +160,22 @@ impl Asked<'_> {
 }
 
 fn is_low(metric: &str) -> bool {
-    LOW.contains(&metric)
+    LOW.contains(&base(metric))
+}
+
+/// A metric without what says over which cells it is a mean.
+fn base(metric: &str) -> &str {
+    metric.strip_prefix("mean_").or_else(|| metric.strip_prefix("clean_")).unwrap_or(metric)
 }
 
 /// A value of a metric for people.
 fn shown(metric: &str, value: f64) -> String {
-    if UNSCALED.contains(&metric) { fixed(value, 2) } else { percent(value) }
+    if UNSCALED.contains(&base(metric)) { fixed(value, 2) } else { percent(value) }
 }
 
 /// A difference of a metric in points, or in its own unit.
 fn difference(metric: &str, value: f64) -> String {
-    if UNSCALED.contains(&metric) {
+    if UNSCALED.contains(&base(metric)) {
         let text = fixed(value, 2);
         if value > 0.0 { format!("+{text}") } else { text }
     } else {
@@ -230,7 +236,10 @@ impl Pair<'_> {
             .evaluation
             .comparisons
             .iter()
-            .filter(|record| record.suite == self.first.suite.name && record.metric == metric)
+            .filter(|record| {
+                record.suite == self.first.suite.name
+                    && (record.metric == metric || metric == CLEAN && record.metric == read::ACCURACY)
+            })
             .find_map(|record| {
                 let [low, high] = record.interval;
                 if is(&record.first, &self.second) && is(&record.second, &self.first) {
@@ -321,7 +330,7 @@ fn failures(sides: &[Side], pairs: &[Pair], limits: &Limits) -> Result<Vec<Strin
         for Pair { first, second } in pairs {
             let (Some(before), Some(now)) = (first.metric(metric), second.metric(metric)) else { continue };
             let loss = if is_low(metric) { now - before } else { before - now };
-            let loss = if UNSCALED.contains(&metric.as_str()) { loss } else { 100.0 * loss };
+            let loss = if UNSCALED.contains(&base(metric)) { loss } else { 100.0 * loss };
             // What is as much as allowed but for rounding is allowed.
             if loss > most + 1e-9 {
                 let (model, suite, origin) = (&second.model.name, &second.suite.name, &second.suite.origin);

@@ -173,6 +173,19 @@ fn small() -> Evaluation {
     evaluation
 }
 
+#[test]
+fn a_page_stays_small_and_says_what_it_leaves_out() {
+    let mut evaluation = small();
+    let large = format!("data:image/png;base64,{}", "A".repeat(400_000));
+    for result in evaluation.suites[0].cells.iter_mut().flat_map(|cell| &mut cell.results) {
+        result.flipped.iter_mut().for_each(|flip| flip.picture = Some(large.clone()));
+    }
+    let page = render(&evaluation, None, &Look::default()).unwrap();
+    check(&page);
+    assert!(page.len() < 5_000_000 && page.contains("pictures of the record are left out"), "{} bytes", page.len());
+    assert!(page.matches("image/png").count() >= 9, "there is room for some");
+}
+
 const STRANGE: [&str; 5] = [
     "<script>alert(1)</script>",
     "a & b \"quoted\" 'single'",

@@ -65,7 +65,7 @@ pub fn compared(
     let is = |side: &[String; 2], model: &ModelRecord| side[0] == model.name && side[1] == model.main_route;
     let fits = |record: &&ComparisonRecord| {
         record.suite == suite.name
-            && record.metric == if read::is_mean(suite) { read::MEAN } else { read::ACCURACY }
+            && (record.metric == read::MEAN || !read::is_mean(suite) && record.metric == read::ACCURACY)
             && record.interval.iter().chain([&record.difference]).all(|value| value.is_finite())
     };
     evaluation.comparisons.iter().filter(fits).find_map(|record| {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::curves::{self, Figures, Shares};
 use super::grid::{Column, Grid, Shown};
-use super::heat::{self, Examples, Flips, Heat};
+use super::heat::{self, Examples, Flips, Heat, Picture};
 use super::number::{count, large};
 use super::summary;
 use super::verdict::{self, Verdict};
@@ -12,6 +12,8 @@ use crate::evaluation::{Evaluation, ModelRecord, SuiteRecord, Times};
 
 /// Classes that a page shows; the file beside it has all.
 const WORST: usize = 12;
+/// Bytes of all pictures of a page, at most: a page stays below 5 MB.
+const PICTURES: usize = 4_200_000;
 /// Ways to an answer that a page shows.
 const ROUTES: usize = 14;
 /// Parts of the images that a page shows.
@@ -38,6 +40,8 @@ pub struct View {
     pub models: Vec<Model>,
     /// Size and cost.
     pub costs: Shape,
+    /// Pictures that the record has and the page has no room for.
+    pub pictures_left_out: usize,
 }
 
 /// A table as a template shows it.
@@ -122,7 +126,7 @@ pub struct Model {
 /// All that a page shows.
 pub fn view(evaluation: &Evaluation, times: Option<&Times>) -> View {
     let all = usize::MAX;
-    View {
+    let mut view = View {
         title: if evaluation.title.is_empty() { "Evaluation".to_owned() } else { evaluation.title.clone() },
         program: evaluation.program.clone(),
         command: evaluation.command.clone(),
@@ -132,7 +136,31 @@ pub fn view(evaluation: &Evaluation, times: Option<&Times>) -> View {
         suites: evaluation.suites.iter().enumerate().map(|(index, one)| suite(evaluation, one, index, times)).collect(),
         models: evaluation.models.iter().map(model).collect(),
         costs: Shape::of(&summary::costs(evaluation, times), all),
+        pictures_left_out: 0,
+    };
+    view.pictures_left_out = fit(&mut view.suites, PICTURES);
+    view
+}
+
+/// Drops pictures that find no room, and says how many: examples stay first, then the surest flipped image of every cell, then the next.
+fn fit(suites: &mut [Suite], mut room: usize) -> usize {
+    let mut dropped = 0;
+    let mut keep = |picture: &mut Picture| {
+        if picture.source.len() <= room {
+            room -= picture.source.len();
+        } else {
+            picture.source.clear();
+            dropped += 1;
+        }
+    };
+    suites.iter_mut().flat_map(|suite| &mut suite.examples).flat_map(|shift| &mut shift.pictures).for_each(&mut keep);
+    let flips = || suites.iter().flat_map(|suite| &suite.flips).map(|flips| flips.pictures.len());
+    for rank in 0..flips().max().unwrap_or_default() {
+        let of_rank =
+            suites.iter_mut().flat_map(|suite| &mut suite.flips).filter_map(|flips| flips.pictures.get_mut(rank));
+        of_rank.for_each(&mut keep);
     }
+    dropped
 }
 
 fn suite(evaluation: &Evaluation, suite: &SuiteRecord, index: usize, times: Option<&Times>) -> Suite {
