@@ -443,6 +443,26 @@ fn a_student_learns_its_teachers_tokens_and_survives_being_killed() {
     assert!(names.contains_key("rel_pos_bias.relative_position_bias_table") && names.contains_key("blocks.1.gamma_2"));
     assert!(!names.keys().any(|name| name.starts_with("projector")), "the projector is dropped");
 
+    // It is fine-tuned with its shared table in every block, behind a fresh head.
+    let network = STUDENT.split_whitespace().next().unwrap().replacen("network", "original.network", 1);
+    let given = [
+        network.as_str(),
+        "original.weights=whole.safetensors",
+        "original.probe_epochs=1",
+        "methods=[\"finetune\"]",
+        "method.finetune.variants=[\"plain\"]",
+        "method.finetune.epochs=2",
+        "method.finetune.recipe.average=0.5",
+    ];
+    let output =
+        fixture.run(&[&["train", "--config", "main.toml", "--run-dir", "tuned", "--quiet"], &given[..]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let tuned = bytes(&fixture.path("tuned/models/finetune-plain.safetensors"));
+    let (_, header) = safetensors::SafeTensors::read_metadata(&tuned).unwrap();
+    for name in ["blocks.1.attn.relative_position_bias_table", "fc_norm.weight", "head.weight"] {
+        assert!(header.tensors().contains_key(name), "{name} is missing");
+    }
+
     let said = fixture.error(&["pretrain", "--config", "pretrain.toml", "--objective", "feature", "network.classes=0"]);
     assert!(said.contains("settings.feature.teacher is missing"), "{said}");
 }

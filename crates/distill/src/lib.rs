@@ -22,6 +22,7 @@ pub mod optimizer;
 pub mod pairs;
 pub mod probe;
 pub mod prompts;
+pub mod recipe;
 pub mod robustify;
 pub mod schedule;
 pub mod supervised;

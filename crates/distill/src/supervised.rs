@@ -72,6 +72,11 @@ impl ImageShard {
         &self.pixels
     }
 
+    /// The same, to be changed in place.
+    pub(crate) fn pixels_mut(&mut self) -> &mut [Vec<f32>] {
+        &mut self.pixels
+    }
+
     /// Labels of the rows.
     pub fn labels(&self) -> &[usize] {
         &self.labels

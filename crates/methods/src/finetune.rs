@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{EPOCHS, ROWS, check, within};
 use crate::lab::{Pretrained, STEP, policy_identity};
+use crate::recipe::Recipe;
 use crate::{Config, Fitted, Lab, Method, Work};
 
 /// Every weight tuned.
@@ -39,6 +40,10 @@ pub(crate) struct Settings {
     pub jsd_weight: f64,
     /// The optimizer's settings; without them those of `tuning.optimizer`, at a quarter of its learning rate.
     pub optimizer: Option<AdamWConfig>,
+    /// The recipe of large encoders: layer-wise learning rates, mixed images, soft labels, drop path and a mean of weights. It replaces the
+    /// cross-entropy of the variants `augmented` and `plain`. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<Recipe>,
 }
 
 impl Default for Settings {
@@ -51,6 +56,7 @@ impl Default for Settings {
             freeze_norm: false,
             jsd_weight: 12.0,
             optimizer: None,
+            recipe: None,
         }
     }
 }
@@ -94,6 +100,15 @@ impl Settings {
         check(&mut faults, settings.jsd_weight.is_finite() && settings.jsd_weight >= 0.0, || {
             format!("{} {} is negative", at("jsd_weight"), settings.jsd_weight)
         });
+        if let Some(recipe) = &settings.recipe {
+            faults.extend(recipe.faults(&at("recipe")));
+            check(&mut faults, !settings.variants.contains(&Variant::Jsd), || {
+                format!(
+                    "{} has its own loss: it goes with the variants augmented and plain, not with jsd",
+                    at("recipe")
+                )
+            });
+        }
         let optimizer = settings.optimizer.iter().flat_map(AdamWConfig::faults);
         faults.extend(optimizer.map(|fault| format!("{}.{fault}", at("optimizer"))));
         faults
@@ -178,6 +193,9 @@ pub(crate) fn tuned(
     seed: u64,
 ) -> Result<Fitted> {
     let stage = lab.stage(name, &(&start.hash, data(lab)?, settings, optimizer, seed, lab.machine.shard_rows))?;
+    if let Some(recipe) = &settings.recipe {
+        return recipe.tuned(lab, (name, &stage), start, settings, (optimizer, seed));
+    }
     let objective = on_images(lab, settings, seed)?;
     let (model, hash) = stage.trained(lab, &objective, start.model.clone(), settings.epochs, optimizer)?;
     let mut fitted = lab.fitted(name, start, model, hash, start.cost + stage.cost())?;

@@ -27,6 +27,7 @@ mod lora;
 mod lp_ft;
 mod model_stock;
 mod original;
+mod recipe;
 mod robustify;
 mod sar;
 mod teacher;

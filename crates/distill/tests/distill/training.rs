@@ -3,8 +3,12 @@
 use burn::module::Module;
 use burn::tensor::Device;
 use image::RgbImage;
+use robustify_augment::{CutMix, MixUp};
 use robustify_data::{Preprocess, epoch_order};
 use robustify_device::Workers;
+use robustify_distill::LayerDecay;
+use robustify_distill::feature::{FeatureSchedule, drop_path_rates};
+use robustify_distill::recipe::{FineTuned, FineTuning, Mixing};
 use robustify_distill::trainer::{self, Objective};
 use robustify_distill::{Apt, ImageTraining, Precision, Robustify, ViewSpec};
 use robustify_rng::Key;
@@ -39,6 +43,37 @@ pub fn image_training(
         loader_threads,
         device: flex(),
     }
+}
+
+#[test]
+fn the_recipe_of_large_encoders_learns_and_goes_on_after_a_break() {
+    let config = robustify_zoo::ModelConfig::Vit(robustify_zoo::vit::VitConfig {
+        mlp_ratio: 2.0,
+        ..robustify_zoo::vit::VitConfig::student(16, 8, 12, 2, 2)
+    });
+    let student = Model::new(&config, 1, &flex()).unwrap().fine_tuning_form(16, CLASSES, 1, &flex()).unwrap();
+    let recipe = |shard_rows: usize, mixing: Mixing| FineTuning {
+        images: image_training(None, 8, shard_rows, 1),
+        classes: CLASSES,
+        layers: Some(LayerDecay::new(0.8, &student.config())),
+        drop_path: drop_path_rates(&student, 0.2),
+        mixing,
+        schedule: FeatureSchedule { warmup_rate: 1e-3, least_rate: 1e-3, factor: 1.0 },
+        average: 0.5,
+    };
+    let both = Mixing { mixup: Some(MixUp::default()), cutmix: Some(CutMix::default()) };
+    let fresh = FineTuned::new(student.clone(), true);
+    let whole = train(&recipe(3, both), &fresh, 1, &[]);
+    assert_eq!(train(&recipe(3, both), &fresh, 2, &[1]), whole, "interrupted, on two threads");
+    // The mean is on its way from the start to what is trained, and gradients reach the latter alone.
+    let name = "blocks.0.mlp.fc1.weight";
+    let [trained, mean] = ["model", "average"].map(|part| &whole.state[&format!("{part}.{name}")].values);
+    assert_ne!(trained, mean);
+    let found = gradients(&recipe(3, both), &fresh).0;
+    assert!(found.keys().all(|name| name.starts_with("model.")) && found.contains_key("model.fc_norm.weight"));
+    // Neither does it matter how a batch is cut: whole batches are mixed.
+    let [of_three, of_eight] = [3, 8].map(|rows| gradients(&recipe(rows, both), &fresh).1);
+    assert!((of_three - of_eight).abs() < 1e-5, "{of_three} and {of_eight}");
 }
 
 #[test]

@@ -56,6 +56,13 @@ impl Pretraining for MaskedAutoencoding {
             check(&mut faults, network.prompts.is_none() && !network.distilled, || {
                 "network: mae trains a network without prompts and without a distillation token".into()
             });
+            let has_positions =
+                network.absolute_positions && network.relative_positions == robustify_zoo::vit::RelativePositions::None;
+            check(&mut faults, has_positions, || {
+                "network: mae hides patches and tells where they are by absolute positions; relative_positions is to be \"none\" and \
+                 absolute_positions true"
+                    .into()
+            });
         }
         match config.settings::<Settings>(self.name()) {
             Err(error) => faults.push(format!("{error:#}")),
