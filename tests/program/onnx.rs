@@ -27,7 +27,9 @@ fn exports() -> Fixture {
         let folder = fixture.path(name);
         fs::create_dir_all(&folder).unwrap();
         let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../predict/goldens/onnx");
-        files.iter().for_each(|file| drop(fs::copy(goldens.join(file), folder.join(file)).unwrap()));
+        for file in files {
+            fs::copy(goldens.join(file), folder.join(file)).unwrap();
+        }
         let config = format!(
             r#"{{"architecture": "own", "num_classes": 5, "pretrained_cfg": {{"input_size": [3, {side}, {side}], "crop_pct": 0.9,
                 "interpolation": "bicubic", "mean": [{mean}, {mean}, {mean}], "std": [0.25, 0.25, 0.25]}}}}"#
