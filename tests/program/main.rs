@@ -184,7 +184,11 @@ fn a_run_trains_measures_and_survives_being_killed() {
         fs::read_dir(fixture.path("killed/stages")).unwrap().map(|entry| entry.unwrap().path()).collect();
     let stage =
         |name: &str| stages.iter().find(|path| path.file_name().unwrap().to_string_lossy().starts_with(name)).unwrap();
-    let inside = |folder: &Path| fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    // Beside the folders of cells lies how the images look.
+    let inside = |folder: &Path| {
+        let mut entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.find(|path| path.is_dir() || path.extension().is_some_and(|kind| kind == "safetensors")).unwrap()
+    };
     let cell = inside(&inside(&inside(stage("answers"))));
     for file in [stage("robustify-").join("weights.safetensors"), stage("features-").join("features"), cell.clone()] {
         let whole = bytes(&file);

@@ -29,7 +29,8 @@ occurring = numpy.unique(numpy.concatenate([labels, answers]))
 recalls = recall_score(labels, answers, labels=numpy.unique(labels), average=None, zero_division=0)
 out = {
     "accuracy": float(right.mean()),
-    "top5": float(top_k_accuracy_score(labels, probabilities, k=5, labels=range(classes))),
+    # Of equal scores scikit-learn puts the later class first, and everybody else the earlier one.
+    "top5": float(top_k_accuracy_score(labels, probabilities - 1e-12 * numpy.arange(classes), k=5, labels=range(classes))),
     "nll": float(log_loss(labels, probabilities.astype(numpy.float64), labels=range(classes))),
     "brier": float(((probabilities.astype(numpy.float64) - numpy.eye(classes)[labels]) ** 2).sum(1).mean()),
     "f1": float(f1_score(labels, answers, labels=occurring, average="macro", zero_division=0)),

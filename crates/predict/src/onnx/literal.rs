@@ -16,6 +16,9 @@ pub(super) fn names(text: &str) -> Option<Vec<String>> {
         parts(inside)?
     } else if let Some(inside) = inside('{', '}') {
         numbered(&parts(inside)?)?
+    } else if text.starts_with(['[', '(', '{']) {
+        // A list that does not end.
+        return None;
     } else if text.contains('\n') {
         super::said::lines(text)
     } else {

@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn a_slope_is_cut_where_it_crosses_a_level() {
         let triangle = [[0.0, 0.0, 0.0], [4.0, 0.0, 4.0], [0.0, 4.0, 0.0]];
-        assert_eq!(clipped(triangle, 1.0), [[1.0, 0.0, 1.0], [4.0, 0.0, 4.0], [0.0 + 3.0, 1.0, 1.0]]);
+        assert_eq!(clipped(triangle, 1.0), [[1.0, 0.0, 1.0], [4.0, 0.0, 4.0], [1.0, 3.0, 1.0]]);
         assert!(clipped(triangle, 5.0).is_empty() && clipped(triangle, -1.0).len() == 3);
     }
 
