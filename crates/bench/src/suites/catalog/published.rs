@@ -67,6 +67,10 @@ impl Suite for Published {
         self.inner.label(index)
     }
 
+    fn dimensions(&self, index: usize) -> Option<(u32, u32)> {
+        self.inner.dimensions(index)
+    }
+
     fn image(&self, index: usize) -> String {
         self.inner.image(index)
     }
