@@ -15,7 +15,7 @@ fn exports() -> Fixture {
         let folder = fixture.path(&format!("photos/class {class}"));
         fs::create_dir_all(&folder).unwrap();
         for number in 0..2_u8 {
-            let colour = |x: u32, y: u32| Rgb([x as u8 * 3, y as u8 * 2 + 40 * class, 90 * number]);
+            let colour = |x: u32, y: u32| Rgb([x as u8 * 3, y as u8 + 40 * class, 90 * number]);
             RgbImage::from_fn(80, 70, colour).save(folder.join(format!("{number}.png"))).unwrap();
         }
     }

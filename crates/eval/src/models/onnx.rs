@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use robustify_watch::Watch;
 
-use super::{Asked, Body, Opened};
+use super::{Asked, Opened};
 
 /// Whether a name leads to such a file.
 pub(super) fn is_one(path: &Path) -> bool {
@@ -25,6 +25,8 @@ pub(super) fn open(path: &Path, asked: &Asked, watch: &dyn Watch) -> Result<Open
     use anyhow::{Context as _, anyhow, ensure};
     use robustify_predict::{OnnxClassifier, OnnxOptions, Predictor as _};
     use robustify_report::evaluation::ModelRecord;
+
+    use super::Body;
 
     let none = asked.network.is_none() && asked.from.is_none();
     ensure!(none, "{}: an ONNX file holds its network; leave original.network and original.from out", path.display());
