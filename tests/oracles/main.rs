@@ -22,6 +22,7 @@ mod losses;
 mod metrics;
 mod oracle;
 mod schedules;
+mod segmentation;
 mod vit;
 mod vpt;
 mod zeroshot;
@@ -53,6 +54,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("fd_teacher_esvit_swin", fd_teachers::swin),
     ("fd_teacher_mae", fd_teachers::vit),
     ("flyp_loss", flyp::check),
+    ("fpn_neck", segmentation::neck),
     ("landscape", landscape::check),
     ("layer_decay", fd_finetune::layers),
     ("losses", losses::check),
@@ -60,6 +62,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("metrics", metrics::check),
     ("rpb_index", fd_tables::index),
     ("rpb_interp", fd_tables::interpolation),
+    ("upernet_head", segmentation::head),
     ("vpt", vpt::check),
     ("zeroshot", zeroshot::check),
 ];

@@ -20,6 +20,7 @@ pub mod mae;
 pub mod mixing;
 pub mod optimizer;
 pub mod pairs;
+pub mod pixels;
 pub mod probe;
 pub mod prompts;
 pub mod recipe;

@@ -42,6 +42,7 @@ mod pass;
 pub mod registry;
 pub mod resize;
 pub mod resnet;
+pub mod segmentation;
 mod setting;
 pub mod swin;
 mod texts;
