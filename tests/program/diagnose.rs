@@ -3,24 +3,41 @@
 use std::fs;
 use std::path::Path;
 
+use robustify_predict::{Attached, Made, RobustModel};
 use robustify_zoo::{Model, ModelConfig, registry, weights};
 
 use super::{Fixture, bytes, text};
 
-/// Pictures of two classes, and folders of timm's with models for three classes that nobody trained.
+/// Pictures of two classes, and models for three that nobody trained: two folders of timm's, and a robust model's file.
 fn photos_and_models(folder: &Path) {
     let device = robustify_device::open(Some("flex")).unwrap();
-    for (name, architecture, seed) in [("before", "test_vit", 1), ("after", "test_vit", 2), ("resnet", "resnet18", 1)] {
-        let config: ModelConfig = (registry::find(architecture).unwrap().config)().with_image_size(32).with_classes(3);
+    for (name, seed) in [("before", 1), ("after", 2)] {
+        let config = (registry::find("test_vit").unwrap().config)().with_image_size(32).with_classes(3);
         let model = Model::new(&config, seed, &device).unwrap();
         let place = folder.join(name);
         fs::create_dir(&place).unwrap();
         fs::write(place.join("model.safetensors"), weights::to_bytes(&weights::state(&model))).unwrap();
-        let about = format!(
-            r#"{{"architecture": "{architecture}", "num_classes": 3, "label_names": ["owl", "cat", "dog"], "pretrained_cfg": {{"tag": "mine", "input_size": [3, 32, 32]}}}}"#
-        );
+        let about = r#"{"architecture": "test_vit", "num_classes": 3, "label_names": ["owl", "cat", "dog"], "pretrained_cfg": {"tag": "mine"}}"#;
         fs::write(place.join("config.json"), about).unwrap();
     }
+    let network: ModelConfig = serde_json::from_str(
+        r#"{"architecture": "resnet", "image_size": 16, "stem_kernel": 3, "stem_stride": 2, "width": 4, "layers": [1, 1], "block": "basic", "classes": 3}"#,
+    )
+    .unwrap();
+    let robust = RobustModel {
+        method: "resnet".into(),
+        model: Model::new(&network, 1, &device).unwrap(),
+        network,
+        preprocess: "resize(16,16)|normalize(half)".parse().unwrap(),
+        seen: "normalize(half)".parse().unwrap(),
+        classes: ["owl", "cat", "dog"].map(str::to_owned).into(),
+        cut: None,
+        made: Made::Classifier,
+        attached: Attached::default(),
+        trained_on: None,
+        label_set: None,
+    };
+    robust.write(&folder.join("resnet.safetensors")).unwrap();
     for (data, classes) in [("photos", ["cat", "dog"]), ("others", ["cat", "mouse"])] {
         for (class, shade) in classes.into_iter().zip([40_u8, 200]) {
             let place = folder.join(data).join(class);
@@ -80,7 +97,7 @@ fn what_a_model_or_the_data_does_not_have_is_left_out_and_said() {
     let run = |options: &[&str]| {
         fixture.run(&[&["diagnose", "--out", "out", "--curvature", "0", "--quiet"][..], options].concat())
     };
-    let output = run(&["resnet", "--data", "photos", "--grid", "3", "--landscape-images", "2"]);
+    let output = run(&["resnet.safetensors", "--data", "photos", "--grid", "3", "--landscape-images", "2"]);
     let said = text(&output.stderr);
     assert!(output.status.success() && said.contains("no layers of self-attention"), "{said}");
     let output = run(&["before", "--data", "others", "--grid", "3"]);
@@ -91,7 +108,7 @@ fn what_a_model_or_the_data_does_not_have_is_left_out_and_said() {
         assert_eq!(output.status.code(), Some(1), "{options:?}: {}", text(&output.stderr));
         text(&output.stderr)
     };
-    let said = error(&["resnet", "--data", "others"]);
+    let said = error(&["resnet.safetensors", "--data", "others"]);
     assert!(said.contains("there is nothing to be found") && said.contains("mouse"), "{said}");
     let said = error(&["before", "--data", "photos", "--images", "9"]);
     assert!(said.contains("9 images are asked for, for attention, and photos has 8"), "{said}");

@@ -59,7 +59,7 @@ fn layers(model: &Diagnosed) -> &[LayerRecord] {
 /// Ends of the axis of layers that all models share.
 fn depth(looked: &[(usize, &Diagnosed)]) -> [f64; 2] {
     let most = looked.iter().map(|(_, model)| layers(model).len()).max().unwrap_or(1);
-    [1.0, most.max(2) as f64]
+    [0.0, most.max(2) as f64 + 0.5]
 }
 
 /// A plot for each model: a dot for every head, a line through their means, and steps of what attention without any preference has.

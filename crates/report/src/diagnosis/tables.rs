@@ -15,14 +15,14 @@ pub fn tables(diagnosis: &Diagnosis) -> Vec<Grid> {
 pub(super) fn summary(diagnosis: &Diagnosis) -> Grid {
     Grid {
         file: "models".into(),
-        caption: "Attention: means of the last third of the layers. Distance is in parts of the image's side, similarity is the mean cosine of two \
+        caption: "Attention: means of the last third of the layers. Distance is in parts of the image's side, its spread the standard deviation over heads, similarity is the mean cosine of two \
                   heads. Loss: at the model itself; doubled: how many filter lengths away the mean loss has doubled (no more than the radius that was \
                   looked at); curvature: the Hessian's eigenvalue of the largest magnitude."
             .into(),
         columns: vec![
             Column::text("model"),
             Column::number("attention distance", "distance_of_side", 3),
-            Column::number("over heads ±", "distance_std_of_side", 3),
+            Column::number("spread of heads", "distance_std_of_side", 3),
             Column::number("head similarity", "head_similarity", 3),
             Column::number("diagonality", "diagonality", 3),
             Column::number("columnness", "columnness", 3),
