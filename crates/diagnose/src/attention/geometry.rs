@@ -71,3 +71,28 @@ impl Geometry {
         self.windows() * self.heads * self.tokens * self.tokens
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use robustify_zoo::ModelConfig;
+
+    use super::*;
+
+    #[test]
+    fn shifted_windows_have_the_distances_of_the_image() {
+        let config: ModelConfig = serde_json::from_str(
+            r#"{"architecture": "swin", "version": "v1", "image_size": 32, "width": 8, "depths": [2, 2], "heads": [1, 2],
+                "windows": [4, 4], "classes": 2}"#,
+        )
+        .unwrap();
+        let layers: Vec<Geometry> = config.attention().iter().map(Geometry::new).collect();
+        let [plain, shifted, merged, _] = layers.as_slice() else { panic!("four blocks") };
+        // Eight patches of 4 pixels along a side, in four windows; the last window of a row holds its last two and its first two.
+        assert_eq!((plain.windows(), plain.tokens, plain.distances[3][2]), (4, 16, 8.0));
+        assert_eq!((shifted.distances[0][2], shifted.distances[1][2]), (8.0, 24.0));
+        // After the merging one window holds the whole map, of patches of 8 pixels.
+        assert_eq!((merged.windows(), merged.distances[0][1], merged.heads), (1, 8.0, 2));
+        // A window's mean distance is the same wherever it lies, unless it is put together from two edges.
+        assert!(shifted.uniform() > plain.uniform());
+    }
+}

@@ -20,6 +20,9 @@ pub(super) struct Figure {
     pub pieces: Vec<Piece>,
 }
 
+/// Places along and numbers up.
+type Points = Vec<(f64, Option<f64>)>;
+
 /// Size of a plot.
 const SIZE: [f64; 2] = [380.0, 250.0];
 /// Tiles of maps in a row.
@@ -244,7 +247,7 @@ fn rings(walked: &[(usize, &Diagnosed, &LandscapeRecord)]) -> Figure {
         Piece { name: name.into(), svg: panel.svg(), size: SIZE }
     };
     // Along the first direction, which of a plane is its middle row.
-    let slice = |found: &LandscapeRecord, of: &dyn Fn(&super::PointRecord) -> Option<f64>| -> Vec<(f64, Option<f64>)> {
+    let slice = |found: &LandscapeRecord, of: &dyn Fn(&super::PointRecord) -> Option<f64>| -> Points {
         let at = |index: &usize| found.at(*index)[1] == 0.0;
         (0..found.points.len()).filter(at).map(|index| (found.at(index)[0], of(&found.points[index]))).collect()
     };

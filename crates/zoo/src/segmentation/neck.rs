@@ -11,6 +11,7 @@ use crate::layers::{BatchNorm2d, Init};
 
 /// The neck of a ViT with patches of 16 pixels, or of 8, whose maps are of twice the size.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there are few of them, and a module cannot be boxed")]
 pub enum Neck {
     /// Four times, twice, once and half the size.
     Patch16(Neck16),
