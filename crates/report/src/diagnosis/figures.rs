@@ -213,9 +213,6 @@ fn maps(looked: &[(usize, &Diagnosed)]) -> Figure {
     }
 }
 
-/// What a line goes through; where there is no height it has a gap.
-type Points = Vec<(f64, Option<f64>)>;
-
 fn rings(walked: &[(usize, &Diagnosed, &LandscapeRecord)]) -> Figure {
     let losses = || walked.iter().flat_map(|(_, _, found)| found.points.iter().filter_map(|point| point.loss));
     let (low, high) = losses().fold((f64::INFINITY, 0.0_f64), |(low, high), loss| (low.min(loss), high.max(loss)));
