@@ -105,7 +105,8 @@ fn another_rule_takes_answers_that_are_there() {
         assert!(page.contains(part), "no {part} in the page");
     }
     assert!(said.contains("report: out/report.html") && record("out/card.md").starts_with("---\n"), "{said}");
-    assert!(record("out/tables/data-c-generated-cells.csv").starts_with("cell,images,original,robustify\nclean,20,"));
+    let cells = record("out/tables/data-c-generated-cells.csv");
+    assert!(cells.starts_with("cell,images,original,teacher,robustify\nclean,20,"), "{cells}");
     let compared = fixture.run(&["compare", "out", "--fail-below", "mean_accuracy=0"]);
     assert!(compared.status.success(), "{}", text(&compared.stderr));
     assert!(

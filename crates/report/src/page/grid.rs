@@ -178,18 +178,21 @@ impl Grid {
         (!values.iter().all(is_one)).then_some(best).flatten()
     }
 
-    /// As CSV: fractions stay fractions, with six decimals, and what is missing is empty.
+    /// As CSV: fractions stay fractions, with six decimals, counts are whole, and what is missing is empty.
     pub fn csv(&self) -> String {
         let line = |fields: Vec<String>| {
             fields.iter().map(|field| crate::csv::quoted(field)).collect::<Vec<_>>().join(",") + "\n"
         };
         let mut text = line(self.columns.iter().map(|column| column.key.clone()).collect());
         for row in &self.rows {
-            let field = |place: &Place| match place {
+            let field = |(place, column): (&Place, &Column)| match place {
                 Place::Text(text) => text.clone(),
-                Place::Number(value, _) => value.map(|value| format!("{value:.6}")).unwrap_or_default(),
+                Place::Number(value, _) => {
+                    let decimals = if column.decimals == 0 && column.factor == 1.0 { 0 } else { 6 };
+                    value.map(|value| format!("{value:.decimals$}")).unwrap_or_default()
+                }
             };
-            text += &line(row.iter().map(field).collect());
+            text += &line(row.iter().zip(&self.columns).map(field).collect());
         }
         text
     }
