@@ -110,7 +110,7 @@ fn another_rule_takes_answers_that_are_there() {
     let compared = fixture.run(&["compare", "out", "--fail-below", "mean_accuracy=0"]);
     assert!(compared.status.success(), "{}", text(&compared.stderr));
     assert!(
-        text(&compared.stdout).starts_with("data-c, generated: robustify against original\n"),
+        text(&compared.stdout).contains("data-c, generated: robustify against original\n"),
         "{}",
         text(&compared.stdout)
     );
