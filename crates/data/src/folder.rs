@@ -105,7 +105,7 @@ impl ImageFolder {
         let mut skipped = Vec::new();
         let folders = class_folders(root, &mut skipped)?;
         let given = options.classes.is_some();
-        let classes = options.classes.unwrap_or_else(|| sorted_names(folders.keys()));
+        let classes = options.classes.unwrap_or_else(|| sorted_names(folders.keys().map(String::as_str)));
         refuse_splits(root, &folders, &classes, given)?;
         let mut files = Vec::new();
         for (name, path) in &folders {
@@ -223,9 +223,9 @@ fn class_folders(root: &Path, skipped: &mut Vec<Skipped>) -> Result<BTreeMap<Str
     Ok(folders)
 }
 
-/// By value when every name is a whole number (ImageNet-V2's folders 0 to 999), else by name.
-fn sorted_names<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
-    let mut names: Vec<String> = names.cloned().collect();
+/// Names of classes in the order of their labels: by name, or by value where all are whole numbers, as ImageNet-V2's folders.
+pub fn sorted_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut names: Vec<String> = names.map(str::to_owned).collect();
     names.sort();
     if names.iter().all(|name| name.parse::<u64>().is_ok()) {
         names.sort_by_key(|name| name.parse::<u64>().ok());

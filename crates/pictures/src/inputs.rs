@@ -1,6 +1,6 @@
 //! Which pictures there are: one file, a tree of them, or the rows of an array.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{self, DirEntry};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use anyhow::{Context, bail, ensure};
 use image::RgbImage;
 use npyz::{DType, TypeChar};
 use robustify_data::place::what_is;
-use robustify_data::{Preprocess, decode, npy, place};
+use robustify_data::{Preprocess, decode, folder, npy, place};
 use robustify_report::digest;
 use robustify_watch::shown;
 
@@ -84,7 +84,7 @@ impl Inputs {
         }
     }
 
-    /// The class folder of every picture as a number, the classes being sorted by name; or why there are no classes.
+    /// The class folder of every picture as a number, in the order of [`folder::sorted_names`]; or why there are no classes.
     pub fn labels(&self) -> Result<Vec<usize>, String> {
         let Source::Files(files) = &self.source else { return Err("the rows of an array have no classes".to_owned()) };
         let mut classes = Vec::with_capacity(files.len());
@@ -92,8 +92,10 @@ impl Inputs {
             let (class, _) = file.split_once('/').ok_or_else(|| format!("`{file}` lies in no class folder"))?;
             classes.push(class);
         }
-        let sorted: Vec<&str> = classes.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
-        Ok(classes.iter().map(|class| sorted.partition_point(|other| other < class)).collect())
+        let distinct: BTreeSet<&str> = classes.iter().copied().collect();
+        let sorted = folder::sorted_names(distinct.into_iter());
+        let labels: BTreeMap<&str, usize> = sorted.iter().map(String::as_str).zip(0..).collect();
+        Ok(classes.iter().map(|class| labels[class]).collect())
     }
 
     /// Reads a picture.
@@ -229,4 +231,24 @@ fn read_rows(path: &Path) -> anyhow::Result<Source> {
     file.take(size).read_to_end(&mut levels).with_context(|| format!("{}: cannot be read", shown(path)))?;
     ensure!(levels.len() as u64 == size, "{}: was changed while it was read; start again", shown(path));
     Ok(Source::Rows { width, height, levels })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_that_are_numbers_have_the_labels_of_their_values() {
+        let labels = |names: [&str; 3]| {
+            let folder = tempfile::tempdir().unwrap();
+            for name in names {
+                fs::create_dir(folder.path().join(name)).unwrap();
+                RgbImage::new(2, 2).save(folder.path().join(name).join("a.png")).unwrap();
+            }
+            Inputs::open(folder.path()).unwrap().labels().unwrap()
+        };
+        // Pictures are in the order of their names: 10, 2, 9 and a, b, c.
+        assert_eq!(labels(["2", "9", "10"]), [2, 0, 1]);
+        assert_eq!(labels(["a", "b", "c"]), [0, 1, 2]);
+    }
 }

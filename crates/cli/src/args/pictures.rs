@@ -145,7 +145,7 @@ what is missing or damaged. A tree goes on with the next picture; a .npy or .tar
 arrays or archives of a folder are made of the same pictures: if INPUT changed, all of them are made again, and a run that
 would leave some as they were is refused.
 
-Classes, for labels.npy and .cls files, are the folders directly below INPUT, numbered from 0 in the order of their names;
+Classes, for labels.npy and .cls files, are the folders directly below INPUT, numbered from 0 in the order of their names (by value where all are numbers);
 there are none if a picture lies outside of them, or INPUT is an array.
 
 Exit code: 0 if every picture was worked on, 3 if some were left out (they are named), 1 for an error, 2 for wrong options,
