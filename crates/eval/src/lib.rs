@@ -32,5 +32,5 @@ pub use judge::judge;
 pub use plan::{Plan, PlannedCell, PlannedGroup, PlannedModel, PlannedSuite};
 pub use run::Run;
 pub use settings::{BenchmarkSettings, OriginalSettings, SelectSettings, Settings};
-pub use shard::{Manifest, Shard};
+pub use shard::{Manifest, Shard, shell};
 pub use verdict::text;

@@ -143,7 +143,7 @@ impl FromStr for Manifest {
 }
 
 /// A word as a shell has to be given it.
-pub(crate) fn shell(word: &str) -> String {
+pub fn shell(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
     match !word.is_empty() && word.chars().all(is_plain) {
         true => word.to_owned(),

@@ -48,8 +48,8 @@ pub struct Eval {
     #[arg(long, value_name = "N")]
     pub images: Option<usize>,
     /// Images of a part: what is held in memory, and computed again after a kill.
-    #[arg(long, value_name = "N", default_value_t = robustify_eval::Job::PART)]
-    pub part: usize,
+    #[arg(long, value_name = "N", default_value_t = robustify_eval::Job::PART as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    pub part: u32,
     /// Compute one of N shares of the parts, as in 2/8. Default: what SLURM_ARRAY_TASK_ID or JOB_COMPLETION_INDEX say, else all.
     #[arg(long, value_name = "I/N")]
     pub shard: Option<String>,

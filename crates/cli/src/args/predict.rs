@@ -38,7 +38,7 @@ pub struct Predict {
 
 const PREDICT_HELP: &str = "\
 Probabilities are those of the model, not calibrated ones. A picture that cannot be used is told with its reason, and the others go on: the
-exit code is then 3. The same file has the same answer wherever it lies, whatever stands beside it.";
+exit code is then 3. In folders, files named .jpg, .jpeg, .png or .webp are taken for pictures. The same file has the same answer wherever it lies, whatever stands beside it.";
 
 /// How `predict` writes its answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use robustify_data::place;
 use robustify_eval::models::Asked;
-use robustify_eval::{Job, Manifest, Outcome, Settings, Shard, evaluate, merge as merging, text};
+use robustify_eval::{Job, Manifest, Outcome, Settings, Shard, evaluate, merge as merging, shell, text};
 use robustify_experiment::settings as files;
 use robustify_report::evaluation::{Evaluation, Times};
 use robustify_report::leaderboard::EVALUATION;
@@ -22,6 +22,7 @@ pub fn run(options: &Eval, console: &Console) -> anyhow::Result<()> {
     if let Some(manifest) = options.manifest {
         return print_manifest(options, manifest);
     }
+    expect_data(options)?;
     let mut given: Vec<String> = given.into_iter().cloned().collect();
     given.extend(options.images.map(|images| format!("benchmark.images={images}")));
     let settings: Settings = files::parse("", Path::new("of the evaluation"), &settings::given(&given)?)?;
@@ -36,9 +37,9 @@ pub fn run(options: &Eval, console: &Console) -> anyhow::Result<()> {
         root: settings::data_root(options.root.data_root.as_deref()),
         settings,
         out: options.out.clone(),
-        part: options.part.max(1),
+        part: options.part as usize,
         shard,
-        command: command(options).join(" "),
+        command: shown_command(options),
         environment: hub::environment(),
     };
     let machine = options.common.machine()?;
@@ -78,6 +79,23 @@ fn told(evaluation: &Evaluation, out: &Path, look: &Look) -> anyhow::Result<()> 
     let written = page::write(out, evaluation, times.as_ref(), &look.of())?;
     let record = format!("record: {}\n", file.display());
     console::result(&format!("{}\n{record}{}", text(evaluation), lines(&written)))
+}
+
+/// What costs nothing to see, before a model is opened.
+fn expect_data(options: &Eval) -> anyhow::Result<()> {
+    ensure!(
+        !options.data.is_empty() || !options.suite.is_empty(),
+        "there is nothing to measure on: --data DIR names images, --suite NAME a published data set"
+    );
+    for data in &options.data {
+        ensure!(data.exists(), "--data {}: {}", data.display(), place::what_is(data));
+    }
+    ensure!(
+        !options.out.exists() || options.out.is_dir(),
+        "--out {}: is a file; a folder is expected, and is made if there is none",
+        options.out.display()
+    );
+    Ok(())
 }
 
 /// What the keys of settings begin with.
@@ -137,9 +155,16 @@ fn command(options: &Eval) -> Vec<String> {
     put("layout", options.layout.clone());
     put("output", options.output.clone());
     put("images", options.images.map(|images| images.to_string()));
-    put("part", (options.part != Job::PART).then(|| options.part.to_string()));
+    put("part", (options.part as usize != Job::PART).then(|| options.part.to_string()));
     put("backend", options.common.backend.clone());
     words
+}
+
+/// The same as a shell takes it, with a folder to be chosen: where it went changes nothing.
+fn shown_command(options: &Eval) -> String {
+    let mut words: Vec<String> = command(options).iter().map(|word| shell(word)).collect();
+    words.push("--out OUT".to_owned());
+    words.join(" ")
 }
 
 fn print_manifest(options: &Eval, manifest: ManifestOf) -> anyhow::Result<()> {

@@ -14,6 +14,12 @@ use crate::console;
 pub fn run(options: &Export) -> anyhow::Result<()> {
     let ExportTo::Timm = options.to;
     let file = file_of(&options.model)?;
+    ensure!(
+        !options.out.exists() || options.out.is_dir(),
+        "--out {}: is a file; a folder is expected, and is made if there is none",
+        options.out.display()
+    );
+    ensure!(!file.is_dir(), "{}: is neither a run's folder nor a model's file", file.display());
     let device = robustify_device::open(None)?;
     ensure!(
         RobustModel::is_one(&file)?,

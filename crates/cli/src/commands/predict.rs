@@ -27,7 +27,11 @@ pub fn run(options: &Predict, console: &Console) -> anyhow::Result<()> {
     if let Some(least) = options.abstain {
         ensure!((0.0..=1.0).contains(&least), "--abstain {least}: a probability from 0 to 1 is expected");
     }
-    let paths = paths(&named)?;
+    let mut paths = paths(&named)?.peekable();
+    ensure!(
+        paths.peek().is_some(),
+        "there is no picture; in folders, files named .jpg, .jpeg, .png or .webp are taken for pictures, and others are passed over"
+    );
     let machine = options.common.machine()?;
     let classes = options.classes.as_deref().map(lines).transpose().context("--classes")?;
     let asked = Asked {
@@ -51,10 +55,6 @@ pub fn run(options: &Predict, console: &Console) -> anyhow::Result<()> {
         console::result(HEADING)?;
     }
     let counts = predict(&asking, paths, &machine, console, |told| console::result(&writer.line(&told)))?;
-    ensure!(
-        counts.answered + counts.unusable > 0,
-        "there is no picture; files named .jpg, .jpeg, .png or .webp are looked for in folders"
-    );
     if counts.unusable == 0 {
         return Ok(());
     }
