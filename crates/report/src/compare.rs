@@ -184,6 +184,33 @@ fn difference(metric: &str, value: f64) -> String {
 }
 
 impl Pair<'_> {
+    /// Names of the shifted cells that both have, if one has others besides.
+    fn common(&self) -> Option<Vec<&str>> {
+        let names =
+            |asked: &Asked<'_>| -> Vec<String> { read::shifted(asked.suite).map(|cell| cell.name.clone()).collect() };
+        let (one, other) = (names(&self.first), names(&self.second));
+        let both = read::shifted(self.first.suite)
+            .map(|cell| cell.name.as_str())
+            .filter(|name| other.iter().any(|also| also == name));
+        (one != other).then(|| both.collect())
+    }
+
+    /// A metric of both. What is a mean over shifts is one over those that both have.
+    fn both(&self, metric: &str) -> Option<[f64; 2]> {
+        let Some(common) =
+            self.common().filter(|_| metric.starts_with("mean_") || ["mce", "relative_mce"].contains(&metric))
+        else {
+            return Some([self.first.metric(metric)?, self.second.metric(metric)?]);
+        };
+        // mCE and its like are of all shifts, or of none.
+        let of = metric.strip_prefix("mean_")?;
+        let mean = |asked: &Asked<'_>| {
+            let cells = read::shifted(asked.suite).filter(|cell| common.contains(&cell.name.as_str()));
+            read::mean(cells.map(|cell| read::metric(read::main(&cell.results, asked.model), of)))
+        };
+        Some([mean(&self.first)?, mean(&self.second)?])
+    }
+
     fn tell(&self, text: &mut String) {
         let Self { first, second } = self;
         let side = |asked: &Asked| {
@@ -204,9 +231,16 @@ impl Pair<'_> {
                 "  the two have other pixels or images (their suites' identities differ), so part of a difference may be theirs"
             );
         }
+        if let Some(common) = self.common() {
+            let cells = if common.is_empty() { "they have none".to_owned() } else { common.join(", ") };
+            let _ = writeln!(
+                text,
+                "  the two were measured under other shifts; means are over those that both have: {cells}"
+            );
+        }
         let mut table = Table::new(["", "before", "now", "change", "95 %"]);
         for metric in SHOWN {
-            let (Some(before), Some(now)) = (first.metric(metric), second.metric(metric)) else { continue };
+            let Some([before, now]) = self.both(metric) else { continue };
             let interval = self
                 .interval(metric)
                 .map(|[low, high]| format!("{} to {}", difference(metric, low), difference(metric, high)));
@@ -327,8 +361,9 @@ fn failures(sides: &[Side], pairs: &[Pair], limits: &Limits) -> Result<Vec<Strin
         }
     }
     for (metric, most) in &limits.drop {
-        for Pair { first, second } in pairs {
-            let (Some(before), Some(now)) = (first.metric(metric), second.metric(metric)) else { continue };
+        for pair in pairs {
+            let Pair { first, second } = pair;
+            let Some([before, now]) = pair.both(metric) else { continue };
             let loss = if is_low(metric) { now - before } else { before - now };
             let loss = if UNSCALED.contains(&base(metric)) { loss } else { 100.0 * loss };
             // What is as much as allowed but for rounding is allowed.
@@ -400,6 +435,23 @@ mod tests {
 
     fn side(name: &str, models: &[(&str, f64, f64)]) -> Side {
         Side { name: name.into(), evaluation: evaluation(models) }
+    }
+
+    #[test]
+    fn means_over_other_shifts_are_compared_over_those_that_both_have() {
+        let (one, mut other) = (side("one", &[("a", 0.9, 0.7)]), side("other", &[("a", 0.9, 0.6)]));
+        // The second was measured under snow as well, where it is at 0.9: its own mean is 0.75.
+        let suite = &mut other.evaluation.suites[0];
+        let mut snow = suite.cells[1].clone();
+        (snow.name, snow.shift) = ("snow-3".into(), Some("snow".into()));
+        snow.results[0].metrics.insert("accuracy".into(), 0.9);
+        suite.cells.push(snow);
+        suite.totals[0].metrics.insert("mean_accuracy".into(), 0.75);
+        let limits = Limits { worst: Vec::new(), drop: vec![("mean_accuracy".into(), 5.0)] };
+        let found = compare(&[one, other], &limits).unwrap();
+        assert!(found.text.contains("means are over those that both have: fog-3"), "{}", found.text);
+        assert!(found.text.contains("mean_accuracy     70.0  60.0   \u{2212}10.0"), "{}", found.text);
+        assert_eq!(found.failures.len(), 1, "{:?}", found.failures);
     }
 
     #[test]

@@ -78,8 +78,8 @@ fn search(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), ReportError> {
 /// The file of an evaluation.
 pub const EVALUATION: &str = "evaluation.json";
 
-/// A column: suite, origin, and whether it is the mean over shifts.
-type Key = (String, String, bool);
+/// A column: suite, origin, and the cells that it is the mean of; none where the suite is one cell. Means of other cells are other columns.
+type Key = (String, String, Vec<String>);
 
 /// A row before it is shown.
 struct Row {
@@ -114,8 +114,14 @@ pub fn table(entries: &[Entry], sort: Option<&str>) -> Result<Grid, LeaderboardE
         rows.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
     }
     let mut columns = vec![Column::text("model"), Column::text("from")];
-    columns.extend(keys.iter().map(|(suite, origin, is_mean)| {
-        let of = if *is_mean { "mean over shifts" } else { "accuracy" };
+    columns.extend(keys.iter().map(|(suite, origin, cells)| {
+        let others = keys.iter().filter(|(other, from, _)| other == suite && from == origin).count() > 1;
+        let of = match cells.len() {
+            0 => "accuracy".to_owned(),
+            _ if !others => "mean over shifts".to_owned(),
+            1..=3 => format!("mean over {}", cells.join(", ")),
+            count => format!("mean over {count} shifts"),
+        };
         Column::percent(&format!("{suite}, {origin}: {of}"), &title(suite, origin))
     }));
     let line = |row: &Row| -> Vec<Place> {
@@ -141,7 +147,9 @@ impl Row {
 
 fn row(entry: &Entry, model: &ModelRecord) -> Row {
     let values = entry.evaluation.suites.iter().filter_map(|suite| {
-        let key = (suite.name.clone(), suite.origin.clone(), read::is_mean(suite));
+        let cells = read::shifted(suite).map(|cell| cell.name.clone());
+        let cells = if read::is_mean(suite) { cells.collect() } else { Vec::new() };
+        let key = (suite.name.clone(), suite.origin.clone(), cells);
         Some((key, read::headline(suite, model)?))
     });
     Row { model: model.name.clone(), from: entry.folder.clone(), values: values.collect() }
@@ -154,7 +162,7 @@ fn published(keys: &[Key]) -> Vec<Row> {
         let fields: Vec<&str> = line.split(',').collect();
         let [set, model, side, top1, ..] = fields[..] else { continue };
         let Some((_, suite)) = SETS.iter().find(|(known, _)| *known == set) else { continue };
-        let key = ((*suite).to_owned(), "on disk".to_owned(), false);
+        let key = ((*suite).to_owned(), "on disk".to_owned(), Vec::new());
         let (true, Ok(top1)) = (keys.contains(&key), top1.parse::<f64>()) else { continue };
         let name = format!("{model}, {side} px");
         match rows.iter_mut().find(|row| row.model == name) {
@@ -168,7 +176,7 @@ fn published(keys: &[Key]) -> Vec<Row> {
 /// Accuracies of published models, fractions: on ImageNet's validation images, and on a suite of that name. Nothing of other suites.
 #[must_use]
 pub fn references(suite: &str) -> Vec<[f64; 2]> {
-    let key = |name: &str| (name.to_owned(), "on disk".to_owned(), false);
+    let key = |name: &str| (name.to_owned(), "on disk".to_owned(), Vec::new());
     let keys = [key("imagenet"), key(suite)];
     let both = |row: Row| {
         let of = |key: &Key| row.values.iter().find(|(known, _)| known == key).map(|(_, value)| *value);
@@ -233,6 +241,31 @@ mod tests {
         let evaluation =
             Evaluation { models: vec![model], suites: suites.iter().map(suite).collect(), ..Default::default() };
         Entry { folder: folder.into(), evaluation }
+    }
+
+    #[test]
+    fn means_of_other_shifts_are_in_columns_of_their_own() {
+        let under = |folder: &str, shifts: &[&str]| {
+            let mut entry = entry(folder, "a", &[("photos-c", "generated", 0.5)]);
+            let suite = &mut entry.evaluation.suites[0];
+            for shift in shifts {
+                let cell =
+                    CellRecord { name: format!("{shift}-3"), shift: Some((*shift).into()), ..suite.cells[0].clone() };
+                suite.cells.push(cell);
+            }
+            let metrics = [("mean_accuracy".to_owned(), 0.4)].into();
+            suite.totals =
+                vec![ResultRecord { model: "a".into(), route: "single".into(), metrics, ..Default::default() }];
+            entry
+        };
+        let grid = table(&[under("one", &["fog"]), under("two", &["fog", "snow"])], None).unwrap();
+        let titles: Vec<&str> = grid.columns.iter().map(|column| column.title.as_str()).collect();
+        assert_eq!(
+            titles[2..],
+            ["photos-c, generated: mean over fog-3", "photos-c, generated: mean over fog-3, snow-3"]
+        );
+        let alike = table(&[under("one", &["fog"]), under("two", &["fog"])], None).unwrap();
+        assert_eq!(alike.columns[2].title, "photos-c, generated: mean over shifts");
     }
 
     #[test]
