@@ -13,12 +13,14 @@ use robustify_report::page;
 
 use crate::args::{Eval, Look, ManifestOf, Merge, Rescore};
 use crate::commands::compare::lines;
+use crate::commands::{expect_no_file, is_setting, names_in};
 use crate::console::{self, Console};
 use crate::{hub, settings};
 
 /// Evaluates, and prints what came of it.
 pub fn run(options: &Eval, console: &Console) -> anyhow::Result<()> {
-    let (models, given): (Vec<&String>, Vec<&String>) = options.models.iter().partition(|word| !is_setting(word));
+    let (models, given): (Vec<&String>, Vec<&String>) =
+        options.models.iter().partition(|word| !is_setting(word, &KEYS));
     if let Some(manifest) = options.manifest {
         return print_manifest(options, manifest);
     }
@@ -90,31 +92,16 @@ fn expect_data(options: &Eval) -> anyhow::Result<()> {
     for data in &options.data {
         ensure!(data.exists(), "--data {}: {}", data.display(), place::what_is(data));
     }
-    ensure!(
-        !options.out.exists() || options.out.is_dir(),
-        "--out {}: is a file; a folder is expected, and is made if there is none",
-        options.out.display()
-    );
-    Ok(())
+    expect_no_file(&options.out)
 }
 
 /// What the keys of settings begin with.
 const KEYS: [&str; 3] = ["benchmark.", "select.", "original."];
 
-/// Whether a word is a setting, and not a model.
-fn is_setting(word: &str) -> bool {
-    let key = word.split_once('=').map(|(key, _)| key);
-    key.is_some_and(|key| KEYS.iter().any(|known| key.starts_with(known))) && !Path::new(word).exists()
-}
-
 /// The models as they were named.
 fn asked(options: &Eval, models: &[&String], settings: &Settings) -> anyhow::Result<Vec<Asked>> {
     ensure!(!models.is_empty(), "no model is named");
-    let read = |path: &PathBuf| -> anyhow::Result<Vec<String>> {
-        let text = place::read_text(path)?;
-        Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
-    };
-    let classes = options.classes.as_ref().map(read).transpose().context("--classes")?;
+    let classes = options.classes.as_deref().map(names_in).transpose().context("--classes")?;
     let named = |model: &&String| match &options.weights {
         Some(weights) => format!("{model}={}", weights.display()),
         None => (*model).clone(),

@@ -8,17 +8,14 @@ use robustify_report::write_atomic;
 use robustify_select::Head;
 
 use crate::args::{Export, ExportTo};
+use crate::commands::expect_no_file;
 use crate::console;
 
 /// Writes the folders.
 pub fn run(options: &Export) -> anyhow::Result<()> {
     let ExportTo::Timm = options.to;
     let file = file_of(&options.model)?;
-    ensure!(
-        !options.out.exists() || options.out.is_dir(),
-        "--out {}: is a file; a folder is expected, and is made if there is none",
-        options.out.display()
-    );
+    expect_no_file(&options.out)?;
     ensure!(!file.is_dir(), "{}: is neither a run's folder nor a model's file", file.display());
     let device = robustify_device::open(None)?;
     ensure!(

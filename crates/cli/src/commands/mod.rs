@@ -19,9 +19,10 @@ pub mod predict;
 pub mod pretrain;
 pub mod train;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
+use robustify_data::place;
 use robustify_methods::Config;
 
 use crate::console::Console;
@@ -39,4 +40,26 @@ fn teacher_weights(config: &Config, console: &Console) -> anyhow::Result<Option<
         hub::image_weights(named, console).with_context(|| format!("teacher.weights `{}`", named.display()))
     };
     config.teacher.weights.as_ref().map(path).transpose()
+}
+
+/// Whether a word among models or pictures is a setting of one of these sections, and no file.
+fn is_setting(word: &str, sections: &[&str]) -> bool {
+    let key = word.split_once('=').map(|(key, _)| key);
+    key.is_some_and(|key| sections.iter().any(|section| key.starts_with(section))) && !Path::new(word).exists()
+}
+
+/// The names in a file, one a line.
+fn names_in(path: &Path) -> anyhow::Result<Vec<String>> {
+    let text = place::read_text(path)?;
+    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}
+
+/// An error if the place of a folder that is to be made is a file's.
+fn expect_no_file(out: &Path) -> anyhow::Result<()> {
+    ensure!(
+        !out.exists() || out.is_dir(),
+        "--out {}: is a file; a folder is expected, and is made if there is none",
+        out.display()
+    );
+    Ok(())
 }

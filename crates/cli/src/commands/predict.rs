@@ -5,7 +5,6 @@ use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
-use robustify_data::place;
 use robustify_device::Machine;
 use robustify_eval::Settings;
 use robustify_eval::models::{self, Asked, Opened};
@@ -16,12 +15,14 @@ use robustify_watch::Watch as _;
 use serde_json::json;
 
 use crate::args::{Predict, PredictFormat};
+use crate::commands::{is_setting, names_in};
 use crate::console::{self, Console};
 use crate::{hub, settings};
 
 /// Answers for pictures, one after the other.
 pub fn run(options: &Predict, console: &Console) -> anyhow::Result<()> {
-    let (given, named): (Vec<&String>, Vec<&String>) = options.pictures.iter().partition(|word| is_setting(word));
+    let (given, named): (Vec<&String>, Vec<&String>) =
+        options.pictures.iter().partition(|word| is_setting(word, &KEYS));
     let given: Vec<String> = given.into_iter().cloned().collect();
     let settings: Settings = files::parse("", Path::new("of the answers"), &settings::given(&given)?)?;
     if let Some(least) = options.abstain {
@@ -33,7 +34,7 @@ pub fn run(options: &Predict, console: &Console) -> anyhow::Result<()> {
         "there is no picture; in folders, files named .jpg, .jpeg, .png or .webp are taken for pictures, and others are passed over"
     );
     let machine = options.common.machine()?;
-    let classes = options.classes.as_deref().map(lines).transpose().context("--classes")?;
+    let classes = options.classes.as_deref().map(names_in).transpose().context("--classes")?;
     let asked = Asked {
         named: options.model.clone(),
         classes: classes.clone(),
@@ -76,16 +77,8 @@ fn one<'a>(opened: &'a [Opened], named: &str) -> anyhow::Result<&'a Opened> {
     })
 }
 
-/// Whether a word is a setting, and not a picture.
-fn is_setting(word: &str) -> bool {
-    let key = word.split_once('=').map(|(key, _)| key);
-    key.is_some_and(|key| key.starts_with("select.") || key.starts_with("original.")) && !Path::new(word).exists()
-}
-
-fn lines(path: &Path) -> anyhow::Result<Vec<String>> {
-    let text = place::read_text(path)?;
-    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
-}
+/// What the keys of settings begin with.
+const KEYS: [&str; 2] = ["select.", "original."];
 
 /// The pictures that are named, or whose paths come on standard input.
 fn paths(named: &[&String]) -> anyhow::Result<Box<dyn Iterator<Item = PathBuf>>> {
