@@ -248,7 +248,9 @@ pub(super) fn import(shapes: &Shapes, expected: &Shapes) -> (Naming, Recipes) {
         let (ours, change) = renamed.unwrap_or_else(|| (name.clone(), Keep));
         recipes.insert(ours, Recipe { from: vec![name.clone()], change });
     }
-    separate_registers(shapes, expected, &mut recipes);
+    if shapes.contains_key("register_tokens") {
+        separate_registers(expected, &mut recipes);
+    }
     split_biases(expected, &mut recipes);
     unflatten_patches(shapes, &mut recipes);
     add_head_bias(expected, &mut recipes);
@@ -306,17 +308,15 @@ pub fn recognised(shapes: &Shapes, model: &Shapes) -> (Naming, Shapes) {
 }
 
 /// DINOv2 adds a position to the class token and none to the registers; timm has that sum as the class token.
-fn separate_registers(shapes: &Shapes, expected: &Shapes, recipes: &mut Recipes) {
-    if !["register_tokens", "cls_token", "pos_embed"].iter().all(|name| shapes.contains_key(*name))
-        || !expected.contains_key("reg_token")
-    {
+pub(super) fn separate_registers(expected: &Shapes, recipes: &mut Recipes) {
+    if !expected.contains_key("reg_token") {
         return;
     }
-    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-    let token = Recipe { from: names(&["cls_token", "pos_embed"]), change: Change::AddFirstPosition };
-    let positions = Recipe { from: names(&["pos_embed"]), change: Change::DropFirstPosition };
-    recipes.insert("cls_token".into(), token);
-    recipes.insert("pos_embed".into(), positions);
+    let from = |name: &str| recipes.get(name).and_then(|recipe| recipe.from.first().cloned());
+    let (Some(token), Some(positions)) = (from("cls_token"), from("pos_embed")) else { return };
+    recipes
+        .insert("cls_token".into(), Recipe { from: vec![token, positions.clone()], change: Change::AddFirstPosition });
+    recipes.insert("pos_embed".into(), Recipe { from: vec![positions], change: Change::DropFirstPosition });
 }
 
 /// torchvision's SwinV2 has one bias of query, key and value, and zeroes that of the key whenever it runs.

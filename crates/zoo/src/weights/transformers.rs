@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::names::{Pair, Recipe, Recipes, Shapes, changed, numbered, same};
+use super::names::{Pair, Recipe, Recipes, Shapes, changed, numbered, same, separate_registers};
 use super::raw::Change;
 
 /// What stands before the names of a network that has a classifier beside it.
@@ -199,16 +199,4 @@ fn join(thirds: BTreeMap<String, [Option<String>; 3]>, expected: &Shapes, recipe
             }
         }
     }
-}
-
-/// DINOv2 adds a position to the class token and none to the registers; timm has that sum as the class token.
-fn separate_registers(expected: &Shapes, recipes: &mut Recipes) {
-    if !expected.contains_key("reg_token") {
-        return;
-    }
-    let from = |name: &str| recipes.get(name).and_then(|recipe| recipe.from.first().cloned());
-    let (Some(token), Some(positions)) = (from("cls_token"), from("pos_embed")) else { return };
-    recipes
-        .insert("cls_token".into(), Recipe { from: vec![token, positions.clone()], change: Change::AddFirstPosition });
-    recipes.insert("pos_embed".into(), Recipe { from: vec![positions], change: Change::DropFirstPosition });
 }
