@@ -124,9 +124,14 @@ impl Asking<'_> {
         rule: &SelectConfig,
         machine: &Machine,
     ) -> Result<Vec<Told>> {
-        let read: Vec<std::result::Result<(u64, RgbImage), String>> =
-            paths.iter().map(|path| self.picture(path)).collect();
-        let (ids, pixels): (Vec<u64>, Vec<RgbImage>) = read.iter().flatten().cloned().unzip();
+        let (mut ids, mut pixels) = (Vec::new(), Vec::new());
+        let read = paths.iter().map(|path| {
+            let (id, picture) = self.picture(path)?;
+            ids.push(id);
+            pixels.push(picture);
+            Ok(())
+        });
+        let read: Vec<std::result::Result<(), String>> = read.collect();
         let mut answers = Vec::new();
         if !ids.is_empty() {
             let rows = Rows::new(ids.clone(), &machine.device, || Ok(pixels.clone()));
@@ -142,7 +147,7 @@ impl Asking<'_> {
         let mut answers = answers.into_iter();
         let told = paths.iter().zip(read).map(|(path, read)| Told {
             path: path.clone(),
-            answer: read.and_then(|_| answers.next().unwrap_or_else(|| Err("it was not answered".into()))),
+            answer: read.and_then(|()| answers.next().unwrap_or_else(|| Err("it was not answered".into()))),
         });
         Ok(told.collect())
     }

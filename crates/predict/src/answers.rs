@@ -98,10 +98,7 @@ impl Answers {
 
     /// Probabilities of every image: those of a one-headed model, or of the combined head without dropout.
     pub fn probabilities(&self) -> Vec<Vec<f32>> {
-        match self {
-            Self::Logits { classes, values } => values.chunks_exact(*classes).map(softmax).collect(),
-            Self::Heads(heads) => heads.iter().map(|head| head.deterministic[Head::Combined.index()].clone()).collect(),
-        }
+        (0..self.len()).map(|image| self.probabilities_of(image)).collect()
     }
 
     /// Probabilities of one image, as [`Self::probabilities`] has them.
