@@ -17,7 +17,7 @@ pub struct Report {
 /// How pages look.
 #[derive(Debug, Default, Args)]
 pub struct Look {
-    /// A folder with templates (Jinja) that replace the program's: report.html, suite.html, leaderboard.html, macros.html, style.css.
+    /// A folder with templates (Jinja) that replace the program's: report.html, suite.html, leaderboard.html, head.html, macros.html, style.css.
     #[arg(long, value_name = "DIR")]
     pub template: Option<PathBuf>,
 }

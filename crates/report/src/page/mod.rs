@@ -46,11 +46,12 @@ pub const TABLES: &str = "tables";
 pub const CARD: &str = "card.md";
 
 /// The templates that a page is made of, and that a folder may replace.
-const TEMPLATES: [(&str, &str); 6] = [
+const TEMPLATES: [(&str, &str); 7] = [
     (PAGE, include_str!("templates/report.html")),
     (LEADERBOARD, include_str!("templates/leaderboard.html")),
     ("suite.html", include_str!("templates/suite.html")),
     ("diagnosis.html", include_str!("templates/diagnosis.html")),
+    ("head.html", include_str!("templates/head.html")),
     ("macros.html", include_str!("templates/macros.html")),
     ("style.css", include_str!("templates/style.css")),
 ];
@@ -59,7 +60,7 @@ const TEMPLATES: [(&str, &str); 6] = [
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Look {
     /// A folder whose files replace the program's templates of the same name, in the language of Jinja: `report.html`, `suite.html`,
-    /// `leaderboard.html`, `macros.html`, `style.css`. What it does not have is the program's.
+    /// `leaderboard.html`, `head.html`, `macros.html`, `style.css`. What it does not have is the program's.
     pub templates: Option<PathBuf>,
 }
 
